@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * aee_virt.h: the host API of libaee_virt, the only header that an engine needs.
+ *
+ * An engine object owns contexts. A context is one lightweight virtual machine that runs one
+ * component image; nothing that the component does reaches the engine's memory or stops its
+ * threads. Contexts, regions and functions are named by generational handles: a handle whose
+ * object is gone gives AEE_ERR_STALE, never undefined behaviour, and a context keeps its handle
+ * when it crashes and is restarted.
+ *
+ * Conventions. Every call that can fail returns aee_result: AEE_OK (0) or a negative AEE_ERR_ code.
+ * Most take an optional `aee_error *` that receives the code, an errno value and one sentence that
+ * names the operation and the object; pass NULL where the code is enough. A failed call has changed
+ * nothing. Descriptor structs start with struct_size; a zero in any other field asks for the
+ * default. Calls are thread-safe unless their comment says otherwise. Nothing is printed, and no
+ * process-wide handler is installed.
+ */
+#ifndef AEE_VIRT_H
+#define AEE_VIRT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define AEE_VERSION_MAJOR 0
+#define AEE_VERSION_MINOR 1
+#define AEE_VERSION_PATCH 0
+#define AEE_VERSION_STRING "0.1.0"
+
+#if defined(__GNUC__)
+#define AEE_API __attribute__((visibility("default")))
+#else
+#define AEE_API
+#endif
+
+/* ---- Results and errors ---------------------------------------------------------------------- */
+
+/* X(name, value, text): one list makes the enum, the names and the texts. */
+#define AEE_RESULTS(X)                                                                             \
+    X(AEE_OK, 0, "success")                                                                        \
+    X(AEE_ERR_INVALID_ARGUMENT, -1, "an argument is out of its range")                             \
+    X(AEE_ERR_NO_MEMORY, -2, "memory could not be had")                                            \
+    X(AEE_ERR_SYSTEM, -3, "an operating system call failed")                                       \
+    X(AEE_ERR_UNSUPPORTED, -4, "this build or host does not offer it")                             \
+    X(AEE_ERR_NO_BACKEND, -5, "no isolation back end of the demanded level is usable here")        \
+    X(AEE_ERR_CLOSED, -6, "the engine has been shut down")                                         \
+    X(AEE_ERR_FORKED, -7, "the engine belongs to the parent process")                              \
+    X(AEE_ERR_STALE, -8, "the handle's object no longer exists")                                   \
+    X(AEE_ERR_WRONG_HANDLE, -9, "the handle names an object of another kind, context or engine")   \
+    X(AEE_ERR_NOT_FOUND, -10, "there is no object of that name")                                   \
+    X(AEE_ERR_EXISTS, -11, "an object of that name exists already")                                \
+    X(AEE_ERR_STATE, -12, "the object is in the wrong state for this")                             \
+    X(AEE_ERR_BUSY, -13, "the object is in use")                                                   \
+    X(AEE_ERR_BAD_IMAGE, -14, "the image is not a valid component")                                \
+    X(AEE_ERR_ABI_VERSION, -15, "the image was built for another ABI version")                     \
+    X(AEE_ERR_ARGUMENT_COUNT, -16, "the number or types of the arguments do not fit the function") \
+    X(AEE_ERR_TOO_LARGE, -17, "the data does not fit")                                             \
+    X(AEE_ERR_LIMIT, -18, "a limit has been reached")                                              \
+    X(AEE_ERR_DENIED, -19, "permission is missing")                                                \
+    X(AEE_ERR_NOT_LOADED, -20, "no image has been loaded into the context")                        \
+    X(AEE_ERR_PAUSED, -21, "the context is paused")                                                \
+    X(AEE_ERR_STOPPED, -22, "the context is stopped")                                              \
+    X(AEE_ERR_CRASHED, -23, "the component crashed")                                               \
+    X(AEE_ERR_HUNG, -24, "the component overran its call budget")                                  \
+    X(AEE_ERR_RESTARTING, -25, "the context is being restarted")                                   \
+    X(AEE_ERR_QUARANTINED, -26, "the context crashed too often and stays stopped")                 \
+    X(AEE_ERR_HOST_FUNCTION, -27, "a host function reported failure")                              \
+    X(AEE_ERR_TIMED_OUT, -28, "the wait ended before the event")                                   \
+    X(AEE_ERR_COMPONENT, -29, "the component reported failure")
+
+typedef enum aee_result {
+#define AEE_RESULT_ENUM(name, value, text) name = (value),
+    AEE_RESULTS(AEE_RESULT_ENUM)
+#undef AEE_RESULT_ENUM
+} aee_result;
+
+/* What went wrong, in one sentence. Filled by a failing call, cleared by a successful one. */
+typedef struct aee_error {
+    aee_result code;
+    int os_errno; /* errno of the system call behind AEE_ERR_SYSTEM and others, or 0 */
+    char text[248];
+} aee_error;
+
+/* Name ("AEE_ERR_STALE") and general meaning of a result; "unknown result" for other values. */
+AEE_API const char *aee_result_name(aee_result result);
+AEE_API const char *aee_result_text(aee_result result);
+/* Version of the library that is linked: AEE_VERSION_STRING of its build. */
+AEE_API const char *aee_version(void);
+
+/* ---- Types ------------------------------------------------------------------------------------ */
+
+typedef struct aee_engine aee_engine;
+typedef struct aee_context { uint64_t id; } aee_context;
+typedef struct aee_function { uint64_t id; } aee_function;
+typedef struct aee_region { uint64_t id; } aee_region;
+typedef struct aee_gpu_buffer { uint64_t id; } aee_gpu_buffer;
+
+#define AEE_NAME_MAX 64 /* bytes of a name, terminator included */
+#define AEE_PAYLOAD_MAX 65536 /* bytes of one inline payload; larger data goes through regions */
+#define AEE_ARGS_MAX 6
+
+/* Isolation, from weakest to strongest. AEE_LEVEL_AUTO takes the strongest usable one. */
+typedef enum aee_level {
+    AEE_LEVEL_AUTO = 0,
+    AEE_LEVEL_NONE = 1,
+    AEE_LEVEL_PROCESS = 2,
+    AEE_LEVEL_CONTAINER = 3,
+    AEE_LEVEL_FULL = 4, /* a KVM virtual machine */
+} aee_level;
+
+typedef enum aee_kind {
+    AEE_KIND_CUSTOM = 0,
+    AEE_KIND_AGENTS,
+    AEE_KIND_PARTICLES,
+    AEE_KIND_RENDERING,
+    AEE_KIND_USER_MOD,
+    AEE_KIND_SCENE,
+    AEE_KIND_COUNT
+} aee_kind;
+
+typedef enum aee_state {
+    AEE_STATE_CREATED = 0, /* no image yet */
+    AEE_STATE_READY,       /* takes calls */
+    AEE_STATE_PAUSED,
+    AEE_STATE_RESTARTING,  /* crashed or hung; comes back by itself */
+    AEE_STATE_STOPPED,     /* aee_stop() was called; aee_restart() brings it back */
+    AEE_STATE_QUARANTINED, /* crashed too often; aee_restart() brings it back */
+    AEE_STATE_COUNT
+} aee_state;
+
+/* How calls reach the component. */
+typedef enum aee_call_mode {
+    AEE_CALL_AUTO = 0, /* chosen per context from its call rate and the free cores */
+    AEE_CALL_RING,     /* a worker thread runs the component, which spins between calls */
+    AEE_CALL_DIRECT,   /* the calling thread runs the component: one VM exit per call */
+} aee_call_mode;
+
+/* "full", "agents", "ready", "direct" and so on; "unknown" for other values. */
+AEE_API const char *aee_level_name(aee_level level);
+AEE_API const char *aee_kind_name(aee_kind kind);
+AEE_API const char *aee_state_name(aee_state state);
+AEE_API const char *aee_call_mode_name(aee_call_mode mode);
+
+/* ---- Probe: what this machine offers ----------------------------------------------------------- */
+
+typedef struct aee_fact {
+    char name[32];  /* "kvm.exit_cost_ns" */
+    char value[64]; /* "24100" */
+    char how[128];  /* how it was found out, in words */
+    int usable;     /* 0: this fact keeps a back end from being used */
+} aee_fact;
+
+#define AEE_FACTS_MAX 32
+
+typedef struct aee_probe_report {
+    aee_level level;     /* strongest usable level; AEE_LEVEL_AUTO if there is none */
+    int use_vt_x;        /* hardware CPU virtualization (VT-x or AMD-V) is in force, by experiment */
+    int use_ept;         /* nested paging (EPT or NPT) is in force, by experiment */
+    int use_vt_d;        /* DMA isolation is in force; 0 until a device is attached through it */
+    uint32_t fact_count;
+    aee_fact facts[AEE_FACTS_MAX];
+    char why[248];       /* if level is AEE_LEVEL_AUTO: the sentence that says why */
+} aee_probe_report;
+
+/* Tries the host's mechanisms out (a throw-away virtual machine) and reports what worked. Takes a
+ * few milliseconds. Always fills `report`; returns AEE_OK even where nothing is usable, and fails
+ * only for a NULL report or lack of memory. */
+AEE_API aee_result aee_probe(aee_probe_report *report, aee_error *error);
+
+/* ---- Engine ------------------------------------------------------------------------------------ */
+
+/* All memory of the library comes from here: size 0 frees `old`, otherwise behaves as realloc().
+ * NULL for out of memory. May be called from any of the library's threads. */
+typedef void *(*aee_alloc_fn)(void *user, void *old, size_t old_size, size_t size);
+
+typedef enum aee_log_level { AEE_LOG_DEBUG = 0, AEE_LOG_INFO, AEE_LOG_WARNING, AEE_LOG_ERROR } aee_log_level;
+/* One line without newline. `context` is 0 for the library's own lines, otherwise the component's
+ * that logged. Called from any thread, also during calls: must not call back into the library. */
+typedef void (*aee_log_fn)(void *user, aee_log_level level, aee_context context, const char *line);
+
+typedef struct aee_engine_desc {
+    uint32_t struct_size;
+    uint32_t flags;           /* none are defined: must be 0 */
+    aee_level minimum_level;  /* refuse to start with anything weaker; AUTO: take what there is */
+    uint32_t max_contexts;    /* default 1024, at most 65536 */
+    uint32_t pool_size;       /* virtual machines kept ready; default 4, at most 256 */
+    uint32_t worker_threads;  /* threads for ring calls; default: free cores - 1, at least 1, at most 16 */
+    uint64_t frame_budget_ns; /* a frame that takes longer counts as late; default 16666667 */
+    int kick_signal;          /* real-time signal the library may use, blocked; default SIGRTMAX - 1 */
+    uint32_t reserved0;
+    aee_alloc_fn alloc;       /* default realloc()/free() */
+    void *alloc_user;
+    aee_log_fn log;           /* default: lines are dropped */
+    void *log_user;
+} aee_engine_desc;
+
+/* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
+ * housekeeper, workers when ring calls need them). Blocks for some milliseconds. On failure *out is
+ * NULL. Errors: INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, SYSTEM. */
+AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out, aee_error *error);
+/* Destroys every context and region; later calls on the engine return AEE_ERR_CLOSED. Calls that
+ * are in flight in other threads return AEE_ERR_STOPPED. Blocks until they have. Not from within a
+ * host function (AEE_ERR_BUSY). Idempotent. */
+AEE_API aee_result aee_engine_shutdown(aee_engine *engine, aee_error *error);
+/* Shuts the engine down and frees it. NULL is fine. No other thread may use the engine any more. */
+AEE_API void aee_engine_destroy(aee_engine *engine);
+
+/* ---- Contexts ---------------------------------------------------------------------------------- */
+
+/* Limits of one context. Zero in a field asks for the default of the context's kind. */
+typedef struct aee_limits {
+    uint64_t memory_bytes;        /* heap of the component, rounded up to 2 MiB; default 16 MiB */
+    uint64_t stack_bytes;         /* per lane, rounded up to 4 KiB; default 256 KiB, at most 16 MiB */
+    uint64_t call_budget_ns;      /* wall-clock time one call may take; default 100 ms, at least 50 us */
+    uint32_t lanes;               /* vCPUs; default 1, at most 8 */
+    uint32_t log_bytes_per_second;/* what the component may log; default 64 KiB; the rest is dropped */
+    uint32_t restarts;            /* restarts within restart_window_ns before quarantine; default 5 */
+    uint32_t never_restart;       /* non-zero: a crash leads to quarantine at once */
+    uint64_t restart_window_ns;   /* default 10 s */
+} aee_limits;
+
+typedef struct aee_context_desc {
+    uint32_t struct_size;
+    uint32_t flags;            /* none are defined: must be 0 */
+    const char *name;          /* required; 1 to 63 bytes; need not be unique; copied */
+    aee_kind kind;
+    aee_level minimum_level;
+    aee_call_mode call_mode;
+    uint32_t reserved0;
+    aee_limits limits;
+    void *user;                /* yours; handed to host functions and events */
+} aee_context_desc;
+
+/* Creates an empty context; load an image into it next. Cheap: no virtual machine is taken yet.
+ * Errors: INVALID_ARGUMENT, LIMIT (max_contexts), NO_BACKEND (level), NO_MEMORY, CLOSED. */
+AEE_API aee_result aee_context_create(aee_engine *engine, const aee_context_desc *desc, aee_context *out,
+                                      aee_error *error);
+/* The same with a name and the defaults of its kind. Seed names of the engine-facing system. */
+AEE_API aee_result aee_create_isolated_context(aee_engine *engine, const char *name, aee_context *out,
+                                               aee_error *error);
+AEE_API aee_result aee_isolate_agents(aee_engine *engine, aee_context *out, aee_error *error);
+AEE_API aee_result aee_isolate_particles(aee_engine *engine, aee_context *out, aee_error *error);
+AEE_API aee_result aee_isolate_rendering(aee_engine *engine, aee_context *out, aee_error *error);
+AEE_API aee_result aee_isolate_user_mod(aee_engine *engine, const char *name, aee_context *out,
+                                        aee_error *error);
+AEE_API aee_result aee_isolate_scene(aee_engine *engine, const char *name, aee_context *out, aee_error *error);
+/* The limits that a kind of context starts with, for display or as a base to change. */
+AEE_API aee_result aee_default_limits(aee_kind kind, aee_limits *out);
+
+/* Changes limits; zero fields keep their value. memory_bytes may only grow and takes effect at
+ * once; stack_bytes and lanes take effect at the next load or restart. */
+AEE_API aee_result aee_set_limits(aee_engine *engine, aee_context context, const aee_limits *limits,
+                                  aee_error *error);
+/* Gives the context's component a heap of `megabytes` (MiB). May only grow. */
+AEE_API aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context context, uint64_t megabytes,
+                                                aee_error *error);
+/* Gives GPU buffers to exactly one context. Not offered by this version: AEE_ERR_UNSUPPORTED. */
+AEE_API aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context context,
+                                             const aee_gpu_buffer *buffers, uint32_t count,
+                                             aee_error *error);
+
+/* Loads an image (ELF64, static or static-PIE) and runs its initialisers, under the call budget.
+ * The bytes are copied. Replaces an image that is loaded already; functions found in the old one
+ * become stale. On failure the context keeps what it had. Errors: BAD_IMAGE, ABI_VERSION,
+ * CRASHED/HUNG (an initialiser failed), STALE, BUSY (calls are in flight), NO_MEMORY, SYSTEM. */
+AEE_API aee_result aee_load(aee_engine *engine, aee_context context, const void *bytes, size_t size,
+                            aee_error *error);
+AEE_API aee_result aee_load_file(aee_engine *engine, aee_context context, const char *path, aee_error *error);
+/* Reads from the descriptor's start; the descriptor stays yours. */
+AEE_API aee_result aee_load_fd(aee_engine *engine, aee_context context, int fd, aee_error *error);
+
+/* No call enters a paused context (AEE_ERR_PAUSED); calls in flight finish. */
+AEE_API aee_result aee_pause(aee_engine *engine, aee_context context, aee_error *error);
+AEE_API aee_result aee_resume(aee_engine *engine, aee_context context, aee_error *error);
+/* Ends calls in flight with AEE_ERR_STOPPED and releases the virtual machine. Image, functions and
+ * region mappings stay and come back with aee_restart(). */
+AEE_API aee_result aee_stop(aee_engine *engine, aee_context context, aee_error *error);
+/* Starts again from the image, from any state but CREATED; ends a quarantine and forgets the crash
+ * history. Blocks until the context is ready. */
+AEE_API aee_result aee_restart(aee_engine *engine, aee_context context, aee_error *error);
+/* Waits until the context takes calls, at most `timeout_ns`. Errors: TIMED_OUT, QUARANTINED, STOPPED,
+ * PAUSED, NOT_LOADED, STALE. */
+AEE_API aee_result aee_wait_ready(aee_engine *engine, aee_context context, uint64_t timeout_ns,
+                                  aee_error *error);
+/* Ends calls in flight with AEE_ERR_STOPPED, waits for them and frees everything. The zero handle is
+ * fine. Not from within a host function that this context called (AEE_ERR_BUSY). */
+AEE_API aee_result aee_destroy(aee_engine *engine, aee_context context, aee_error *error);
+
+/* ---- Calls ------------------------------------------------------------------------------------- */
+
+typedef enum aee_type { AEE_TYPE_I64 = 0, AEE_TYPE_F64 = 1 } aee_type;
+
+typedef struct aee_value {
+    aee_type type;
+    union {
+        int64_t i64;
+        double f64;
+    } as;
+} aee_value;
+
+/* Looks an exported function up. The handle holds until another image is loaded or the context is
+ * destroyed; restarts keep it. Errors: NOT_FOUND, NOT_LOADED, STALE. */
+AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, const char *name,
+                                     aee_function *out, aee_error *error);
+/* Calls a function with up to AEE_ARGS_MAX integers and doubles and waits for its result.
+ * `result` may be NULL; otherwise its `type`, set by the caller, says which of the two to take.
+ * Where the image declares the function's signature, number and types are checked against it.
+ * Does not allocate. Blocks up to the call budget. Errors: ARGUMENT_COUNT, WRONG_HANDLE, STALE,
+ * NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY (re-entry from a host function
+ * that this context called). */
+AEE_API aee_result aee_call(aee_engine *engine, aee_context context, aee_function function,
+                            const aee_value *args, uint32_t count, aee_value *result, aee_error *error);
+/* The same for int64_t only; `result` may be NULL. */
+AEE_API aee_result aee_call_i64(aee_engine *engine, aee_context context, aee_function function,
+                                const int64_t *args, uint32_t count, int64_t *result, aee_error *error);
+/* Calls `int64_t f(const void *request, size_t size, void *reply, size_t capacity)`: the request is
+ * copied in, and as many bytes as f returns are copied out. A negative return is AEE_ERR_COMPONENT
+ * (the number is in the sentence). Sizes up to AEE_PAYLOAD_MAX. More reply than fits: TOO_LARGE. */
+AEE_API aee_result aee_call_bytes(aee_engine *engine, aee_context context, aee_function function,
+                                  const void *request, size_t request_size, void *reply,
+                                  size_t reply_capacity, size_t *reply_size, aee_error *error);
+
+static inline aee_value aee_i64(int64_t value)
+{
+    aee_value v;
+    v.type = AEE_TYPE_I64;
+    v.as.i64 = value;
+    return v;
+}
+static inline aee_value aee_f64(double value)
+{
+    aee_value v;
+    v.type = AEE_TYPE_F64;
+    v.as.f64 = value;
+    return v;
+}
+
+/* ---- Host functions: what a component may ask of the engine -------------------------------------- */
+
+/* One call from a component. Everything in it is a private copy that the component cannot change.
+ * The function runs on the thread whose aee_call() the component is serving; it may use the library
+ * except on the calling context (AEE_ERR_BUSY). */
+typedef struct aee_host_call {
+    aee_engine *engine;
+    aee_context context;
+    void *context_user;
+    int64_t args[AEE_ARGS_MAX];   /* doubles travel as their bits: aee_host_arg_f64() */
+    const void *payload;
+    size_t payload_size;
+    void *reply;                  /* to be filled */
+    size_t reply_capacity;
+    size_t reply_size;            /* to be set: bytes of reply, at most reply_capacity */
+    int64_t result;               /* to be set: what the component's call returns */
+} aee_host_call;
+
+static inline double aee_host_arg_f64(const aee_host_call *call, unsigned index)
+{
+    union {
+        int64_t i64;
+        double f64;
+    } bits;
+    bits.i64 = call->args[index];
+    return bits.f64;
+}
+
+/* AEE_OK, or a code that the component gets instead of a result. */
+typedef aee_result (*aee_host_fn)(void *user, aee_host_call *call);
+
+/* Makes a function known under a name (1 to 55 bytes). No context may call it before a grant.
+ * Errors: EXISTS, INVALID_ARGUMENT, NO_MEMORY. */
+AEE_API aee_result aee_register_host_function(aee_engine *engine, const char *name, aee_host_fn function,
+                                              void *user, aee_error *error);
+/* Lets one context call the named host function, or takes the permission away. */
+AEE_API aee_result aee_grant_host_function(aee_engine *engine, aee_context context, const char *name,
+                                           aee_error *error);
+AEE_API aee_result aee_revoke_host_function(aee_engine *engine, aee_context context, const char *name,
+                                            aee_error *error);
+
+/* ---- Regions: memory that the engine shares with contexts ---------------------------------------- */
+
+typedef struct aee_region_desc {
+    uint32_t struct_size;
+    uint32_t flags;       /* AEE_REGION_ bits */
+    const char *name;     /* required; copied */
+    uint64_t size_bytes;  /* rounded up to 4 KiB */
+} aee_region_desc;
+
+/* Contexts see the region at the address it has in the engine, so that pointers into it hold on both
+ * sides. Without it, contexts see it at an address of their own (aee_region_map returns it). */
+#define AEE_REGION_SAME_ADDRESS 1u
+
+typedef enum aee_access { AEE_ACCESS_READ = 1, AEE_ACCESS_READ_WRITE = 3 } aee_access;
+
+/* Creates a zeroed region that the engine can read and write. Errors: INVALID_ARGUMENT, NO_MEMORY,
+ * LIMIT (16 GiB of regions per engine), SYSTEM. */
+AEE_API aee_result aee_region_create(aee_engine *engine, const aee_region_desc *desc, aee_region *out,
+                                     aee_error *error);
+/* Revokes it from every context and frees it; engine pointers into it become invalid. */
+AEE_API aee_result aee_region_destroy(aee_engine *engine, aee_region region, aee_error *error);
+/* Address and size in the engine; valid until aee_region_destroy(). */
+AEE_API aee_result aee_region_data(aee_engine *engine, aee_region region, void **data, size_t *size,
+                                   aee_error *error);
+/* Lets a context see the region; `guest_address` (may be NULL) receives where. The mapping survives
+ * restarts. Mapping again with other rights changes the rights. Works while the component runs. */
+AEE_API aee_result aee_region_map(aee_engine *engine, aee_context context, aee_region region,
+                                  aee_access access, uint64_t *guest_address, aee_error *error);
+/* Revokes: when it returns, the component can no longer read or write the region, even in the
+ * middle of a call; a later access is a crash of the component. */
+AEE_API aee_result aee_region_unmap(aee_engine *engine, aee_context context, aee_region region,
+                                    aee_error *error);
+/* Moves a mapping: `from` loses it before `to` gets it, with the same rights. */
+AEE_API aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee_context to, aee_region region,
+                                       uint64_t *guest_address, aee_error *error);
+
+/* ---- Information --------------------------------------------------------------------------------- */
+
+typedef struct aee_context_info {
+    char name[AEE_NAME_MAX];
+    aee_kind kind;
+    aee_level level;     /* in force for its virtual machine; AUTO while it has none */
+    aee_state state;
+    int isolated;        /* 1: its memory is its own, enforced by page tables */
+    aee_call_mode call_mode;     /* as asked for */
+    aee_call_mode call_mode_now; /* what AUTO uses now */
+    aee_limits limits;
+    uint64_t memory_reserved; /* bytes of address space that the component may fill */
+    uint64_t memory_resident; /* bytes that are backed by host memory now */
+    uint64_t calls;           /* that returned a result */
+    uint64_t failed_calls;    /* that entered the component and did not */
+    uint64_t host_calls;
+    uint64_t crashes;
+    uint64_t hangs;
+    uint64_t restarts;
+    uint64_t exits;           /* VM exits to the library */
+    uint64_t latency_p50_ns;  /* of calls, from histograms with a relative error of 3% */
+    uint64_t latency_p99_ns;
+    uint64_t latency_max_ns;
+} aee_context_info;
+
+AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context, aee_context_info *info,
+                                        aee_error *error);
+
+typedef struct aee_stats {
+    uint32_t total_contexts;
+    uint32_t active_contexts; /* that take calls */
+    int use_vt_x;             /* as in aee_probe_report: in force, never wishful */
+    int use_vt_d;
+    int use_ept;
+    aee_level level;
+    uint32_t regions;
+    uint32_t pool_ready;      /* virtual machines waiting in the pool */
+    uint64_t region_bytes;
+    uint64_t calls;
+    uint64_t host_calls;
+    uint64_t crashes;
+    uint64_t hangs;
+    uint64_t restarts;
+    uint64_t quarantines;
+    uint64_t frames;
+    uint64_t late_frames;
+    uint64_t events_lost;
+} aee_stats;
+
+AEE_API aee_result aee_get_stats(aee_engine *engine, aee_stats *stats, aee_error *error);
+
+typedef enum aee_crash_cause {
+    AEE_CRASH_NONE = 0,
+    AEE_CRASH_EXCEPTION,     /* a processor exception: vector, error code, address */
+    AEE_CRASH_SYSCALL,       /* SYSCALL instruction: a component has no system calls */
+    AEE_CRASH_MEMORY,        /* access to memory that was revoked or is backed by nothing */
+    AEE_CRASH_ABORT,         /* the component called aee_abort() */
+    AEE_CRASH_HUNG,          /* call budget overrun */
+    AEE_CRASH_PROTOCOL,      /* unknown hypercall or nonsense on a ring */
+    AEE_CRASH_HOST,          /* the host could not go on running it (KVM error) */
+    AEE_CRASH_OUT_OF_MEMORY, /* the heap limit was reached and the component gave up */
+} aee_crash_cause;
+
+typedef struct aee_registers {
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp;
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rip, rflags;
+} aee_registers;
+
+typedef struct aee_crash {
+    uint64_t id;            /* counts up per context, from 1 */
+    aee_crash_cause cause;
+    uint32_t lane;
+    uint32_t vector;        /* of AEE_CRASH_EXCEPTION */
+    uint32_t error_code;
+    uint64_t fault_address; /* CR2 of a page fault, guest physical address of AEE_CRASH_MEMORY if known */
+    aee_registers registers;
+    char function[AEE_NAME_MAX];    /* that contains registers.rip, from the image's symbols; "" if unknown */
+    uint64_t function_offset;
+    char called[AEE_NAME_MAX];      /* exported function that the engine had called; "" for initialisers */
+    char text[248];                 /* the report in one sentence */
+} aee_crash;
+
+/* The last crash of the context. Errors: NOT_FOUND (it never crashed), STALE. */
+AEE_API aee_result aee_last_crash(aee_engine *engine, aee_context context, aee_crash *crash, aee_error *error);
+
+/* ---- Events and frames ------------------------------------------------------------------------- */
+
+typedef enum aee_event_type {
+    AEE_EVENT_LOADED = 1,
+    AEE_EVENT_CRASHED,
+    AEE_EVENT_HUNG,
+    AEE_EVENT_RESTARTED,
+    AEE_EVENT_RESTART_FAILED,
+    AEE_EVENT_QUARANTINED,
+    AEE_EVENT_PAUSED,
+    AEE_EVENT_RESUMED,
+    AEE_EVENT_STOPPED,
+    AEE_EVENT_DESTROYED,
+    AEE_EVENT_REGION_REVOKED,
+    AEE_EVENT_FRAME_LATE,
+    AEE_EVENT_LOG_DROPPED,
+    AEE_EVENT_COUNT
+} aee_event_type;
+
+typedef struct aee_event {
+    aee_event_type type;
+    aee_context context;     /* 0 for events of the engine */
+    void *context_user;
+    uint64_t time_ns;        /* CLOCK_MONOTONIC */
+    uint64_t frame;          /* frames begun so far */
+    uint64_t crash_id;       /* of CRASHED and HUNG */
+    char context_name[AEE_NAME_MAX];
+    char text[248];          /* one sentence */
+} aee_event;
+
+AEE_API const char *aee_event_name(aee_event_type type);
+
+/* Called by aee_engine_frame_end() and aee_poll_events(), on their thread; may use the library. */
+typedef void (*aee_event_fn)(void *user, const aee_event *event);
+AEE_API aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user,
+                                          aee_error *error);
+/* Delivers queued events now; `delivered` (may be NULL) receives how many. The queue holds 1024; what
+ * comes on top is counted in aee_stats.events_lost. */
+AEE_API aee_result aee_poll_events(aee_engine *engine, uint32_t *delivered, aee_error *error);
+
+typedef struct aee_frame_info {
+    uint64_t frame;       /* number of this frame, from 1 */
+    uint64_t duration_ns; /* from begin to end */
+    int late;             /* it took longer than frame_budget_ns */
+} aee_frame_info;
+
+/* Brackets a frame of the engine. One thread at a time; frames do not nest (AEE_ERR_STATE). The end
+ * delivers events. `info` may be NULL. */
+AEE_API aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error);
+AEE_API aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
