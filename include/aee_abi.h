@@ -196,6 +196,15 @@ typedef int32_t aee_vdso_host_call_fn(const struct aee_abi_host_request *request
 /* Ends the instance: hypercall is AEE_HC_ABORT or AEE_HC_OUT_OF_MEMORY. Does not return. */
 typedef void aee_vdso_abort_fn(uint32_t hypercall, const char *text, uint64_t text_size);
 
+/* The first words of the vDSO, at AEE_GVA_VDSO: how the host starts lanes and finds its functions. */
+struct aee_abi_vdso {
+    uint64_t lane_entry; /* first RIP of every lane */
+    uint64_t syscall;    /* LSTAR: one OUT to AEE_PORT_SYSCALL */
+    uint64_t host_call;  /* aee_vdso_host_call_fn */
+    uint64_t abort;      /* aee_vdso_abort_fn */
+};
+AEE_ABI_ASSERT(sizeof(struct aee_abi_vdso) == 32, "frozen");
+
 /* ---- Lane area (guest: read/write) ---------------------------------------------------------- */
 
 struct aee_abi_lane_control {  /* written by the host, one line */

@@ -1,0 +1,58 @@
+# A thin front: everything is done by CMake presets (CMakePresets.json) and scripts/.
+# Quick start: `make demo` and `make test`. AEE_JOBS=n limits parallel work.
+
+PACKAGES_BUILD = cmake ninja-build gcc libc6-dev musl-dev
+PACKAGES_TEST = $(PACKAGES_BUILD) g++ libcmocka-dev pkg-config python3
+PACKAGES_LINT = clang-format clang-tidy
+PACKAGES_FUZZ = clang libclang-rt-14-dev
+
+DEMO = build/release/demo/demo
+FUZZ_SECONDS = 60
+LOG = build/demo.log
+
+.PHONY: help demo test asan tsan lint format fuzz clean
+
+help:
+	@echo 'make demo    build the library, the command line and the demo, and run the demo'
+	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer'
+	@echo 'make asan    the address and undefined behaviour part of it'
+	@echo 'make tsan    the thread part of it'
+	@echo 'make lint    source checks, clang-format, clang-tidy'
+	@echo 'make format  reformat the C sources'
+	@echo 'make fuzz    build the fuzzers and run each for FUZZ_SECONDS (default 60)'
+	@echo 'make clean   remove build/'
+
+demo:
+	@scripts/install-deps.sh $(PACKAGES_BUILD)
+	@mkdir -p build
+	@echo '== building (log: $(LOG))'
+	@{ cmake --preset release && cmake --build --preset release; } >$(LOG) 2>&1 \
+	    || { tail -n 60 $(LOG); exit 1; }
+	@test -x $(DEMO) || { echo 'make demo: the build made no $(DEMO)'; exit 1; }
+	@$(DEMO)
+
+test:
+	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/run-tests.sh release asan-ubsan tsan
+
+asan:
+	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/run-tests.sh asan-ubsan
+
+tsan:
+	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/run-tests.sh tsan
+
+lint:
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_LINT)
+	@scripts/run-tests.sh --test-preset lint release
+
+format:
+	@python3 tests/lint/format.py --fix
+
+fuzz:
+	@scripts/install-deps.sh $(PACKAGES_TEST) $(PACKAGES_FUZZ)
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+clean:
+	@rm -rf build

@@ -1,0 +1,181 @@
+/* vdso.c: the library's code inside each context, at CPL3: a lane takes requests from its call ring,
+ * calls the component's functions and answers; host calls and the abort gate. It trusts nobody
+ * outside the guest and is trusted by nobody: everything here could be done by the component itself.
+ * One copy per context, read-only; run by every lane. */
+#include "aee_abi.h"
+
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define LOAD_ACQUIRE(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+#define STORE_RELEASE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
+
+void aee_vdso_lane_entry(void) __attribute__((noreturn));
+int32_t aee_vdso_host_call(const struct aee_abi_host_request *request, const void *payload, void *reply,
+                           int64_t *value, uint32_t *reply_size);
+void aee_vdso_abort(uint32_t hypercall, const char *text, uint64_t text_size) __attribute__((noreturn));
+uint64_t aee_vdso_invoke(uint64_t function, const uint64_t *integers, const uint64_t *doubles,
+                         uint64_t *double_value);
+void aee_vdso_syscall(void);
+
+static struct aee_abi_lane *this_lane(void)
+{
+    uint32_t index;
+    __asm__("movl %%gs:0, %0" : "=r"(index));
+    return (struct aee_abi_lane *)(AEE_GVA_LANES + (index % AEE_MAX_LANES) * AEE_LANE_STRIDE);
+}
+
+static void hypercall(uint32_t number)
+{
+    __asm__ volatile("outl %%eax, %1" : : "a"(number), "i"(AEE_PORT_HYPERCALL) : "memory");
+}
+
+static void copy_bytes(void *to, const void *from, uint64_t size)
+{
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+}
+
+/* Calls a function with all integer and all vector argument registers loaded (System V ABI: the two
+ * classes are counted separately), whatever its signature. */
+__asm__(".text\n"
+        ".type aee_vdso_invoke, @function\n"
+        "aee_vdso_invoke:\n"
+        "    pushq %rbx\n"
+        "    movq %rcx, %rbx\n"
+        "    movq %rdi, %rax\n"
+        "    movq %rsi, %r10\n"
+        "    movsd (%rdx), %xmm0\n"
+        "    movsd 8(%rdx), %xmm1\n"
+        "    movsd 16(%rdx), %xmm2\n"
+        "    movsd 24(%rdx), %xmm3\n"
+        "    movsd 32(%rdx), %xmm4\n"
+        "    movsd 40(%rdx), %xmm5\n"
+        "    movq (%r10), %rdi\n"
+        "    movq 8(%r10), %rsi\n"
+        "    movq 16(%r10), %rdx\n"
+        "    movq 24(%r10), %rcx\n"
+        "    movq 32(%r10), %r8\n"
+        "    movq 40(%r10), %r9\n"
+        "    cld\n"
+        "    call *%rax\n"
+        "    movsd %xmm0, (%rbx)\n"
+        "    popq %rbx\n"
+        "    ret\n"
+        ".type aee_vdso_syscall, @function\n"
+        "aee_vdso_syscall:\n"
+        "    outb %al, $0x14\n" /* AEE_PORT_SYSCALL */
+        "    ud2\n"
+        ".type aee_vdso_lane_entry, @function\n"
+        "aee_vdso_lane_entry:\n" /* the stack is 16-byte aligned here, as before a call */
+        "    xorl %ebp, %ebp\n"
+        "    call lane_loop\n"
+        "    ud2\n");
+_Static_assert(AEE_PORT_SYSCALL == 0x14, "the instruction above names the port");
+
+static void sort_arguments(const struct aee_abi_request *request, uint32_t flags, uint64_t *integers,
+                           uint64_t *doubles)
+{
+    unsigned i = 0;
+    unsigned d = 0;
+    for (unsigned n = 0; n < AEE_MAX_ARGS; n++) {
+        uint64_t value = LOAD(request->args[n]);
+        if ((flags >> (AEE_CALL_DOUBLE_SHIFT + n)) & 1u) {
+            doubles[d++] = value;
+        } else {
+            integers[i++] = value;
+        }
+    }
+}
+
+static void serve(struct aee_abi_lane *lane, struct aee_abi_slot *slot, uint32_t seq)
+{
+    uint64_t integers[AEE_MAX_ARGS] = {0};
+    uint64_t doubles[AEE_MAX_ARGS] = {0};
+    uint64_t double_value = 0;
+    sort_arguments(&slot->request, LOAD(slot->request.flags), integers, doubles);
+    uint64_t value = aee_vdso_invoke(LOAD(slot->request.function), integers, doubles, &double_value);
+    slot->reply.value = value;
+    slot->reply.double_value = double_value;
+    STORE_RELEASE(slot->reply.seq, seq); /* pairs with aee__call_ring_pop() */
+    /* The host sets notify and then looks at seq; we do it the other way round. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (LOAD(lane->control.notify)) {
+        hypercall(AEE_HC_NOTIFY);
+    }
+}
+
+/* Waits for request `seq` in `slot`; parks after the spin that the host allows. */
+static void await(struct aee_abi_lane *lane, const struct aee_abi_slot *slot, uint32_t seq)
+{
+    for (;;) {
+        uint32_t spin = LOAD(lane->control.spin);
+        for (uint32_t i = 0; i <= spin; i++) {
+            if (LOAD_ACQUIRE(slot->request.seq) == seq) {
+                return;
+            }
+            if (spin) {
+                __builtin_ia32_pause();
+            }
+        }
+        hypercall(AEE_HC_PARK);
+    }
+}
+
+static void __attribute__((noreturn, used)) lane_loop(void)
+{
+    struct aee_abi_lane *lane = this_lane();
+    for (uint32_t seq = 1;; seq++) {
+        struct aee_abi_slot *slot = &lane->slots[(seq - 1) % AEE_RING_SLOTS];
+        await(lane, slot, seq);
+        serve(lane, slot, seq);
+    }
+}
+
+static uint32_t send(struct aee_abi_lane *lane, struct aee_abi_level *level,
+                     const struct aee_abi_host_request *request, const void *payload)
+{
+    uint32_t size = request->payload_size <= AEE_MAX_PAYLOAD ? request->payload_size : AEE_MAX_PAYLOAD;
+    uint32_t seq = LOAD(level->reply.seq) + 1;
+    copy_bytes(lane->host_arena, payload, size);
+    copy_bytes(&level->request.kind, &request->kind,
+               sizeof *request - offsetof(struct aee_abi_host_request, kind));
+    STORE_RELEASE(level->request.seq, seq); /* pairs with aee__call_ring_host_call() */
+    return seq;
+}
+
+int32_t aee_vdso_host_call(const struct aee_abi_host_request *request, const void *payload, void *reply,
+                           int64_t *value, uint32_t *reply_size)
+{
+    struct aee_abi_lane *lane = this_lane();
+    struct aee_abi_level *level = &lane->levels[0];
+    uint32_t seq = send(lane, level, request, payload);
+    uint32_t spin = LOAD(lane->control.spin);
+    for (uint32_t i = 0; i < spin && LOAD_ACQUIRE(level->reply.seq) != seq; i++) {
+        __builtin_ia32_pause();
+    }
+    while (LOAD_ACQUIRE(level->reply.seq) != seq) { /* pairs with aee__call_ring_host_reply() */
+        hypercall(AEE_HC_HOST_CALL);
+    }
+    uint32_t size = level->reply.payload_size;
+    size = size <= request->payload_capacity ? size : request->payload_capacity;
+    copy_bytes(reply, lane->host_arena, size);
+    *value = level->reply.value;
+    *reply_size = size;
+    return level->reply.status;
+}
+
+void aee_vdso_abort(uint32_t number, const char *text, uint64_t text_size)
+{
+    struct aee_abi_lane *lane = this_lane();
+    uint64_t size = text_size < AEE_MAX_PAYLOAD - 1 ? text_size : AEE_MAX_PAYLOAD - 1;
+    copy_bytes(lane->host_arena, text, size);
+    lane->host_arena[size] = 0;
+    for (;;) {
+        hypercall(number == AEE_HC_OUT_OF_MEMORY ? AEE_HC_OUT_OF_MEMORY : AEE_HC_ABORT);
+    }
+}
+
+__attribute__((section(".vdso_table"), used)) static const struct aee_abi_vdso table = {
+    .lane_entry = (uint64_t)(uintptr_t)aee_vdso_lane_entry,
+    .syscall = (uint64_t)(uintptr_t)aee_vdso_syscall,
+    .host_call = (uint64_t)(uintptr_t)aee_vdso_host_call,
+    .abort = (uint64_t)(uintptr_t)aee_vdso_abort,
+};

@@ -1,0 +1,174 @@
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef AEE_TESTING
+int (*aee__sys_fault)(const char *name);
+
+static int injected(const char *name)
+{
+    int error = aee__sys_fault ? aee__sys_fault(name) : 0;
+    if (error != 0) {
+        errno = error;
+    }
+    return error;
+}
+#else
+static inline int injected(const char *name)
+{
+    (void)name;
+    return 0;
+}
+#endif
+
+int aee__sys_open(const char *path, int flags)
+{
+    return injected("open") ? -1 : open(path, flags | O_CLOEXEC);
+}
+
+int aee__sys_close(int fd)
+{
+    return fd >= 0 ? close(fd) : 0;
+}
+
+int aee__sys_ioctl(int fd, unsigned long request, void *argument)
+{
+    return injected("ioctl") ? -1 : ioctl(fd, request, argument);
+}
+
+int aee__sys_ioctl_value(int fd, unsigned long request, unsigned long argument)
+{
+    return injected("ioctl") ? -1 : ioctl(fd, request, argument);
+}
+
+void *aee__sys_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    return injected("mmap") ? MAP_FAILED : mmap(address, size, protection, flags, fd, offset);
+}
+
+int aee__sys_munmap(void *address, size_t size)
+{
+    return munmap(address, size);
+}
+
+int aee__sys_protect(void *address, size_t size, int accessible)
+{
+    return injected("mprotect") ? -1 : mprotect(address, size, accessible ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+int aee__sys_madvise(void *address, size_t size, int advice)
+{
+    return injected("madvise") ? -1 : madvise(address, size, advice);
+}
+
+int aee__sys_memfd(const char *name, uint64_t size)
+{
+    if (injected("memfd_create")) {
+        return -1;
+    }
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) {
+        return -1;
+    }
+    if (injected("ftruncate") || ftruncate(fd, (off_t)size) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+int aee__sys_resize_memfd(int fd, uint64_t size)
+{
+    return injected("ftruncate") ? -1 : ftruncate(fd, (off_t)size);
+}
+
+uint64_t aee__sys_file_resident(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 ? (uint64_t)status.st_blocks * 512u : 0;
+}
+
+ssize_t aee__sys_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+    return injected("pread") ? -1 : pread(fd, buffer, size, offset);
+}
+
+int64_t aee__sys_file_size(int fd)
+{
+    struct stat status;
+    if (injected("fstat") || fstat(fd, &status) != 0) {
+        return -1;
+    }
+    return status.st_size;
+}
+
+int aee__sys_random(void *buffer, size_t size)
+{
+    return injected("getrandom") || getrandom(buffer, size, 0) != (ssize_t)size ? -1 : 0;
+}
+
+int aee__sys_block_signal(int signal, sigset_t *old)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    return pthread_sigmask(SIG_BLOCK, &set, old);
+}
+
+int aee__sys_restore_mask(const sigset_t *old)
+{
+    return pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+void aee__sys_consume_signal(int signal)
+{
+    const struct timespec now = {0};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    (void)sigtimedwait(&set, NULL, &now);
+}
+
+void aee__sys_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
+{
+    struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / 1000000000u),
+                                .tv_nsec = (long)(deadline_ns % 1000000000u)};
+    /* FUTEX_WAIT_BITSET: its timeout is absolute and on CLOCK_MONOTONIC (futex(2)). */
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, deadline_ns ? &deadline : NULL,
+                  NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void aee__sys_futex_wake_all(const _Atomic uint32_t *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+void aee__sys_fine_timers(void)
+{
+    (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+}
+
+int aee__sys_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return 1;
+    }
+    int count = CPU_COUNT(&set);
+    return count > 0 ? count : 1;
+}

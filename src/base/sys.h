@@ -1,0 +1,45 @@
+/* sys.h: every system call of the library goes through here, so that tests can make each one fail.
+ * All return -1 and set errno on failure (pointers: MAP_FAILED). Owns nothing; any thread. */
+#ifndef AEE_BASE_SYS_H
+#define AEE_BASE_SYS_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+int aee__sys_open(const char *path, int flags);
+int aee__sys_close(int fd);
+int aee__sys_ioctl(int fd, unsigned long request, void *argument);
+/* For requests whose argument is a number. */
+int aee__sys_ioctl_value(int fd, unsigned long request, unsigned long argument);
+void *aee__sys_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+int aee__sys_munmap(void *address, size_t size);
+int aee__sys_protect(void *address, size_t size, int accessible); /* read and write, or nothing */
+int aee__sys_madvise(void *address, size_t size, int advice);
+/* An anonymous file that cannot shrink. */
+int aee__sys_memfd(const char *name, uint64_t size);
+int aee__sys_resize_memfd(int fd, uint64_t size);
+uint64_t aee__sys_file_resident(int fd); /* bytes that a memory file occupies; 0 on failure */
+ssize_t aee__sys_pread(int fd, void *buffer, size_t size, off_t offset);
+int64_t aee__sys_file_size(int fd);
+int aee__sys_random(void *buffer, size_t size);
+/* Blocks `signal` in the calling thread; *old receives the mask to put back. */
+int aee__sys_block_signal(int signal, sigset_t *old);
+int aee__sys_restore_mask(const sigset_t *old);
+/* Takes a pending blocked signal away; no effect when none is pending. */
+void aee__sys_consume_signal(int signal);
+/* Sleeps while *word == value, until woken or CLOCK_MONOTONIC reaches deadline_ns (0: no deadline).
+ * May wake for no reason. */
+void aee__sys_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns);
+void aee__sys_futex_wake_all(const _Atomic uint32_t *word);
+void aee__sys_fine_timers(void); /* the calling thread's timer slack becomes 1 ns */
+int aee__sys_cpu_count(void);    /* CPUs the process may run on, at least 1 */
+
+#ifdef AEE_TESTING
+/* Called before each fallible system call with its name; a non-zero return is the errno it fails
+ * with. NULL: none fails. Set while no other thread is in the library. */
+extern int (*aee__sys_fault)(const char *name);
+#endif
+
+#endif

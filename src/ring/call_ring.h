@@ -1,0 +1,57 @@
+/* call_ring.h: the host's side of one lane's call ring and host-call levels (aee_abi.h). Borrows the
+ * shared lane memory, which the guest can rewrite at any time: indices live here, every field is
+ * loaded once, and only the validated copy is used. Knows no back end. One caller at a time. */
+#ifndef AEE_RING_CALL_RING_H
+#define AEE_RING_CALL_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aee_abi.h"
+
+struct aee__call_ring {
+    struct aee_abi_lane *shared;
+    uint32_t submitted; /* requests written so far; only the host knows */
+    uint32_t completed; /* replies taken so far */
+    uint32_t host_calls[AEE_HOST_CALL_DEPTH]; /* host calls answered so far, per level */
+};
+
+struct aee__ring_request {
+    uint64_t function; /* gva */
+    uint32_t flags;    /* AEE_CALL_ kind, double mask and count */
+    uint64_t args[AEE_MAX_ARGS];
+};
+
+struct aee__ring_reply {
+    uint64_t value;
+    uint64_t double_value;
+};
+
+/* A host call, checked: sizes are within the arena, the name is terminated. */
+struct aee__ring_host_call {
+    uint32_t kind;
+    uint32_t payload_size;
+    uint32_t payload_capacity;
+    uint64_t args[AEE_MAX_ARGS];
+    char name[AEE_HOST_NAME_MAX];
+};
+
+enum aee__ring_poll { AEE__RING_NONE, AEE__RING_READY, AEE__RING_MALFORMED };
+
+void aee__call_ring_init(struct aee__call_ring *ring, struct aee_abi_lane *shared);
+bool aee__call_ring_full(const struct aee__call_ring *ring);
+/* Publishes a request; the ring must not be full. */
+void aee__call_ring_push(struct aee__call_ring *ring, const struct aee__ring_request *request);
+/* Takes the oldest outstanding reply, if it is there. */
+bool aee__call_ring_pop(struct aee__call_ring *ring, struct aee__ring_reply *reply);
+/* The oldest outstanding reply is there, or none is outstanding. Does not take it. */
+bool aee__call_ring_answered(const struct aee__call_ring *ring);
+
+/* Copies the pending host call of a level. MALFORMED: it is there and breaks a rule. */
+enum aee__ring_poll aee__call_ring_host_call(const struct aee__call_ring *ring, uint32_t level,
+                                             struct aee__ring_host_call *call);
+/* Answers it; payload (at most AEE_MAX_PAYLOAD bytes) goes to the host-call arena first. */
+void aee__call_ring_host_reply(struct aee__call_ring *ring, uint32_t level, int32_t status,
+                               int64_t value, const void *payload, uint32_t payload_size);
+
+#endif
