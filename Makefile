@@ -48,7 +48,7 @@ lint:
 	@scripts/run-tests.sh --test-preset lint release
 
 format:
-	@python3 tests/lint/format.py --fix
+	@python3 -B tests/lint/format.py --fix
 
 fuzz:
 	@scripts/install-deps.sh $(PACKAGES_TEST) $(PACKAGES_FUZZ)

@@ -21,6 +21,9 @@ target_compile_features(aee_options INTERFACE c_std_11)
 target_compile_definitions(aee_options INTERFACE _GNU_SOURCE)
 target_compile_options(aee_options INTERFACE
     $<$<COMPILE_LANGUAGE:C>:-Wall;-Wextra;-Wshadow;-Wconversion;-Wmissing-prototypes;-Wstrict-prototypes;-Wvla;-fno-common>)
+# KVM's structures end in flexible arrays, and are to be followed by their elements.
+target_compile_options(aee_options INTERFACE
+    $<$<C_COMPILER_ID:Clang>:-Wno-gnu-variable-sized-type-not-at-end>)
 if(AEE_WERROR)
     target_compile_options(aee_options INTERFACE $<$<COMPILE_LANGUAGE:C>:-Werror>)
 endif()

@@ -19,7 +19,7 @@
 #include "aee_abi.h"
 
 /* Exports are found by name in the image; a header with their prototypes would serve nobody. */
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__cplusplus)
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #endif
 
@@ -56,11 +56,10 @@
 #endif
 
 /* Declares the types of an export, so that the engine checks its calls against them: result, colon,
- * arguments; i = 64-bit integer, d = double, v = nothing, b = payload form. For example
- * AEE_SIGNATURE(add, "i:ii"); at file scope. */
+ * arguments, with i = 64-bit integer, d = double, v = no result; or "b" for the payload form. For
+ * example AEE_SIGNATURE(add, "i:ii"); at file scope. */
 #ifdef AEE_NATIVE
-#define AEE_SIGNATURE(name, types)                                                                 \
-    AEE_GUEST_EXTERN_C __attribute__((unused)) typedef int aee_signature_of_##name
+#define AEE_SIGNATURE(name, types) AEE_ABI_ASSERT(sizeof(types) > 1, "result:arguments, or b")
 #else
 #define AEE_SIGNATURE(name, types)                                                                 \
     __attribute__((AEE_GUEST_KEEP, section(AEE_ABI_SIGNATURE_SECTION),                             \

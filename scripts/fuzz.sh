@@ -1,8 +1,8 @@
 #!/bin/sh
 # fuzz.sh: builds the fuzz preset and runs every fuzzer for the given number of seconds.
 #
-# Each fuzzer starts from tests/fuzz/corpus/<name>/ and keeps what it finds in
-# build/fuzz/corpus/<name>/. An input that crashes it is left in build/fuzz/crashes/.
+# fuzz_image starts from tests/fuzz/corpus/image/ and keeps what it finds in
+# build/fuzz/corpus/image/. An input that crashes it is left in build/fuzz/crashes/.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -19,8 +19,8 @@ for fuzzer in build/fuzz/tests/fuzz_*; do
     [ -f "$fuzzer" ] && [ -x "$fuzzer" ] || continue
     found=1
     name=$(basename "$fuzzer")
-    corpus=build/fuzz/corpus/$name
-    seeds=tests/fuzz/corpus/$name
+    corpus=build/fuzz/corpus/${name#fuzz_}
+    seeds=tests/fuzz/corpus/${name#fuzz_}
     mkdir -p "$corpus"
     [ -d "$seeds" ] || seeds=
     printf '== %s: %s s\n' "$name" "$seconds"

@@ -101,10 +101,13 @@ static void link_size(struct aee__heap *heap, struct block *block)
     struct block *next = after(block);
     if ((uintptr_t)next == heap->top) {
         heap->last_units = block->units;
-    } else {
-        next->prev_units = block->units;
-        seal(heap, next);
+        return;
     }
+    if (!is_sound(heap, next)) {
+        report(heap, "memory was written beyond the end of a block", payload(block));
+    }
+    next->prev_units = block->units;
+    seal(heap, next);
 }
 
 static void make(struct aee__heap *heap, struct block *block, uint32_t units, uint32_t prev_units,
@@ -224,7 +227,7 @@ static void release(struct aee__heap *heap, struct block *block)
     }
     if (block->prev_units != 0) {
         struct block *prev = block - block->prev_units;
-        if ((uintptr_t)prev < heap->config.base || !is_sound(heap, prev) || after(prev) > block) {
+        if ((uintptr_t)prev < heap->config.base || !is_sound(heap, prev) || after(prev) != block) {
             report(heap, "the header before a block was overwritten", payload(block));
         }
         if (prev->state == STATE_FREE) {

@@ -122,6 +122,17 @@ int aee__sys_random(void *buffer, size_t size)
     return injected("getrandom") || getrandom(buffer, size, 0) != (ssize_t)size ? -1 : 0;
 }
 
+int aee__sys_signal_thread(pthread_t thread, int signal)
+{
+    return pthread_kill(thread, signal);
+}
+
+void aee__sys_sleep(uint64_t ns)
+{
+    struct timespec delay = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    (void)nanosleep(&delay, NULL);
+}
+
 int aee__sys_block_signal(int signal, sigset_t *old)
 {
     sigset_t set;

@@ -3,6 +3,7 @@
 #ifndef AEE_BASE_SYS_H
 #define AEE_BASE_SYS_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,8 @@ uint64_t aee__sys_file_resident(int fd); /* bytes that a memory file occupies; 0
 ssize_t aee__sys_pread(int fd, void *buffer, size_t size, off_t offset);
 int64_t aee__sys_file_size(int fd);
 int aee__sys_random(void *buffer, size_t size);
+int aee__sys_signal_thread(pthread_t thread, int signal); /* 0 on success */
+void aee__sys_sleep(uint64_t ns);
 /* Blocks `signal` in the calling thread; *old receives the mask to put back. */
 int aee__sys_block_signal(int signal, sigset_t *old);
 int aee__sys_restore_mask(const sigset_t *old);

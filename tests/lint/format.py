@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """format.py: clang-format over the C files of the repository; --fix formats them."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,9 +39,9 @@ def main():
     mode = ["-i"] if fix else ["--dry-run", "-Werror"]
     result = common.run([tool] + mode + names, cwd=root)
     if result.returncode != 0:
-        print(result.stdout)
-        print("`make format` puts it right")
-        sys.exit(1)
+        wrong = sorted(set(re.findall(r"^(\S+?):\d+:\d+: error", result.stdout, re.M)))
+        problems = [f"{name}: `make format` changes it" for name in wrong]
+        common.finish(problems or [result.stdout], f"{len(names)} files")
     print(f"{len(names)} files are formatted")
 
 

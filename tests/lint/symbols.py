@@ -5,6 +5,7 @@ The shared library exports exactly the functions that aee_virt.h marks AEE_API. 
 of the static library begins with aee_. No object calls what banned.py lists, whatever macro or
 inline function the call came from.
 """
+import os
 import re
 
 import banned
@@ -28,8 +29,9 @@ def exported(shared):
     return names
 
 
-def check_shared(root, shared):
-    declared, found = api_functions(root), exported(shared)
+def check_shared(root, path):
+    declared, found = api_functions(root), exported(path)
+    shared = os.path.basename(path)
     if not declared:
         yield "include/aee_virt.h: no AEE_API function was found"
     for name in sorted(declared - found):
@@ -46,11 +48,12 @@ def archive_symbols(static):
             yield match.groups()
 
 
-def check_static(static):
+def check_static(path):
+    static = os.path.basename(path)
     nowhere = {name: reason for reason, names in banned.NOWHERE.items() for name in names}
     system_calls = set(banned.SYSTEM_CALLS)
     count = 0
-    for member, name, kind in archive_symbols(static):
+    for member, name, kind in archive_symbols(path):
         count += 1
         if kind not in "Uwv":
             if not name.startswith("aee_"):

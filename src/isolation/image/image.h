@@ -37,22 +37,22 @@ struct aee__image {
     const struct aee__alloc *alloc;
     struct aee__segment segments[AEE__IMAGE_MAX_SEGMENTS];
     uint32_t segment_count;
-    uint64_t entry;            /* gva of the initialiser (run once by lane 0), or 0 for none */
-    uint64_t tls_data;         /* gva of the TLS template; 0 when there are no bytes of it */
-    uint64_t tls_file_size;    /* bytes of template */
-    uint64_t tls_memory_size;  /* bytes of one lane's TLS block, <= AEE_TLS_MAX; 0: no TLS */
-    uint64_t tls_align;        /* power of two, 1..4096 */
+    uint64_t entry;           /* gva of the initialiser (run once by lane 0), or 0 for none */
+    uint64_t tls_data;        /* gva of the TLS template; 0 when there are no bytes of it */
+    uint64_t tls_file_size;   /* bytes of template */
+    uint64_t tls_memory_size; /* bytes of one lane's TLS block, <= AEE_TLS_MAX; 0: no TLS */
+    uint64_t tls_align;       /* power of two, 1..4096 */
     uint32_t export_count;
     uint32_t symbol_count;
-    struct aee__export *exports;   /* in the order of the symbol table; names differ */
+    struct aee__export *exports; /* in the order of the symbol table; names differ */
     /* private to image/ */
-    uint8_t *data;             /* segment contents, relocated */
+    uint8_t *data; /* segment contents, relocated */
     size_t data_size;
-    char *strings;             /* the file's string table, as a whole */
+    char *strings; /* the file's string table, as a whole */
     size_t strings_size;
-    char *signatures;          /* the signature section, with '=' replaced by a terminator */
+    char *signatures; /* the signature section, with '=' replaced by a terminator */
     size_t signatures_size;
-    uint32_t *hash;            /* open addressing over exports; size is a power of two */
+    uint32_t *hash; /* open addressing over exports; size is a power of two */
     uint32_t hash_mask;
     struct aee__symbol *symbols; /* all functions, sorted by address, for crash reports */
 };

@@ -21,7 +21,7 @@
 
 struct aee__symbol {
     uint64_t gva;
-    uint64_t size; /* never 0 in a finished image unless the next symbol has the same address */
+    uint64_t size; /* within its segment; never 0 in a finished image */
     const char *name;
 };
 

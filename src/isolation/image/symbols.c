@@ -305,20 +305,16 @@ static void sort_symbols(struct aee__symbol *symbols, size_t count)
     }
 }
 
-/* A symbol without size (assembly) reaches to the next one or to the end of its segment. */
+/* A symbol without size (assembly) reaches to the end of its segment; the look-up stops at the next
+ * symbol anyway. After sorting, so that a name with a size comes behind it. */
 static void complete_sizes(struct aee__image *image)
 {
     for (uint32_t i = 0; i < image->symbol_count; i++) {
         struct aee__symbol *symbol = &image->symbols[i];
         const struct aee__segment *segment = aee__image_code_at(image, symbol->gva);
-        if (symbol->size > 0 || !segment) {
-            continue;
+        if (symbol->size == 0 && segment) {
+            symbol->size = segment->start + segment->size - symbol->gva;
         }
-        uint64_t end = segment->start + segment->size;
-        if (i + 1 < image->symbol_count && symbol[1].gva < end) {
-            end = symbol[1].gva;
-        }
-        symbol->size = end - symbol->gva;
     }
 }
 

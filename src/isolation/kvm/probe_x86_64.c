@@ -156,8 +156,7 @@ static bool try_revoke(struct probe *probe)
 static void *kick_later(void *argument)
 {
     struct probe *probe = argument;
-    struct timespec delay = {.tv_nsec = 300000};
-    (void)nanosleep(&delay, NULL);
+    aee__sys_sleep(300000);
     aee__kvm_lane_kick(probe->vm, 0);
     return NULL;
 }

@@ -53,7 +53,7 @@ void aee__kvm_lane_kick(struct aee__vm *vm, uint32_t lane)
         vcpu->kick_pending = true;
     } else if (!vcpu->signalled) {
         __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
-        vcpu->signalled = pthread_kill(vcpu->runner, vm->backend->kick_signal) == 0;
+        vcpu->signalled = aee__sys_signal_thread(vcpu->runner, vm->backend->kick_signal) == 0;
     }
     (void)pthread_mutex_unlock(&vcpu->kick_lock);
 }

@@ -1,0 +1,39 @@
+/* mod_crasher.c: a mod that follows a null pointer at the frame it is armed for. Otherwise it counts.
+ *
+ *   mod_init(seed), mod_tick(frame) -> checksum, mod_arm(frame), as every mod here */
+#include <aee_guest.h>
+
+#include "mod_counter.h"
+
+static struct mod_counter counter;
+
+/* Volatile, so that the compiler does not see what comes. */
+static volatile int *volatile nowhere;
+
+__attribute__((noinline)) static void follow_null(void)
+{
+    *nowhere = 42;
+}
+
+AEE_SIGNATURE(mod_init, "i:i");
+AEE_EXPORT int64_t mod_init(int64_t seed)
+{
+    mod_counter_init(&counter, seed);
+    return 0;
+}
+
+AEE_SIGNATURE(mod_arm, "i:i");
+AEE_EXPORT int64_t mod_arm(int64_t frame)
+{
+    counter.armed_frame = frame;
+    return 0;
+}
+
+AEE_SIGNATURE(mod_tick, "i:i");
+AEE_EXPORT int64_t mod_tick(int64_t frame)
+{
+    if (frame == counter.armed_frame) {
+        follow_null();
+    }
+    return mod_counter_tick(&counter, frame);
+}

@@ -1,0 +1,123 @@
+/* host.c: what a component asks of the engine: host calls, log lines, giving up. Everything goes
+ * through the two vDSO functions named in the information page. Any lane; owns nothing. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "aee_guest.h"
+#include "sdk.h"
+
+static aee_vdso_host_call_fn *host_call_entry(void)
+{
+    return (aee_vdso_host_call_fn *)(uintptr_t)aee_info()->vdso_host_call;
+}
+
+_Noreturn static void give_up(uint32_t hypercall, const char *text, size_t size)
+{
+    aee_vdso_abort_fn *entry = (aee_vdso_abort_fn *)(uintptr_t)aee_info()->vdso_abort;
+    entry(hypercall, text, size);
+    __builtin_trap();
+}
+
+int32_t aee_host_call_args(const char *name, int64_t *result, int64_t a, int64_t b, int64_t c,
+                           int64_t d, int64_t e, int64_t f)
+{
+    struct aee_abi_host_request request = {.kind = AEE_HOST_CALL_INVOKE};
+    const size_t length = strnlen(name, AEE_HOST_NAME_MAX);
+    int64_t value = 0;
+    uint32_t reply_size = 0;
+    int32_t status = AEE_HOST_BAD;
+    if (length < AEE_HOST_NAME_MAX) {
+        memcpy(request.name, name, length);
+        const int64_t args[AEE_MAX_ARGS] = {a, b, c, d, e, f};
+        memcpy(request.args, args, sizeof args);
+        status = host_call_entry()(&request, NULL, NULL, &value, &reply_size);
+    }
+    if (result != NULL) {
+        *result = value;
+    }
+    return status;
+}
+
+int32_t aee_host_call_bytes(const char *name, const void *in, size_t in_size, void *out,
+                            size_t out_capacity, size_t *out_size, int64_t *result)
+{
+    struct aee_abi_host_request request = {.kind = AEE_HOST_CALL_INVOKE};
+    const size_t length = strnlen(name, AEE_HOST_NAME_MAX);
+    int64_t value = 0;
+    uint32_t reply_size = 0;
+    int32_t status = AEE_HOST_BAD;
+    if (length < AEE_HOST_NAME_MAX && in_size <= AEE_MAX_PAYLOAD &&
+        out_capacity <= AEE_MAX_PAYLOAD) {
+        memcpy(request.name, name, length);
+        request.payload_size = (uint32_t)in_size;
+        request.payload_capacity = (uint32_t)out_capacity;
+        status = host_call_entry()(&request, in, out, &value, &reply_size);
+    }
+    if (out_size != NULL) {
+        *out_size = reply_size;
+    }
+    if (result != NULL) {
+        *result = value;
+    }
+    return status;
+}
+
+void aee__log_line(int level, const char *line, size_t size)
+{
+    struct aee_abi_host_request request = {.kind = AEE_HOST_CALL_LOG};
+    int64_t value = 0;
+    uint32_t reply_size = 0;
+    request.payload_size = (uint32_t)size;
+    request.args[0] = (uint64_t)level;
+    (void)host_call_entry()(&request, line, NULL, &value, &reply_size);
+}
+
+/* Length of what vsnprintf() left in a buffer of AEE__TEXT_MAX bytes. */
+static size_t written(int result)
+{
+    if (result < 0) {
+        return 0;
+    }
+    return (size_t)result < AEE__TEXT_MAX ? (size_t)result : AEE__TEXT_MAX - 1;
+}
+
+static void log_format(int level, const char *format, va_list args)
+{
+    char line[AEE__TEXT_MAX];
+    aee__log_line(level, line, written(vsnprintf(line, sizeof line, format, args)));
+}
+
+#define DEFINE_LOG(name, level)                                                                    \
+    void name(const char *format, ...)                                                             \
+    {                                                                                              \
+        va_list args;                                                                              \
+        va_start(args, format);                                                                    \
+        log_format(level, format, args);                                                           \
+        va_end(args);                                                                              \
+    }
+DEFINE_LOG(aee_log_debug, AEE__LOG_DEBUG)
+DEFINE_LOG(aee_log, AEE__LOG_INFO)
+DEFINE_LOG(aee_log_warning, AEE__LOG_WARNING)
+DEFINE_LOG(aee_log_error, AEE__LOG_ERROR)
+
+_Noreturn void aee_abort(const char *format, ...)
+{
+    char text[AEE__TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    const size_t size = written(vsnprintf(text, sizeof text, format, args));
+    va_end(args);
+    give_up(AEE_HC_ABORT, text, size);
+}
+
+_Noreturn void aee__abort_text(const char *text)
+{
+    give_up(AEE_HC_ABORT, text, strlen(text));
+}
+
+_Noreturn void aee_out_of_memory(void)
+{
+    static const char text[] = "the heap is full";
+    give_up(AEE_HC_OUT_OF_MEMORY, text, sizeof text - 1);
+}

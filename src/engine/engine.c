@@ -1,0 +1,258 @@
+/* engine.c: making and unmaking engines. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/sys.h"
+#include "engine/engine.h"
+#include "isolation/kvm/kvm.h"
+#include "recovery/policy.h"
+#include "recovery/report.h"
+
+static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
+                                                  .decide = aee__policy_decide};
+
+/* ---- Settings --------------------------------------------------------------------------------------- */
+
+static aee_result check_desc(aee_engine_desc *desc, aee_error *error)
+{
+    const struct {
+        const char *field;
+        uint64_t value;
+        uint64_t most;
+    } ranges[] = {
+        {"flags", desc->flags, 0},
+        {"minimum_level", desc->minimum_level, AEE_LEVEL_FULL},
+        {"max_contexts", desc->max_contexts, 65536},
+        {"pool_size", desc->pool_size, AEE__POOL_MAX},
+        {"worker_threads", desc->worker_threads, AEE__WORKERS_MAX},
+    };
+    for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        if (ranges[i].value > ranges[i].most) {
+            return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                             "cannot create an engine: %s is %llu, at most %llu is allowed", ranges[i].field,
+                             (unsigned long long)ranges[i].value, (unsigned long long)ranges[i].most);
+        }
+    }
+    if (desc->kick_signal != 0 && (desc->kick_signal < SIGRTMIN || desc->kick_signal > SIGRTMAX)) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                         "cannot create an engine: kick_signal %d is not a real-time signal (%d to %d)",
+                         desc->kick_signal, SIGRTMIN, SIGRTMAX);
+    }
+    return AEE_OK;
+}
+
+static void fill_defaults(aee_engine_desc *desc, uint32_t cpus)
+{
+    desc->max_contexts = desc->max_contexts ? desc->max_contexts : 1024;
+    desc->pool_size = desc->pool_size ? desc->pool_size : 4;
+    desc->frame_budget_ns = desc->frame_budget_ns ? desc->frame_budget_ns : 16666667;
+    desc->kick_signal = desc->kick_signal ? desc->kick_signal : SIGRTMAX - 1;
+    if (desc->worker_threads == 0) {
+        uint32_t spare = cpus > 1 ? cpus - 1 : 1;
+        desc->worker_threads = spare < AEE__WORKERS_MAX ? spare : AEE__WORKERS_MAX;
+    }
+}
+
+/* ---- Parts, started in order and stopped in reverse -------------------------------------------------- */
+
+static bool fill_pool(void *user)
+{
+    struct aee__core *core = user;
+    return aee__pool_fill_one(&core->pool);
+}
+
+static aee_result open_backend(struct aee__core *core, aee_error *error)
+{
+    core->ops = &aee__kvm_backend;
+    aee_error why = {0};
+    aee_result result = core->ops->open(&core->alloc, core->kick_signal, &core->backend, &why);
+    if (result == AEE_OK) {
+        return AEE_OK;
+    }
+    core->ops = NULL;
+    if (result == AEE_ERR_NO_MEMORY) {
+        return aee__fail(error, result, "%s", why.text);
+    }
+    (void)aee__fail(error, AEE_ERR_NO_BACKEND, "no isolation back end is usable here: %s", why.text);
+    if (error) {
+        error->os_errno = why.os_errno;
+    }
+    return AEE_ERR_NO_BACKEND;
+}
+
+enum { PART_BACKEND, PART_CONTEXTS, PART_REGIONS, PART_EVENTS, PART_FUNCTIONS, PART_WATCHDOG,
+       PART_HOUSEKEEPER, PART_COUNT };
+
+static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, uint32_t part, uint8_t salt,
+                             aee_error *error)
+{
+    struct aee__core *core = &engine->core;
+    switch (part) {
+    case PART_BACKEND:
+        return open_backend(core, error);
+    case PART_CONTEXTS:
+        return aee__handles_create(&core->contexts, &core->alloc, AEE__HANDLE_CONTEXT, salt,
+                                   desc->max_contexts, error);
+    case PART_REGIONS:
+        return aee__handles_create(&engine->regions, &core->alloc, AEE__HANDLE_REGION, salt,
+                                   (uint32_t)AEE__REGION_GRANULES, error);
+    case PART_EVENTS:
+        return aee__events_create(&core->events, &core->alloc, error);
+    case PART_FUNCTIONS:
+        return aee__host_functions_create(&core->functions, &core->alloc, error);
+    case PART_WATCHDOG:
+        return aee__watchdog_start(&core->watchdog, error);
+    default:
+        aee__pool_init(&core->pool, core->ops, core->backend, desc->pool_size);
+        aee__workers_init(&core->workers, desc->worker_threads);
+        return aee__housekeeper_start(&core->housekeeper, fill_pool, core, error);
+    }
+}
+
+static void stop_part(aee_engine *engine, uint32_t part)
+{
+    struct aee__core *core = &engine->core;
+    switch (part) {
+    case PART_BACKEND:
+        core->ops->close(core->backend);
+        break;
+    case PART_CONTEXTS:
+        aee__handles_destroy(&core->contexts);
+        break;
+    case PART_REGIONS:
+        aee__handles_destroy(&engine->regions);
+        break;
+    case PART_EVENTS:
+        aee__events_destroy(&core->events);
+        break;
+    case PART_FUNCTIONS:
+        aee__host_functions_destroy(&core->functions);
+        break;
+    case PART_WATCHDOG:
+        aee__watchdog_stop(&core->watchdog);
+        break;
+    default:
+        aee__workers_destroy(&core->workers);
+        aee__housekeeper_stop(&core->housekeeper);
+        aee__pool_destroy(&core->pool);
+        break;
+    }
+}
+
+static void free_engine(aee_engine *engine)
+{
+    struct aee__alloc alloc = engine->core.alloc;
+    while (engine->parts > 0) {
+        stop_part(engine, --engine->parts);
+    }
+    if (engine->arena_made) {
+        aee__region_arena_destroy(&engine->arena);
+    }
+    (void)pthread_mutex_destroy(&engine->regions_lock);
+    (void)pthread_mutex_destroy(&engine->events_lock);
+    (void)pthread_mutex_destroy(&engine->frame_lock);
+    if (engine->alive) {
+        (void)aee__sys_munmap(engine->alive, 4096);
+    }
+    aee__alloc_free(&alloc, engine, sizeof *engine);
+}
+
+/* A page that the kernel clears in a child of fork(): machines cannot be used there. */
+static aee_result make_alive_page(aee_engine *engine, aee_error *error)
+{
+    void *page = aee__sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return aee__fail_os(error, errno, "cannot create an engine");
+    }
+    engine->alive = page;
+    if (aee__sys_madvise(page, 4096, MADV_WIPEONFORK) != 0) {
+        return aee__fail_os(error, errno, "cannot create an engine: MADV_WIPEONFORK");
+    }
+    *engine->alive = 1;
+    return AEE_OK;
+}
+
+static aee_result start(aee_engine *engine, const aee_engine_desc *desc, aee_error *error)
+{
+    uint8_t salt;
+    aee_result result = make_alive_page(engine, error);
+    if (result == AEE_OK && aee__sys_random(&salt, sizeof salt) != 0) {
+        result = aee__fail_os(error, errno, "cannot create an engine: no random numbers");
+    }
+    while (result == AEE_OK && engine->parts < PART_COUNT) {
+        result = start_part(engine, desc, engine->parts, salt, error);
+        engine->parts += result == AEE_OK;
+    }
+    return result;
+}
+
+aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out, aee_error *error)
+{
+    if (!out) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot create an engine: out is NULL");
+    }
+    *out = NULL;
+    aee_engine_desc desc = {0};
+    aee_result result = AEE_OK;
+    if (user_desc) {
+        result = aee__copy_desc("create an engine", user_desc, &desc, sizeof desc,
+                                offsetof(aee_engine_desc, max_contexts), error);
+    }
+    if (result == AEE_OK) {
+        result = check_desc(&desc, error);
+    }
+    if (result != AEE_OK) {
+        return result;
+    }
+    uint32_t cpus = (uint32_t)aee__sys_cpu_count();
+    fill_defaults(&desc, cpus);
+    struct aee__alloc alloc = desc.alloc ? (struct aee__alloc){desc.alloc, desc.alloc_user} : aee__alloc_default;
+    aee_engine *engine = aee__alloc_zero(&alloc, 1, sizeof *engine);
+    if (!engine) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot create an engine: out of memory");
+    }
+    engine->core.engine = engine;
+    engine->core.alloc = alloc;
+    engine->core.log = desc.log;
+    engine->core.log_user = desc.log_user;
+    engine->core.kick_signal = desc.kick_signal;
+    engine->core.cpus = cpus;
+    engine->core.recovery = &recovery;
+    engine->frame_budget_ns = desc.frame_budget_ns;
+    (void)pthread_mutex_init(&engine->regions_lock, NULL);
+    (void)pthread_mutex_init(&engine->events_lock, NULL);
+    (void)pthread_mutex_init(&engine->frame_lock, NULL);
+    result = start(engine, &desc, error);
+    if (result != AEE_OK) {
+        free_engine(engine);
+        return result;
+    }
+    *out = engine;
+    return aee__ok(error);
+}
+
+aee_result aee_engine_shutdown(aee_engine *engine, aee_error *error)
+{
+    if (engine && *engine->alive && atomic_load(&engine->closed)) {
+        return aee__ok(error);
+    }
+    aee_result result = aee__engine_check(engine, "shut the engine down", error);
+    if (result == AEE_OK) {
+        result = aee__contexts_destroy_all(engine, error);
+    }
+    if (result == AEE_OK) {
+        aee__regions_destroy_all(engine);
+        (void)aee__ok(error);
+    }
+    return result;
+}
+
+void aee_engine_destroy(aee_engine *engine)
+{
+    /* In a child of fork() the threads and machines are not there: nothing can be taken apart. */
+    if (engine && *engine->alive && aee_engine_shutdown(engine, NULL) == AEE_OK) {
+        free_engine(engine);
+    }
+}

@@ -1,0 +1,105 @@
+/* frames.c: frames of the engine, and events on its thread. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "engine/engine.h"
+
+aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user, aee_error *error)
+{
+    aee_result result = aee__engine_check(engine, "set the event callback", error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    (void)pthread_mutex_lock(&engine->events_lock);
+    engine->on_event = function;
+    engine->on_event_user = user;
+    (void)pthread_mutex_unlock(&engine->events_lock);
+    return aee__ok(error);
+}
+
+/* Delivers what is queued now, not what the callback adds: it could go on for ever. Without a callback
+ * events stay queued. */
+static uint32_t deliver(aee_engine *engine)
+{
+    aee_event event;
+    uint32_t delivered = 0;
+    (void)pthread_mutex_lock(&engine->events_lock);
+    aee_event_fn function = engine->on_event;
+    void *user = engine->on_event_user;
+    (void)pthread_mutex_unlock(&engine->events_lock);
+    while (function && delivered < AEE__EVENTS_MAX && aee__events_pop(&engine->core.events, &event)) {
+        function(user, &event);
+        delivered++;
+    }
+    return delivered;
+}
+
+aee_result aee_poll_events(aee_engine *engine, uint32_t *delivered, aee_error *error)
+{
+    aee_result result = aee__engine_check(engine, "poll events", error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    uint32_t count = deliver(engine);
+    if (delivered) {
+        *delivered = count;
+    }
+    return aee__ok(error);
+}
+
+aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error)
+{
+    aee_result result = aee__engine_check(engine, "begin a frame", error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    (void)pthread_mutex_lock(&engine->frame_lock);
+    bool nested = engine->in_frame;
+    if (!nested) {
+        engine->in_frame = true;
+        engine->frame_begin_ns = aee__now_ns();
+        (void)atomic_fetch_add(&engine->core.counters.frames, 1);
+    }
+    (void)pthread_mutex_unlock(&engine->frame_lock);
+    return nested ? aee__fail(error, AEE_ERR_STATE, "cannot begin a frame: the last one has not ended")
+                  : aee__ok(error);
+}
+
+static void push_late(aee_engine *engine, const aee_frame_info *info)
+{
+    aee_event event = {.type = AEE_EVENT_FRAME_LATE, .time_ns = aee__now_ns(), .frame = info->frame};
+    (void)snprintf(event.text, sizeof event.text, "frame %llu took %llu us of %llu us",
+                   (unsigned long long)info->frame, (unsigned long long)(info->duration_ns / 1000),
+                   (unsigned long long)(engine->frame_budget_ns / 1000));
+    aee__events_push(&engine->core.events, &event);
+}
+
+aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error)
+{
+    aee_frame_info frame = {0};
+    aee_result result = aee__engine_check(engine, "end a frame", error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    (void)pthread_mutex_lock(&engine->frame_lock);
+    bool begun = engine->in_frame;
+    if (begun) {
+        engine->in_frame = false;
+        frame.frame = atomic_load(&engine->core.counters.frames);
+        frame.duration_ns = aee__now_ns() - engine->frame_begin_ns;
+        frame.late = frame.duration_ns > engine->frame_budget_ns;
+    }
+    (void)pthread_mutex_unlock(&engine->frame_lock);
+    if (!begun) {
+        return aee__fail(error, AEE_ERR_STATE, "cannot end a frame: none has begun");
+    }
+    if (frame.late) {
+        (void)atomic_fetch_add(&engine->core.counters.late_frames, 1);
+        push_late(engine, &frame);
+    }
+    (void)deliver(engine);
+    if (info) {
+        *info = frame;
+    }
+    return aee__ok(error);
+}

@@ -1,0 +1,108 @@
+/* info.c: what the engine and the machine tell about themselves. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "isolation/kvm/kvm.h"
+
+aee_result aee_get_context_info(aee_engine *engine, aee_context handle, aee_context_info *info, aee_error *error)
+{
+    struct aee__context *context;
+    if (!info) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot get a context's information: info is NULL");
+    }
+    aee_result result = aee__engine_enter(engine, handle, "get a context's information", &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    aee__context_get_info(context, info);
+    aee__engine_leave(context);
+    return aee__ok(error);
+}
+
+aee_result aee_last_crash(aee_engine *engine, aee_context handle, aee_crash *crash, aee_error *error)
+{
+    struct aee__context *context;
+    if (!crash) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot get a context's crash: crash is NULL");
+    }
+    aee_result result = aee__engine_enter(engine, handle, "get a context's crash", &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = aee__context_get_crash(context, crash, error);
+    aee__engine_leave(context);
+    return result == AEE_OK ? aee__ok(error) : result;
+}
+
+static void count_context(void *user, uint64_t handle, void *object)
+{
+    aee_stats *stats = user;
+    aee_context_info info;
+    (void)handle;
+    aee__context_get_info(object, &info);
+    stats->total_contexts++;
+    stats->active_contexts += info.state == AEE_STATE_READY;
+}
+
+static void count_region(void *user, uint64_t handle, void *object)
+{
+    (void)handle;
+    (void)object;
+    ((aee_stats *)user)->regions++;
+}
+
+aee_result aee_get_stats(aee_engine *engine, aee_stats *stats, aee_error *error)
+{
+    if (!stats) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot get statistics: stats is NULL");
+    }
+    aee_result result = aee__engine_check(engine, "get statistics", error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    struct aee__core *core = &engine->core;
+    *stats = (aee_stats){.use_vt_x = core->ops->hardware(core->backend),
+                         .use_ept = core->ops->nested_paging(core->backend),
+                         .level = core->ops->level,
+                         .region_bytes = atomic_load(&engine->region_bytes),
+                         .pool_ready = aee__pool_ready(&core->pool),
+                         .calls = atomic_load(&core->counters.calls),
+                         .host_calls = atomic_load(&core->counters.host_calls),
+                         .crashes = atomic_load(&core->counters.crashes),
+                         .hangs = atomic_load(&core->counters.hangs),
+                         .restarts = atomic_load(&core->counters.restarts),
+                         .quarantines = atomic_load(&core->counters.quarantines),
+                         .frames = atomic_load(&core->counters.frames),
+                         .late_frames = atomic_load(&core->counters.late_frames),
+                         .events_lost = aee__events_lost(&core->events)};
+    aee__handles_each(&core->contexts, count_context, stats);
+    aee__handles_each(&engine->regions, count_region, stats);
+    return aee__ok(error);
+}
+
+aee_result aee_probe(aee_probe_report *report, aee_error *error)
+{
+    if (!report) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot probe: report is NULL");
+    }
+    const struct aee__backend_ops *ops = &aee__kvm_backend;
+    struct aee__backend *backend;
+    aee_error why = {0};
+    memset(report, 0, sizeof *report);
+    aee_result result = ops->open(&aee__alloc_default, SIGRTMAX - 1, &backend, &why);
+    if (result == AEE_ERR_NO_MEMORY) {
+        return aee__fail(error, result, "cannot probe: %s", why.text);
+    }
+    if (result != AEE_OK) {
+        (void)snprintf(report->why, sizeof report->why, "%s", why.text);
+        return aee__ok(error);
+    }
+    report->level = ops->level;
+    report->use_vt_x = ops->hardware(backend);
+    report->use_ept = ops->nested_paging(backend);
+    report->fact_count = ops->facts(backend, report->facts, AEE_FACTS_MAX);
+    ops->close(backend);
+    return aee__ok(error);
+}

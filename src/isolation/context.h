@@ -1,0 +1,137 @@
+/* context.h: a named place for a component: its image, limits, grants, region mappings, statistics,
+ * and the instance that is current. Keeps its handle while instances come and go.
+ *
+ * Locks, in this order: `life` (held through load, stop, restart, destroy: one at a time), then
+ * `lock` (short: state, instance, mappings, crash). Neither is held while a component runs, except
+ * `life` while an initialiser does. */
+#ifndef AEE_ISOLATION_CONTEXT_H
+#define AEE_ISOLATION_CONTEXT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "ept/region.h"
+#include "isolation/core.h"
+#include "isolation/instance.h"
+#include "monitor/histogram.h"
+
+/* A region that the context may see; kept across restarts. */
+struct aee__mapping {
+    const struct aee__region *region; /* the engine revokes it before it destroys the region */
+    uint32_t writable;
+};
+
+#define AEE__MAPPINGS_MAX 64u
+
+struct aee__context_stats {
+    _Atomic uint64_t calls;
+    _Atomic uint64_t failed_calls;
+    _Atomic uint64_t host_calls;
+    _Atomic uint64_t crashes;
+    _Atomic uint64_t hangs;
+    _Atomic uint64_t restarts;
+    _Atomic uint64_t exits;
+    _Atomic uint32_t mode_now; /* aee_call_mode of the last call */
+    struct aee__histogram latency;
+};
+
+struct aee__context {
+    struct aee__core *core;
+    uint64_t handle;
+    char name[AEE_NAME_MAX];
+    aee_kind kind;
+    aee_call_mode mode;
+    void *user;
+    struct aee__grants grants;
+    struct aee__context_stats stats;
+    struct aee__job restart_job; /* holds a reference to the handle while queued */
+
+    pthread_mutex_t life;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;           /* state, paused */
+    aee_state state;                  /* never AEE_STATE_PAUSED: that is READY and paused */
+    bool paused;
+    bool dying;                       /* being destroyed: no restart any more */
+    aee_limits limits;                /* complete: no zero fields */
+    struct aee__image_ref *image;     /* NULL until the first load */
+    uint16_t image_epoch;             /* counts loads; part of function handles */
+    struct aee__instance *instance;   /* takes calls; NULL unless state is READY */
+    uint32_t instances;               /* that exist, current or not */
+    struct aee__instance *building;   /* sees region changes while its initialisers run */
+    struct aee__mapping mappings[AEE__MAPPINGS_MAX];
+    uint32_t mapping_count;
+    struct aee__crash_history history;
+    aee_crash crash;                  /* the last; id 0: none */
+    uint64_t log_second;              /* the rate limit's second, and bytes logged in it */
+    uint32_t log_bytes;
+    bool log_dropped;
+};
+
+struct aee__context_plan {
+    const char *name;
+    aee_kind kind;
+    aee_call_mode mode;
+    void *user;
+    aee_limits limits; /* complete */
+};
+
+/* Creates the object; the engine gives it its handle. */
+aee_result aee__context_create(struct aee__core *core, const struct aee__context_plan *plan,
+                               struct aee__context **out, aee_error *error);
+/* Frees it; the instance must be gone. */
+void aee__context_free(struct aee__context *context);
+
+/* Life cycle; each blocks until done. BUSY from within a host function of this context. */
+aee_result aee__context_load(struct aee__context *context, const void *bytes, size_t size,
+                             aee_error *error);
+aee_result aee__context_restart(struct aee__context *context, aee_error *error);
+aee_result aee__context_stop(struct aee__context *context, aee_error *error);
+aee_result aee__context_pause(struct aee__context *context, bool paused, aee_error *error);
+aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeout_ns, aee_error *error);
+/* Stops it for good and marks it as dying; the engine frees it when its handle is gone. */
+aee_result aee__context_end(struct aee__context *context, aee_error *error);
+/* Only memory_bytes can change while an instance lives; the rest waits for the next one. */
+aee_result aee__context_set_limits(struct aee__context *context, const aee_limits *limits,
+                                   aee_error *error);
+
+void aee__context_get_limits(struct aee__context *context, aee_limits *limits);
+/* Consistent copies for the engine's thread. */
+void aee__context_get_info(struct aee__context *context, aee_context_info *info);
+aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash, aee_error *error);
+
+/* Calls. */
+aee_result aee__context_find(struct aee__context *context, const char *name, uint32_t *index,
+                             uint16_t *epoch, aee_error *error);
+/* call->export_index and request.args and flags are set; checks signature and epoch. */
+aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struct aee__call *call,
+                             aee_error *error);
+
+/* For an instance that is being built; no state is looked at. */
+aee_result aee__context_call_instance(struct aee__context *context, struct aee__instance *instance,
+                                      struct aee__call *call, aee_error *error);
+/* The calling thread runs a host function that this context called. */
+bool aee__context_is_reentry(struct aee__context *context);
+
+/* Regions. */
+aee_result aee__context_map(struct aee__context *context, const struct aee__region *region,
+                            uint32_t writable, aee_error *error);
+/* NOT_FOUND if it was not mapped; *writable (may be NULL) receives the right it had. */
+aee_result aee__context_unmap(struct aee__context *context, const struct aee__region *region,
+                              uint32_t *writable, aee_error *error);
+/* The mapped region that contains a guest address, for crash reports; NULL for none. Copies the
+ * mapping under the lock. */
+bool aee__context_region_at(struct aee__context *context, uint64_t gva, struct aee__mapping *mapping);
+
+/* An instance of the context crashed or hung: counts, decides, schedules. Called once per instance,
+ * before waiting callers learn of it. Gives crash->id. */
+void aee__context_crashed(struct aee__context *context, struct aee__instance *instance,
+                          aee_crash *crash);
+
+/* The last trace of an instance is gone. */
+void aee__context_instance_gone(struct aee__context *context);
+
+void aee__context_event(struct aee__context *context, aee_event_type type, uint64_t crash_id,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

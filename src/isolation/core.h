@@ -1,0 +1,67 @@
+/* core.h: what all contexts of one engine share. The engine owns it and starts and stops its parts. */
+#ifndef AEE_ISOLATION_CORE_H
+#define AEE_ISOLATION_CORE_H
+
+#include "base/handles.h"
+#include "isolation/backend.h"
+#include "isolation/events.h"
+#include "isolation/host_functions.h"
+#include "isolation/housekeeper.h"
+#include "isolation/pool.h"
+#include "isolation/watchdog.h"
+#include "runtime/workers.h"
+
+struct aee__context;
+struct aee__instance;
+
+/* What recovery decides after a crash. */
+enum aee__verdict { AEE__VERDICT_RESTART, AEE__VERDICT_QUARANTINE };
+
+/* Crashes of one context that the policy remembers. */
+#define AEE__HISTORY_MAX 64u
+struct aee__crash_history {
+    uint64_t times_ns[AEE__HISTORY_MAX]; /* ring */
+    uint32_t count;
+};
+
+/* Filled in by src/recovery, connected by src/engine. */
+struct aee__recovery_ops {
+    /* Completes cause, vector and registers to a full report with its sentence. */
+    void (*describe)(struct aee__context *context, const struct aee__instance *instance,
+                     const char *detail, aee_crash *crash);
+    enum aee__verdict (*decide)(struct aee__crash_history *history, const aee_limits *limits,
+                                uint64_t now_ns);
+};
+
+struct aee__counters {
+    _Atomic uint64_t calls;
+    _Atomic uint64_t host_calls;
+    _Atomic uint64_t crashes;
+    _Atomic uint64_t hangs;
+    _Atomic uint64_t restarts;
+    _Atomic uint64_t quarantines;
+    _Atomic uint64_t frames;
+    _Atomic uint64_t late_frames;
+};
+
+struct aee__core {
+    aee_engine *engine; /* handed to host functions, never looked into here */
+    struct aee__alloc alloc;
+    aee_log_fn log; /* may be NULL */
+    void *log_user;
+    int kick_signal;
+    uint32_t cpus;
+    const struct aee__backend_ops *ops;
+    struct aee__backend *backend;
+    const struct aee__recovery_ops *recovery;
+    struct aee__handles contexts;
+    struct aee__pool pool;
+    struct aee__watchdog watchdog;
+    struct aee__workers workers;
+    struct aee__housekeeper housekeeper;
+    struct aee__events events;
+    struct aee__host_functions functions;
+    struct aee__counters counters;
+};
+
+#endif

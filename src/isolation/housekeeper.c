@@ -1,0 +1,111 @@
+#include "isolation/housekeeper.h"
+
+#include <stddef.h>
+
+static struct aee__job *pop(struct aee__housekeeper *housekeeper)
+{
+    struct aee__job *job = housekeeper->first;
+    if (job) {
+        housekeeper->first = job->next;
+        job->queued = false;
+    }
+    return job;
+}
+
+/* One step with the lock held at both ends: a job, a piece of idle work, or a wait. */
+static void step(struct aee__housekeeper *housekeeper, bool *more_idle_work)
+{
+    struct aee__job *job = pop(housekeeper);
+    if (job || *more_idle_work) {
+        housekeeper->busy = job != NULL;
+        (void)pthread_mutex_unlock(&housekeeper->lock);
+        if (job) {
+            job->run(job);
+            *more_idle_work = true;
+        } else {
+            *more_idle_work = housekeeper->idle_work(housekeeper->user);
+        }
+        (void)pthread_mutex_lock(&housekeeper->lock);
+        housekeeper->busy = false;
+        return;
+    }
+    (void)pthread_cond_broadcast(&housekeeper->idle);
+    (void)pthread_cond_wait(&housekeeper->wake, &housekeeper->lock);
+    *more_idle_work = true;
+}
+
+static void *run(void *argument)
+{
+    struct aee__housekeeper *housekeeper = argument;
+    bool more_idle_work = true;
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    while (!housekeeper->stopping || housekeeper->first) {
+        if (housekeeper->stopping) {
+            more_idle_work = false;
+        }
+        step(housekeeper, &more_idle_work);
+    }
+    (void)pthread_cond_broadcast(&housekeeper->idle);
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+    return NULL;
+}
+
+aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, bool (*idle_work)(void *user),
+                                  void *user, aee_error *error)
+{
+    *housekeeper = (struct aee__housekeeper){.idle_work = idle_work, .user = user};
+    (void)pthread_mutex_init(&housekeeper->lock, NULL);
+    (void)pthread_cond_init(&housekeeper->wake, NULL);
+    (void)pthread_cond_init(&housekeeper->idle, NULL);
+    return aee__thread_start(&housekeeper->thread, "aee-housekeeper", run, housekeeper, error);
+}
+
+void aee__housekeeper_stop(struct aee__housekeeper *housekeeper)
+{
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    housekeeper->stopping = true;
+    (void)pthread_cond_signal(&housekeeper->wake);
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+    aee__thread_join(&housekeeper->thread);
+    (void)pthread_cond_destroy(&housekeeper->idle);
+    (void)pthread_cond_destroy(&housekeeper->wake);
+    (void)pthread_mutex_destroy(&housekeeper->lock);
+}
+
+void aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job)
+{
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    if (!job->queued) {
+        job->queued = true;
+        job->next = NULL;
+        if (housekeeper->first) {
+            housekeeper->last->next = job;
+        } else {
+            housekeeper->first = job;
+        }
+        housekeeper->last = job;
+        (void)pthread_cond_signal(&housekeeper->wake);
+    }
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+}
+
+void aee__housekeeper_flush(struct aee__housekeeper *housekeeper)
+{
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    while (housekeeper->first || housekeeper->busy) {
+        (void)pthread_cond_wait(&housekeeper->idle, &housekeeper->lock);
+    }
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+}
+
+void aee__housekeeper_poke(struct aee__housekeeper *housekeeper)
+{
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    (void)pthread_cond_signal(&housekeeper->wake);
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+}
+
+bool aee__housekeeper_is_self(const struct aee__housekeeper *housekeeper)
+{
+    return housekeeper->thread.running && pthread_equal(housekeeper->thread.handle, pthread_self());
+}

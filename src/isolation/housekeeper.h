@@ -1,0 +1,44 @@
+/* housekeeper.h: one thread per engine for what must not happen inside a frame: restarting contexts,
+ * freeing dead instances, filling the pool. Owns its thread; jobs belong to who posts them. */
+#ifndef AEE_ISOLATION_HOUSEKEEPER_H
+#define AEE_ISOLATION_HOUSEKEEPER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/thread.h"
+
+/* Runs once per post, on the housekeeper's thread. A job may be posted again once it runs. */
+struct aee__job {
+    void (*run)(struct aee__job *job);
+    struct aee__job *next; /* private to the housekeeper */
+    bool queued;           /* under the housekeeper's lock */
+};
+
+struct aee__housekeeper {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_cond_t idle;
+    struct aee__job *first;
+    struct aee__job *last;
+    bool busy;
+    bool stopping;
+    bool (*idle_work)(void *user); /* when there are no jobs; false: nothing left to do */
+    void *user;
+    struct aee__thread thread;
+};
+
+aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, bool (*idle_work)(void *user),
+                                  void *user, aee_error *error);
+/* Runs the jobs that are queued, then ends the thread. */
+void aee__housekeeper_stop(struct aee__housekeeper *housekeeper);
+/* No effect on a job that is queued already. */
+void aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job);
+/* Waits until no job is queued or running. Not on the housekeeper's thread. */
+void aee__housekeeper_flush(struct aee__housekeeper *housekeeper);
+/* The calling thread is the housekeeper's: it must not wait for its own jobs. */
+bool aee__housekeeper_is_self(const struct aee__housekeeper *housekeeper);
+/* Something for idle_work may have come up. */
+void aee__housekeeper_poke(struct aee__housekeeper *housekeeper);
+
+#endif

@@ -1,0 +1,55 @@
+/* info.c: what a context tells about itself. */
+#include <string.h>
+
+#include "isolation/context.h"
+
+void aee__context_get_limits(struct aee__context *context, aee_limits *limits)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    *limits = context->limits;
+    (void)pthread_mutex_unlock(&context->lock);
+}
+
+static void copy_stats(const struct aee__context_stats *stats, aee_context_info *info)
+{
+    info->call_mode_now = (aee_call_mode)atomic_load(&stats->mode_now);
+    info->calls = atomic_load(&stats->calls);
+    info->failed_calls = atomic_load(&stats->failed_calls);
+    info->host_calls = atomic_load(&stats->host_calls);
+    info->crashes = atomic_load(&stats->crashes);
+    info->hangs = atomic_load(&stats->hangs);
+    info->restarts = atomic_load(&stats->restarts);
+    info->exits = atomic_load(&stats->exits);
+    info->latency_p50_ns = aee__histogram_quantile(&stats->latency, 0.50);
+    info->latency_p99_ns = aee__histogram_quantile(&stats->latency, 0.99);
+    info->latency_max_ns = aee__histogram_max(&stats->latency);
+}
+
+void aee__context_get_info(struct aee__context *context, aee_context_info *info)
+{
+    memset(info, 0, sizeof *info);
+    memcpy(info->name, context->name, sizeof info->name);
+    info->kind = context->kind;
+    info->call_mode = context->mode;
+    copy_stats(&context->stats, info);
+    (void)pthread_mutex_lock(&context->lock);
+    bool ready = context->state == AEE_STATE_READY;
+    info->state = ready && context->paused ? AEE_STATE_PAUSED : context->state;
+    info->limits = context->limits;
+    if (context->instance) {
+        info->level = context->core->ops->level;
+        info->isolated = info->level > AEE_LEVEL_NONE;
+        info->memory_reserved = context->instance->memory.file_size;
+        info->memory_resident = aee__memory_resident(&context->instance->memory);
+    }
+    (void)pthread_mutex_unlock(&context->lock);
+}
+
+aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash, aee_error *error)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    *crash = context->crash;
+    (void)pthread_mutex_unlock(&context->lock);
+    return crash->id ? AEE_OK
+                     : aee__fail(error, AEE_ERR_NOT_FOUND, "context \"%s\" has never crashed", context->name);
+}

@@ -1,0 +1,306 @@
+#include "isolation/instance.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/sys.h"
+#include "isolation/context.h"
+
+extern const uint8_t aee__vdso_start[];
+extern const uint8_t aee__vdso_end[];
+
+/* ---- Images ----------------------------------------------------------------------------------------- */
+
+struct aee__image_ref *aee__image_ref_create(const struct aee__alloc *alloc, struct aee__image *image)
+{
+    struct aee__image_ref *reference = aee__alloc_zero(alloc, 1, sizeof *reference);
+    if (reference) {
+        atomic_init(&reference->references, 1);
+        reference->image = image;
+        reference->alloc = alloc;
+    }
+    return reference;
+}
+
+struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference)
+{
+    (void)atomic_fetch_add_explicit(&reference->references, 1, memory_order_relaxed);
+    return reference;
+}
+
+void aee__image_ref_release(struct aee__image_ref *reference)
+{
+    if (reference && atomic_fetch_sub_explicit(&reference->references, 1, memory_order_acq_rel) == 1) {
+        aee__image_destroy(reference->image);
+        aee__alloc_free(reference->alloc, reference, sizeof *reference);
+    }
+}
+
+/* ---- Filling memory --------------------------------------------------------------------------------- */
+
+static struct aee__memory_plan make_plan(const struct aee__image *image, const aee_limits *limits)
+{
+    struct aee__memory_plan plan = {.lanes = limits->lanes,
+                                    .stack_size = limits->stack_bytes,
+                                    .tls_size = image->tls_memory_size,
+                                    .tls_align = image->tls_align ? image->tls_align : 1,
+                                    .heap_size = limits->memory_bytes,
+                                    .segment_count = image->segment_count};
+    for (uint32_t i = 0; i < image->segment_count; i++) {
+        const struct aee__segment *segment = &image->segments[i];
+        plan.segments[i] = (struct aee__memory_segment){
+            .start = {segment->start},
+            .size = segment->size,
+            .rights = (segment->rights & AEE__SEG_WRITE ? (uint32_t)AEE__PT_WRITE : 0) |
+                      (segment->rights & AEE__SEG_EXECUTE ? (uint32_t)AEE__PT_EXECUTE : 0)};
+    }
+    return plan;
+}
+
+static void copy_image(struct aee__memory *memory, const struct aee__image *image)
+{
+    for (uint32_t i = 0; i < image->segment_count; i++) {
+        const struct aee__segment *segment = &image->segments[i];
+        void *to = aee__memory_at(memory, (struct aee__gva){segment->data_start}, segment->data_size);
+        if (to && segment->data_size > 0) {
+            memcpy(to, image->data + segment->data_offset, segment->data_size);
+        }
+    }
+}
+
+static void write_vdso(struct aee__memory *memory, struct aee_abi_vdso *table)
+{
+    size_t size = (size_t)(aee__vdso_end - aee__vdso_start);
+    memcpy(aee__memory_at(memory, (struct aee__gva){AEE_GVA_VDSO}, size), aee__vdso_start, size);
+    memcpy(table, aee__vdso_start, sizeof *table);
+}
+
+static aee_result write_info(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
+                             aee_error *error)
+{
+    struct aee_abi_info *info =
+        aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);
+    *info = (struct aee_abi_info){.magic = AEE_ABI_MAGIC,
+                                  .abi_version = AEE_ABI_VERSION,
+                                  .features = instance->core->ops->features(instance->core->backend),
+                                  .context_id = instance->context->handle,
+                                  .lane_count = instance->plan.lanes,
+                                  .heap_base = AEE_GVA_HEAP,
+                                  .heap_size = instance->plan.heap_size,
+                                  .stack_size = instance->plan.stack_size,
+                                  .vdso_host_call = vdso->host_call,
+                                  .vdso_abort = vdso->abort};
+    if (aee__sys_random(info->seed, sizeof info->seed) != 0) {
+        return aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
+                            instance->context->name);
+    }
+    return AEE_OK;
+}
+
+/* TLS block and thread control block of one lane; the first word of the latter is its own address. */
+static void write_tls(struct aee__instance *instance, uint32_t lane)
+{
+    const struct aee__image *image = instance->image->image;
+    struct aee__gva tcb = aee__memory_tcb(lane, &instance->plan);
+    memcpy(aee__memory_at(&instance->memory, tcb, AEE__TCB_SIZE), &tcb.value, sizeof tcb.value);
+    if (image->tls_file_size > 0) {
+        void *from = aee__memory_at(&instance->memory, (struct aee__gva){image->tls_data},
+                                    image->tls_file_size);
+        void *to = aee__memory_at(&instance->memory, aee__memory_tls(lane, &instance->plan),
+                                  image->tls_file_size);
+        if (from && to) {
+            memcpy(to, from, image->tls_file_size);
+        }
+    }
+}
+
+/* ---- Creation --------------------------------------------------------------------------------------- */
+
+static aee_result add_slot(void *vm, struct aee__gpa gpa, void *host, uint64_t size, aee_error *error)
+{
+    struct aee__instance *instance = vm;
+    return instance->core->ops->vm_add_memory(instance->vm, gpa, host, size, error);
+}
+
+static aee_result start_lanes(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
+                              aee_error *error)
+{
+    for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
+        write_tls(instance, lane);
+        struct aee__lane_start start = {.rip = {vdso->lane_entry},
+                                        .rsp = aee__memory_stack_top(lane),
+                                        .fs_base = aee__memory_tcb(lane, &instance->plan),
+                                        .gs_base = {AEE_GVA_LANES + lane * AEE_LANE_STRIDE},
+                                        .syscall = {vdso->syscall},
+                                        .root = instance->memory.table.base};
+        aee_result result = instance->core->ops->lane_start(instance->vm, lane, &start, error);
+        if (result != AEE_OK) {
+            return result;
+        }
+        aee__lane_init(&instance->lanes[lane], instance, lane);
+        instance->lane_count++;
+    }
+    return AEE_OK;
+}
+
+static aee_result fill(struct aee__instance *instance, aee_error *error)
+{
+    struct aee__core *core = instance->core;
+    struct aee_abi_vdso vdso;
+    copy_image(&instance->memory, instance->image->image);
+    write_vdso(&instance->memory, &vdso);
+    aee_result result = write_info(instance, &vdso, error);
+    if (result == AEE_OK) {
+        result = aee__pool_take(&core->pool, &instance->vm, error);
+    }
+    if (result != AEE_OK) {
+        return result;
+    }
+    aee__housekeeper_poke(&core->housekeeper);
+    const struct aee__memory_chunk *chunk = &instance->memory.chunks[0];
+    result = core->ops->vm_add_memory(instance->vm, chunk->gpa, chunk->host, chunk->size, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    uint64_t system_size = AEE__SYSTEM_PAGES * AEE__PAGE_SIZE;
+    core->ops->vm_set_system(
+        instance->vm, aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, system_size),
+        system_size, instance->plan.lanes);
+    return start_lanes(instance, &vdso, error);
+}
+
+static size_t instance_size(uint32_t lanes)
+{
+    return sizeof(struct aee__instance) + lanes * sizeof(struct aee__lane);
+}
+
+static void destroy(struct aee__instance *instance)
+{
+    struct aee__core *core = instance->core;
+    for (uint32_t lane = 0; lane < instance->lane_count; lane++) {
+        aee__lane_destroy(&instance->lanes[lane]);
+    }
+    core->ops->vm_destroy(instance->vm);
+    aee__window_destroy(&instance->window);
+    aee__memory_destroy(&instance->memory);
+    aee__image_ref_release(instance->image);
+    aee__alloc_free(&core->alloc, instance, instance_size(instance->plan.lanes));
+}
+
+static void destroy_job(struct aee__job *job)
+{
+    struct aee__instance *instance =
+        (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
+    struct aee__context *context = instance->context;
+    destroy(instance);
+    aee__context_instance_gone(context);
+}
+
+aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
+                                struct aee__image_ref *image, const aee_limits *limits,
+                                struct aee__instance **out, aee_error *error)
+{
+    *out = NULL;
+    struct aee__instance *instance = aee__alloc_zero(&core->alloc, 1, instance_size(limits->lanes));
+    if (!instance) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start context \"%s\": out of memory", context->name);
+    }
+    instance->core = core;
+    instance->context = context;
+    instance->image = aee__image_ref_take(image);
+    instance->plan = make_plan(image->image, limits);
+    instance->free_job.run = destroy_job;
+    atomic_init(&instance->references, 1);
+    aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
+    aee__window_init(&instance->window, &instance->memory.table, add_slot, instance);
+    if (result == AEE_OK) {
+        result = fill(instance, error);
+    }
+    if (result != AEE_OK) {
+        destroy(instance);
+        return result;
+    }
+    *out = instance;
+    return AEE_OK;
+}
+
+void aee__instance_take(struct aee__instance *instance)
+{
+    (void)atomic_fetch_add_explicit(&instance->references, 1, memory_order_relaxed);
+}
+
+void aee__instance_release(struct aee__instance *instance)
+{
+    if (instance && atomic_fetch_sub_explicit(&instance->references, 1, memory_order_acq_rel) == 1) {
+        aee__housekeeper_post(&instance->core->housekeeper, &instance->free_job);
+    }
+}
+
+/* ---- The end ---------------------------------------------------------------------------------------- */
+
+bool aee__instance_claim_end(struct aee__instance *instance)
+{
+    uint32_t expected = AEE__END_NOT;
+    return atomic_compare_exchange_strong(&instance->end, &expected, AEE__END_CLAIMED);
+}
+
+void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
+{
+    atomic_store(&instance->end, end);
+    aee__sys_futex_wake_all(&instance->end);
+    for (uint32_t lane = 0; lane < instance->lane_count; lane++) {
+        aee__lane_interrupt(&instance->lanes[lane]);
+    }
+}
+
+void aee__instance_stop(struct aee__instance *instance)
+{
+    if (aee__instance_claim_end(instance)) {
+        aee__instance_conclude(instance, AEE__END_STOPPED);
+    }
+}
+
+aee_result aee__instance_ended(const struct aee__instance *instance)
+{
+    switch (atomic_load(&instance->end)) {
+    case AEE__END_NOT:
+        return AEE_OK;
+    case AEE__END_HUNG:
+        return AEE_ERR_HUNG;
+    case AEE__END_STOPPED:
+        return AEE_ERR_STOPPED;
+    default:
+        return AEE_ERR_CRASHED;
+    }
+}
+
+aee_result aee__instance_await_end(struct aee__instance *instance)
+{
+    while (atomic_load(&instance->end) == AEE__END_CLAIMED) {
+        aee__sys_futex_wait(&instance->end, AEE__END_CLAIMED, 0);
+    }
+    return aee__instance_ended(instance);
+}
+
+aee_result aee__instance_grow_heap(struct aee__instance *instance, uint64_t heap_size, aee_error *error)
+{
+    aee_result result = aee__memory_grow_heap(&instance->memory, heap_size, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    const struct aee__memory_chunk *chunk = &instance->memory.chunks[instance->memory.chunk_count - 1];
+    result = add_slot(instance, chunk->gpa, chunk->host, chunk->size, error);
+    if (result != AEE_OK) {
+        aee__memory_ungrow_heap(&instance->memory);
+        return result;
+    }
+    result = aee__memory_publish_heap(&instance->memory, error);
+    if (result == AEE_OK) {
+        struct aee_abi_info *info =
+            aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);
+        /* Pairs with the component's load before it uses the new part. */
+        __atomic_store_n(&info->heap_size, heap_size, __ATOMIC_RELEASE);
+    }
+    return result;
+}

@@ -1,0 +1,131 @@
+#include "isolation/watchdog.h"
+
+#include "base/clock.h"
+#include "base/sys.h"
+
+/* While calls come in, the thread looks at least this often instead of waiting to be told: arming a
+ * later deadline is then free of system calls. After two looks without a call it sleeps. */
+#define LOOK_NS UINT64_C(4000000)
+
+/* Expires what is due; the earliest deadline that is left, or UINT64_MAX. */
+static uint64_t look(struct aee__watchdog *watchdog)
+{
+    uint64_t now = aee__now_ns();
+    uint64_t earliest = UINT64_MAX;
+    (void)pthread_mutex_lock(&watchdog->lock);
+    for (struct aee__watch *watch = watchdog->watches; watch; watch = watch->next) {
+        uint64_t deadline = atomic_load(&watch->deadline_ns);
+        if (deadline == 0 || deadline == AEE__WATCH_EXPIRED) {
+            continue;
+        }
+        if (deadline > now) {
+            earliest = deadline < earliest ? deadline : earliest;
+        } else if (atomic_compare_exchange_strong(&watch->deadline_ns, &deadline, AEE__WATCH_EXPIRED)) {
+            watch->expire(watch);
+        }
+    }
+    (void)pthread_mutex_unlock(&watchdog->lock);
+    return earliest;
+}
+
+/* One turn: publish when we look next, look, sleep. A watch that is armed before the publication is
+ * seen by the look; one that is armed later sees the publication and tells us when it is earlier. */
+static void turn(struct aee__watchdog *watchdog, uint64_t *last_arms, uint32_t *quiet)
+{
+    uint32_t told = atomic_load(&watchdog->told);
+    uint64_t arms = atomic_load(&watchdog->arms);
+    *quiet = arms == *last_arms ? *quiet + 1 : 0;
+    *last_arms = arms;
+    uint64_t next = *quiet >= 2 ? UINT64_MAX : aee__now_ns() + LOOK_NS;
+    atomic_store(&watchdog->wake_ns, next);
+    uint64_t earliest = look(watchdog);
+    if (earliest < next) {
+        next = earliest;
+        atomic_store(&watchdog->wake_ns, next);
+    }
+    if (!atomic_load(&watchdog->stopping)) {
+        aee__sys_futex_wait(&watchdog->told, told, next == UINT64_MAX ? 0 : next);
+    }
+}
+
+static void *run(void *argument)
+{
+    struct aee__watchdog *watchdog = argument;
+    uint64_t last_arms = 0;
+    uint32_t quiet = 0;
+    aee__sys_fine_timers();
+    while (!atomic_load(&watchdog->stopping)) {
+        turn(watchdog, &last_arms, &quiet);
+    }
+    return NULL;
+}
+
+aee_result aee__watchdog_start(struct aee__watchdog *watchdog, aee_error *error)
+{
+    watchdog->watches = NULL;
+    atomic_init(&watchdog->wake_ns, UINT64_MAX);
+    atomic_init(&watchdog->told, 0);
+    atomic_init(&watchdog->arms, 0);
+    atomic_init(&watchdog->stopping, false);
+    (void)pthread_mutex_init(&watchdog->lock, NULL);
+    return aee__thread_start(&watchdog->thread, "aee-watchdog", run, watchdog, error);
+}
+
+static void tell(struct aee__watchdog *watchdog)
+{
+    (void)atomic_fetch_add(&watchdog->told, 1);
+    aee__sys_futex_wake_all(&watchdog->told);
+}
+
+void aee__watchdog_stop(struct aee__watchdog *watchdog)
+{
+    atomic_store(&watchdog->stopping, true);
+    tell(watchdog);
+    aee__thread_join(&watchdog->thread);
+    (void)pthread_mutex_destroy(&watchdog->lock);
+}
+
+void aee__watchdog_add(struct aee__watchdog *watchdog, struct aee__watch *watch)
+{
+    (void)pthread_mutex_lock(&watchdog->lock);
+    watch->previous = NULL;
+    watch->next = watchdog->watches;
+    if (watch->next) {
+        watch->next->previous = watch;
+    }
+    watchdog->watches = watch;
+    (void)pthread_mutex_unlock(&watchdog->lock);
+}
+
+void aee__watchdog_remove(struct aee__watchdog *watchdog, struct aee__watch *watch)
+{
+    (void)pthread_mutex_lock(&watchdog->lock);
+    if (watch->next) {
+        watch->next->previous = watch->previous;
+    }
+    if (watch->previous) {
+        watch->previous->next = watch->next;
+    } else {
+        watchdog->watches = watch->next;
+    }
+    (void)pthread_mutex_unlock(&watchdog->lock);
+}
+
+void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch, uint64_t deadline_ns)
+{
+    (void)atomic_fetch_add_explicit(&watchdog->arms, 1, memory_order_relaxed);
+    atomic_store(&watch->deadline_ns, deadline_ns);
+    if (deadline_ns < atomic_load(&watchdog->wake_ns)) {
+        tell(watchdog);
+    }
+}
+
+bool aee__watchdog_disarm(struct aee__watch *watch)
+{
+    return atomic_exchange(&watch->deadline_ns, 0) != AEE__WATCH_EXPIRED;
+}
+
+bool aee__watch_expired(const struct aee__watch *watch)
+{
+    return atomic_load_explicit(&watch->deadline_ns, memory_order_relaxed) == AEE__WATCH_EXPIRED;
+}
