@@ -16,7 +16,7 @@
 #define AEE_ABI_ASSERT(condition, text) _Static_assert(condition, text)
 #endif
 
-/* ---- Versions ------------------------------------------------------------------------------ */
+/* ---- Versions ----------------------------------------------------------------------------- */
 
 #define AEE_ABI_MAGIC 0x31564545u /* "EEV1" */
 #define AEE_ABI_VERSION 1u
@@ -34,11 +34,11 @@
  * b = byte payload; "add=i:ii". Zero bytes between entries are skipped. */
 #define AEE_ABI_SIGNATURE_SECTION "aee_signature"
 
-/* ---- Guest virtual address map -------------------------------------------------------------- */
+/* ---- Guest virtual address map ------------------------------------------------------------ */
 
 #define AEE_GVA_NULL_GUARD_END UINT64_C(0x00200000) /* nothing is mapped below */
 #define AEE_GVA_SYSTEM UINT64_C(0x00200000)         /* supervisor only: GDT, IDT, TSS, stubs */
-#define AEE_GVA_VDSO UINT64_C(0x00300000)           /* user read/execute: the library's guest code */
+#define AEE_GVA_VDSO UINT64_C(0x00300000)           /* user read/execute: our guest code */
 #define AEE_GVA_INFO UINT64_C(0x00310000)           /* user read-only: struct aee_abi_info */
 #define AEE_GVA_IMAGE UINT64_C(0x00400000)          /* image segments; ET_DYN is placed here */
 #define AEE_GVA_IMAGE_END UINT64_C(0x20000000)
@@ -47,22 +47,22 @@
 #define AEE_STACK_GUARD UINT64_C(0x00010000) /* unmapped on both sides of stack and TLS block */
 #define AEE_STACK_MAX UINT64_C(0x01000000)
 #define AEE_TLS_MAX UINT64_C(0x00100000)
-#define AEE_GVA_LANES UINT64_C(0x3fe00000) /* lane i: struct aee_abi_lane at i * AEE_LANE_STRIDE */
+#define AEE_GVA_LANES UINT64_C(0x3fe00000) /* lane i at i * AEE_LANE_STRIDE */
 #define AEE_GVA_HEAP UINT64_C(0x100000000)
 #define AEE_HEAP_MAX UINT64_C(0x300000000) /* 12 GiB */
 #define AEE_GVA_REGIONS UINT64_C(0x1000000000)
-#define AEE_REGIONS_SIZE UINT64_C(0x400000000) /* 16 GiB: the engine's region arena, same offsets */
+#define AEE_REGIONS_SIZE UINT64_C(0x400000000) /* 16 GiB: offsets of the arena */
 
 #define AEE_MAX_LANES 8u
 #define AEE_MAX_ARGS 6u
 #define AEE_MAX_PAYLOAD 65536u /* bytes of one inline payload, each way */
 
-/* ---- Hypercalls ----------------------------------------------------------------------------- */
+/* ---- Hypercalls --------------------------------------------------------------------------- */
 
 /* `out %eax, $AEE_PORT_HYPERCALL` with the number in EAX. Only the four ports from
  * AEE_PORT_HYPERCALL and the one at AEE_PORT_SYSCALL are open in the I/O permission bitmap. */
 #define AEE_PORT_HYPERCALL 0x10
-#define AEE_PORT_SYSCALL 0x14 /* a component executed SYSCALL */
+#define AEE_PORT_SYSCALL 0x14   /* a component executed SYSCALL */
 #define AEE_PORT_EXCEPTION 0x20 /* + vector; from CPL0 stubs only */
 
 enum aee_abi_hypercall {
@@ -73,7 +73,7 @@ enum aee_abi_hypercall {
     AEE_HC_OUT_OF_MEMORY = 5, /* the same, because its heap is full */
 };
 
-/* ---- Information page (guest: read-only) ---------------------------------------------------- */
+/* ---- Information page (guest: read-only) -------------------------------------------------- */
 
 #define AEE_FEATURE_AVX2 (UINT64_C(1) << 0)   /* the guest may execute AVX2 and FMA */
 #define AEE_FEATURE_AVX512 (UINT64_C(1) << 1) /* the guest may execute AVX-512F */
@@ -88,7 +88,7 @@ struct aee_abi_info {
     uint64_t heap_base; /* gva */
     uint64_t heap_size; /* bytes; grows when the engine gives the context more memory */
     uint64_t stack_size;
-    uint8_t seed[32];       /* random, different in each instance */
+    uint8_t seed[32];        /* random, different in each instance */
     uint64_t vdso_host_call; /* gva of aee_vdso_host_call() */
     uint64_t vdso_abort;     /* gva of aee_vdso_abort() */
 };
@@ -111,9 +111,9 @@ enum aee_abi_call_kind {
     AEE_CALL_BYTES = 1, /* args: request gva, request size, reply gva, reply capacity */
 };
 
-#define AEE_CALL_KIND_MASK 0xffu       /* bits 0-7 of flags */
-#define AEE_CALL_DOUBLE_SHIFT 8        /* bits 8-13: argument i is a double */
-#define AEE_CALL_COUNT_SHIFT 16        /* bits 16-19: number of arguments */
+#define AEE_CALL_KIND_MASK 0xffu /* bits 0-7 of flags */
+#define AEE_CALL_DOUBLE_SHIFT 8  /* bits 8-13: argument i is a double */
+#define AEE_CALL_COUNT_SHIFT 16  /* bits 16-19: number of arguments */
 
 struct aee_abi_request {
     uint32_t seq;
@@ -138,11 +138,11 @@ AEE_ABI_ASSERT(offsetof(struct aee_abi_request, args) == 16, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_reply, value) == 8, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_slot, reply) == 64, "frozen");
 
-/* ---- Host calls: guest to host -------------------------------------------------------------- */
+/* ---- Host calls: guest to host ------------------------------------------------------------ */
 
 enum aee_abi_host_call_kind {
-    AEE_HOST_CALL_INVOKE = 0,  /* args[] and payload go to the function named in the arena */
-    AEE_HOST_CALL_LOG = 1,     /* payload is one log line; args[0] is its level */
+    AEE_HOST_CALL_INVOKE = 0, /* args[] and payload go to the function named in the arena */
+    AEE_HOST_CALL_LOG = 1,    /* payload is one log line; args[0] is its level */
 };
 
 /* Statuses of a host-call reply; 0 is success. */
@@ -191,12 +191,13 @@ AEE_ABI_ASSERT(sizeof(struct aee_abi_level) == 320, "frozen");
 /* Sends `request` (seq is filled in) with request->payload_size bytes of `payload`, waits for the
  * host's answer, copies at most request->payload_capacity bytes of reply. Returns enum
  * aee_abi_host_status; *value and *reply_size are set on AEE_HOST_OK and AEE_HOST_FAILED. */
-typedef int32_t aee_vdso_host_call_fn(const struct aee_abi_host_request *request, const void *payload,
-                                      void *reply, int64_t *value, uint32_t *reply_size);
+typedef int32_t aee_vdso_host_call_fn(const struct aee_abi_host_request *request,
+                                      const void *payload, void *reply, int64_t *value,
+                                      uint32_t *reply_size);
 /* Ends the instance: hypercall is AEE_HC_ABORT or AEE_HC_OUT_OF_MEMORY. Does not return. */
 typedef void aee_vdso_abort_fn(uint32_t hypercall, const char *text, uint64_t text_size);
 
-/* The first words of the vDSO, at AEE_GVA_VDSO: how the host starts lanes and finds its functions. */
+/* The first words of the vDSO, at AEE_GVA_VDSO: how the host starts lanes and finds functions. */
 struct aee_abi_vdso {
     uint64_t lane_entry; /* first RIP of every lane */
     uint64_t syscall;    /* LSTAR: one OUT to AEE_PORT_SYSCALL */
@@ -205,11 +206,11 @@ struct aee_abi_vdso {
 };
 AEE_ABI_ASSERT(sizeof(struct aee_abi_vdso) == 32, "frozen");
 
-/* ---- Lane area (guest: read/write) ---------------------------------------------------------- */
+/* ---- Lane area (guest: read/write) -------------------------------------------------------- */
 
-struct aee_abi_lane_control {  /* written by the host, one line */
+struct aee_abi_lane_control { /* written by the host, one line */
     uint32_t lane_index;
-    uint32_t spin;   /* loop turns to wait for the next request before AEE_HC_PARK; 0 = park at once */
+    uint32_t spin;   /* loop turns to wait for a request before AEE_HC_PARK; 0: none */
     uint32_t notify; /* non-zero: AEE_HC_NOTIFY after each reply */
     uint32_t reserved0[13];
 };

@@ -50,8 +50,8 @@
 #ifdef AEE_NATIVE
 #define AEE_EXPORT AEE_GUEST_EXTERN_C __attribute__((visibility("default"), used))
 #else
-#define AEE_EXPORT                                                                                 \
-    AEE_GUEST_EXTERN_C __attribute__((visibility("default"), AEE_GUEST_KEEP, noinline,             \
+#define AEE_EXPORT                                                                     \
+    AEE_GUEST_EXTERN_C __attribute__((visibility("default"), AEE_GUEST_KEEP, noinline, \
                                       section(AEE_ABI_EXPORT_SECTION)))
 #endif
 
@@ -61,8 +61,8 @@
 #ifdef AEE_NATIVE
 #define AEE_SIGNATURE(name, types) AEE_ABI_ASSERT(sizeof(types) > 1, "result:arguments, or b")
 #else
-#define AEE_SIGNATURE(name, types)                                                                 \
-    __attribute__((AEE_GUEST_KEEP, section(AEE_ABI_SIGNATURE_SECTION),                             \
+#define AEE_SIGNATURE(name, types)                                     \
+    __attribute__((AEE_GUEST_KEEP, section(AEE_ABI_SIGNATURE_SECTION), \
                    aligned(1))) static const char aee_signature_of_##name[] = #name "=" types
 #endif
 
@@ -145,11 +145,11 @@ void aee_log_error(const char *format, ...) __attribute__((format(printf, 1, 2))
  *
  *     int64_t id;
  *     if (aee_host_call("spawn", &id, kind, aee_bits(x)) != AEE_HOST_OK) ... */
-#define aee_host_call(name, ...)                                                                   \
-    ((void)sizeof(char[AEE_GUEST_COUNT(__VA_ARGS__, 99, 6, 5, 4, 3, 2, 1, 0, 0) <= 6 ? 1 : -1]),   \
+#define aee_host_call(name, ...)                                                                 \
+    ((void)sizeof(char[AEE_GUEST_COUNT(__VA_ARGS__, 99, 6, 5, 4, 3, 2, 1, 0, 0) <= 6 ? 1 : -1]), \
      AEE_GUEST_PAD(name, __VA_ARGS__, 0, 0, 0, 0, 0, 0, 0))
 #define AEE_GUEST_COUNT(r, a, b, c, d, e, f, g, n, ...) n
-#define AEE_GUEST_PAD(name, result, a, b, c, d, e, f, ...)                                         \
+#define AEE_GUEST_PAD(name, result, a, b, c, d, e, f, ...) \
     aee_host_call_args(name, result, a, b, c, d, e, f)
 /* What the macro expands to. */
 int32_t aee_host_call_args(const char *name, int64_t *result, int64_t a, int64_t b, int64_t c,
@@ -254,8 +254,8 @@ struct aee_native_hooks {
     uint64_t hidden_features; /* AEE_FEATURE_ bits that the module must not see */
     uint64_t seed;            /* what aee_seed() gives */
 };
-__attribute__((visibility("default"))) void aee_native_set_hooks(
-    const struct aee_native_hooks *hooks);
+__attribute__((visibility("default"))) void
+aee_native_set_hooks(const struct aee_native_hooks *hooks);
 #endif
 
 #ifdef __cplusplus

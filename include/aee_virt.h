@@ -36,7 +36,7 @@ extern "C" {
 #define AEE_API
 #endif
 
-/* ---- Results and errors ---------------------------------------------------------------------- */
+/* ---- Results and errors ------------------------------------------------------------------- */
 
 /* X(name, value, text): one list makes the enum, the names and the texts. */
 #define AEE_RESULTS(X)                                                                             \
@@ -90,15 +90,23 @@ AEE_API const char *aee_result_text(aee_result result);
 /* Version of the library that is linked: AEE_VERSION_STRING of its build. */
 AEE_API const char *aee_version(void);
 
-/* ---- Types ------------------------------------------------------------------------------------ */
+/* ---- Types -------------------------------------------------------------------------------- */
 
 typedef struct aee_engine aee_engine;
-typedef struct aee_context { uint64_t id; } aee_context;
-typedef struct aee_function { uint64_t id; } aee_function;
-typedef struct aee_region { uint64_t id; } aee_region;
-typedef struct aee_gpu_buffer { uint64_t id; } aee_gpu_buffer;
+typedef struct aee_context {
+    uint64_t id;
+} aee_context;
+typedef struct aee_function {
+    uint64_t id;
+} aee_function;
+typedef struct aee_region {
+    uint64_t id;
+} aee_region;
+typedef struct aee_gpu_buffer {
+    uint64_t id;
+} aee_gpu_buffer;
 
-#define AEE_NAME_MAX 64 /* bytes of a name, terminator included */
+#define AEE_NAME_MAX 64       /* bytes of a name, terminator included */
 #define AEE_PAYLOAD_MAX 65536 /* bytes of one inline payload; larger data goes through regions */
 #define AEE_ARGS_MAX 6
 
@@ -144,7 +152,7 @@ AEE_API const char *aee_kind_name(aee_kind kind);
 AEE_API const char *aee_state_name(aee_state state);
 AEE_API const char *aee_call_mode_name(aee_call_mode mode);
 
-/* ---- Probe: what this machine offers ----------------------------------------------------------- */
+/* ---- Probe: what this machine offers ------------------------------------------------------ */
 
 typedef struct aee_fact {
     char name[32];  /* "kvm.exit_cost_ns" */
@@ -156,13 +164,13 @@ typedef struct aee_fact {
 #define AEE_FACTS_MAX 32
 
 typedef struct aee_probe_report {
-    aee_level level;     /* strongest usable level; AEE_LEVEL_AUTO if there is none */
-    int use_vt_x;        /* hardware CPU virtualization (VT-x or AMD-V) is in force, by experiment */
-    int use_ept;         /* nested paging (EPT or NPT) is in force, by experiment */
-    int use_vt_d;        /* DMA isolation is in force; 0 until a device is attached through it */
+    aee_level level; /* strongest usable level; AEE_LEVEL_AUTO if there is none */
+    int use_vt_x;    /* hardware CPU virtualization (VT-x, AMD-V) is in force, by experiment */
+    int use_ept;     /* nested paging (EPT or NPT) is in force, by experiment */
+    int use_vt_d;    /* DMA isolation is in force; 0 until a device is attached through it */
     uint32_t fact_count;
     aee_fact facts[AEE_FACTS_MAX];
-    char why[248];       /* if level is AEE_LEVEL_AUTO: the sentence that says why */
+    char why[248]; /* if level is AEE_LEVEL_AUTO: the sentence that says why */
 } aee_probe_report;
 
 /* Tries the host's mechanisms out (a throw-away virtual machine) and reports what worked. Takes a
@@ -170,13 +178,18 @@ typedef struct aee_probe_report {
  * only for a NULL report or lack of memory. */
 AEE_API aee_result aee_probe(aee_probe_report *report, aee_error *error);
 
-/* ---- Engine ------------------------------------------------------------------------------------ */
+/* ---- Engine ------------------------------------------------------------------------------- */
 
 /* All memory of the library comes from here: size 0 frees `old`, otherwise behaves as realloc().
  * NULL for out of memory. May be called from any of the library's threads. */
 typedef void *(*aee_alloc_fn)(void *user, void *old, size_t old_size, size_t size);
 
-typedef enum aee_log_level { AEE_LOG_DEBUG = 0, AEE_LOG_INFO, AEE_LOG_WARNING, AEE_LOG_ERROR } aee_log_level;
+typedef enum aee_log_level {
+    AEE_LOG_DEBUG = 0,
+    AEE_LOG_INFO,
+    AEE_LOG_WARNING,
+    AEE_LOG_ERROR
+} aee_log_level;
 /* One line without newline. `context` is 0 for the library's own lines, otherwise the component's
  * that logged. Called from any thread, also during calls: must not call back into the library. */
 typedef void (*aee_log_fn)(void *user, aee_log_level level, aee_context context, const char *line);
@@ -187,20 +200,21 @@ typedef struct aee_engine_desc {
     aee_level minimum_level;  /* refuse to start with anything weaker; AUTO: take what there is */
     uint32_t max_contexts;    /* default 1024, at most 65536 */
     uint32_t pool_size;       /* virtual machines kept ready; default 4, at most 256 */
-    uint32_t worker_threads;  /* threads for ring calls; default: free cores - 1, at least 1, at most 16 */
+    uint32_t worker_threads;  /* for ring calls, at most 16; default: cores - 1, at least 1 */
     uint64_t frame_budget_ns; /* a frame that takes longer counts as late; default 16666667 */
-    int kick_signal;          /* real-time signal the library may use, blocked; default SIGRTMAX - 1 */
+    int kick_signal;          /* real-time signal for the library; default SIGRTMAX - 1 */
     uint32_t reserved0;
-    aee_alloc_fn alloc;       /* default realloc()/free() */
+    aee_alloc_fn alloc; /* default realloc()/free() */
     void *alloc_user;
-    aee_log_fn log;           /* default: lines are dropped */
+    aee_log_fn log; /* default: lines are dropped */
     void *log_user;
 } aee_engine_desc;
 
 /* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
  * housekeeper, workers when ring calls need them). Blocks for some milliseconds. On failure *out is
  * NULL. Errors: INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, SYSTEM. */
-AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out, aee_error *error);
+AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out,
+                                     aee_error *error);
 /* Destroys every context and region; later calls on the engine return AEE_ERR_CLOSED. Calls that
  * are in flight in other threads return AEE_ERR_STOPPED. Blocks until they have. Not from within a
  * host function (AEE_ERR_BUSY). Idempotent. */
@@ -208,45 +222,47 @@ AEE_API aee_result aee_engine_shutdown(aee_engine *engine, aee_error *error);
 /* Shuts the engine down and frees it. NULL is fine. No other thread may use the engine any more. */
 AEE_API void aee_engine_destroy(aee_engine *engine);
 
-/* ---- Contexts ---------------------------------------------------------------------------------- */
+/* ---- Contexts ----------------------------------------------------------------------------- */
 
-/* Limits of one context. Zero in a field asks for the default of the context's kind. */
+/* Limits of one context. Zero in a field asks for the default of the context's kind, as
+ * aee_default_limits() tells it; those of AEE_KIND_CUSTOM are noted here. */
 typedef struct aee_limits {
-    uint64_t memory_bytes;        /* heap of the component, rounded up to 2 MiB; default 16 MiB */
-    uint64_t stack_bytes;         /* per lane, rounded up to 4 KiB; default 256 KiB, at most 16 MiB */
-    uint64_t call_budget_ns;      /* wall-clock time one call may take; default 100 ms, at least 50 us */
-    uint32_t lanes;               /* vCPUs; default 1, at most 8 */
-    uint32_t log_bytes_per_second;/* what the component may log; default 64 KiB; the rest is dropped */
-    uint32_t restarts;            /* restarts within restart_window_ns before quarantine; default 5 */
-    uint32_t never_restart;       /* non-zero: a crash leads to quarantine at once */
-    uint64_t restart_window_ns;   /* default 10 s */
+    uint64_t memory_bytes;         /* heap of the component, rounded up to 2 MiB; 16 MiB */
+    uint64_t stack_bytes;          /* per lane, rounded up to 4 KiB; 256 KiB, at most 16 MiB */
+    uint64_t call_budget_ns;       /* wall-clock time of one call; 100 ms, at least 50 us */
+    uint32_t lanes;                /* vCPUs; 1, at most 8 */
+    uint32_t log_bytes_per_second; /* what the component may log; 64 KiB; the rest is dropped */
+    uint32_t restarts;             /* within restart_window_ns, before quarantine; 5, at most 63 */
+    uint32_t never_restart;        /* non-zero: a crash leads to quarantine at once */
+    uint64_t restart_window_ns;    /* 10 s */
 } aee_limits;
 
 typedef struct aee_context_desc {
     uint32_t struct_size;
-    uint32_t flags;            /* none are defined: must be 0 */
-    const char *name;          /* required; 1 to 63 bytes; need not be unique; copied */
+    uint32_t flags;   /* none are defined: must be 0 */
+    const char *name; /* required; 1 to 63 bytes; need not be unique; copied */
     aee_kind kind;
     aee_level minimum_level;
     aee_call_mode call_mode;
     uint32_t reserved0;
     aee_limits limits;
-    void *user;                /* yours; handed to host functions and events */
+    void *user; /* yours; handed to host functions and events */
 } aee_context_desc;
 
 /* Creates an empty context; load an image into it next. Cheap: no virtual machine is taken yet.
  * Errors: INVALID_ARGUMENT, LIMIT (max_contexts), NO_BACKEND (level), NO_MEMORY, CLOSED. */
-AEE_API aee_result aee_context_create(aee_engine *engine, const aee_context_desc *desc, aee_context *out,
-                                      aee_error *error);
+AEE_API aee_result aee_context_create(aee_engine *engine, const aee_context_desc *desc,
+                                      aee_context *out, aee_error *error);
 /* The same with a name and the defaults of its kind. Seed names of the engine-facing system. */
-AEE_API aee_result aee_create_isolated_context(aee_engine *engine, const char *name, aee_context *out,
-                                               aee_error *error);
+AEE_API aee_result aee_create_isolated_context(aee_engine *engine, const char *name,
+                                               aee_context *out, aee_error *error);
 AEE_API aee_result aee_isolate_agents(aee_engine *engine, aee_context *out, aee_error *error);
 AEE_API aee_result aee_isolate_particles(aee_engine *engine, aee_context *out, aee_error *error);
 AEE_API aee_result aee_isolate_rendering(aee_engine *engine, aee_context *out, aee_error *error);
 AEE_API aee_result aee_isolate_user_mod(aee_engine *engine, const char *name, aee_context *out,
                                         aee_error *error);
-AEE_API aee_result aee_isolate_scene(aee_engine *engine, const char *name, aee_context *out, aee_error *error);
+AEE_API aee_result aee_isolate_scene(aee_engine *engine, const char *name, aee_context *out,
+                                     aee_error *error);
 /* The limits that a kind of context starts with, for display or as a base to change. */
 AEE_API aee_result aee_default_limits(aee_kind kind, aee_limits *out);
 
@@ -255,8 +271,8 @@ AEE_API aee_result aee_default_limits(aee_kind kind, aee_limits *out);
 AEE_API aee_result aee_set_limits(aee_engine *engine, aee_context context, const aee_limits *limits,
                                   aee_error *error);
 /* Gives the context's component a heap of `megabytes` (MiB). May only grow. */
-AEE_API aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context context, uint64_t megabytes,
-                                                aee_error *error);
+AEE_API aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context context,
+                                                uint64_t megabytes, aee_error *error);
 /* Gives GPU buffers to exactly one context. Not offered by this version: AEE_ERR_UNSUPPORTED. */
 AEE_API aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context context,
                                              const aee_gpu_buffer *buffers, uint32_t count,
@@ -268,7 +284,8 @@ AEE_API aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context con
  * CRASHED/HUNG (an initialiser failed), STALE, BUSY (calls are in flight), NO_MEMORY, SYSTEM. */
 AEE_API aee_result aee_load(aee_engine *engine, aee_context context, const void *bytes, size_t size,
                             aee_error *error);
-AEE_API aee_result aee_load_file(aee_engine *engine, aee_context context, const char *path, aee_error *error);
+AEE_API aee_result aee_load_file(aee_engine *engine, aee_context context, const char *path,
+                                 aee_error *error);
 /* Reads from the descriptor's start; the descriptor stays yours. */
 AEE_API aee_result aee_load_fd(aee_engine *engine, aee_context context, int fd, aee_error *error);
 
@@ -281,15 +298,15 @@ AEE_API aee_result aee_stop(aee_engine *engine, aee_context context, aee_error *
 /* Starts again from the image, from any state but CREATED; ends a quarantine and forgets the crash
  * history. Blocks until the context is ready. */
 AEE_API aee_result aee_restart(aee_engine *engine, aee_context context, aee_error *error);
-/* Waits until the context takes calls, at most `timeout_ns`. Errors: TIMED_OUT, QUARANTINED, STOPPED,
- * PAUSED, NOT_LOADED, STALE. */
+/* Waits until the context takes calls, at most `timeout_ns`. Errors: TIMED_OUT, QUARANTINED,
+ * STOPPED, PAUSED, NOT_LOADED, STALE. */
 AEE_API aee_result aee_wait_ready(aee_engine *engine, aee_context context, uint64_t timeout_ns,
                                   aee_error *error);
-/* Ends calls in flight with AEE_ERR_STOPPED, waits for them and frees everything. The zero handle is
- * fine. Not from within a host function that this context called (AEE_ERR_BUSY). */
+/* Ends calls in flight with AEE_ERR_STOPPED, waits for them and frees everything. The zero handle
+ * is fine. Not from within a host function that this context called (AEE_ERR_BUSY). */
 AEE_API aee_result aee_destroy(aee_engine *engine, aee_context context, aee_error *error);
 
-/* ---- Calls ------------------------------------------------------------------------------------- */
+/* ---- Calls -------------------------------------------------------------------------------- */
 
 typedef enum aee_type { AEE_TYPE_I64 = 0, AEE_TYPE_F64 = 1 } aee_type;
 
@@ -309,13 +326,15 @@ AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, co
  * `result` may be NULL; otherwise its `type`, set by the caller, says which of the two to take.
  * Where the image declares the function's signature, number and types are checked against it.
  * Does not allocate. Blocks up to the call budget. Errors: ARGUMENT_COUNT, WRONG_HANDLE, STALE,
- * NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY (re-entry from a host function
- * that this context called). */
+ * NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY (re-entry from a host
+ * function that this context called). */
 AEE_API aee_result aee_call(aee_engine *engine, aee_context context, aee_function function,
-                            const aee_value *args, uint32_t count, aee_value *result, aee_error *error);
+                            const aee_value *args, uint32_t count, aee_value *result,
+                            aee_error *error);
 /* The same for int64_t only; `result` may be NULL. */
 AEE_API aee_result aee_call_i64(aee_engine *engine, aee_context context, aee_function function,
-                                const int64_t *args, uint32_t count, int64_t *result, aee_error *error);
+                                const int64_t *args, uint32_t count, int64_t *result,
+                                aee_error *error);
 /* Calls `int64_t f(const void *request, size_t size, void *reply, size_t capacity)`: the request is
  * copied in, and as many bytes as f returns are copied out. A negative return is AEE_ERR_COMPONENT
  * (the number is in the sentence). Sizes up to AEE_PAYLOAD_MAX. More reply than fits: TOO_LARGE. */
@@ -338,7 +357,7 @@ static inline aee_value aee_f64(double value)
     return v;
 }
 
-/* ---- Host functions: what a component may ask of the engine -------------------------------------- */
+/* ---- Host functions: what a component may ask of the engine ------------------------------- */
 
 /* One call from a component. Everything in it is a private copy that the component cannot change.
  * The function runs on the thread whose aee_call() the component is serving; it may use the library
@@ -347,13 +366,13 @@ typedef struct aee_host_call {
     aee_engine *engine;
     aee_context context;
     void *context_user;
-    int64_t args[AEE_ARGS_MAX];   /* doubles travel as their bits: aee_host_arg_f64() */
+    int64_t args[AEE_ARGS_MAX]; /* doubles travel as their bits: aee_host_arg_f64() */
     const void *payload;
     size_t payload_size;
-    void *reply;                  /* to be filled */
+    void *reply; /* to be filled */
     size_t reply_capacity;
-    size_t reply_size;            /* to be set: bytes of reply, at most reply_capacity */
-    int64_t result;               /* to be set: what the component's call returns */
+    size_t reply_size; /* to be set: bytes of reply, at most reply_capacity */
+    int64_t result;    /* to be set: what the component's call returns */
 } aee_host_call;
 
 static inline double aee_host_arg_f64(const aee_host_call *call, unsigned index)
@@ -371,33 +390,34 @@ typedef aee_result (*aee_host_fn)(void *user, aee_host_call *call);
 
 /* Makes a function known under a name (1 to 55 bytes). No context may call it before a grant.
  * Errors: EXISTS, INVALID_ARGUMENT, NO_MEMORY. */
-AEE_API aee_result aee_register_host_function(aee_engine *engine, const char *name, aee_host_fn function,
-                                              void *user, aee_error *error);
+AEE_API aee_result aee_register_host_function(aee_engine *engine, const char *name,
+                                              aee_host_fn function, void *user, aee_error *error);
 /* Lets one context call the named host function, or takes the permission away. */
-AEE_API aee_result aee_grant_host_function(aee_engine *engine, aee_context context, const char *name,
-                                           aee_error *error);
-AEE_API aee_result aee_revoke_host_function(aee_engine *engine, aee_context context, const char *name,
-                                            aee_error *error);
+AEE_API aee_result aee_grant_host_function(aee_engine *engine, aee_context context,
+                                           const char *name, aee_error *error);
+AEE_API aee_result aee_revoke_host_function(aee_engine *engine, aee_context context,
+                                            const char *name, aee_error *error);
 
-/* ---- Regions: memory that the engine shares with contexts ---------------------------------------- */
+/* ---- Regions: memory that the engine shares with contexts --------------------------------- */
 
 typedef struct aee_region_desc {
     uint32_t struct_size;
-    uint32_t flags;       /* AEE_REGION_ bits */
-    const char *name;     /* required; copied */
-    uint64_t size_bytes;  /* rounded up to 4 KiB */
+    uint32_t flags;      /* AEE_REGION_ bits */
+    const char *name;    /* required; copied */
+    uint64_t size_bytes; /* rounded up to 4 KiB */
 } aee_region_desc;
 
-/* Contexts see the region at the address it has in the engine, so that pointers into it hold on both
- * sides. Without it, contexts see it at an address of their own (aee_region_map returns it). */
+/* Contexts see the region at the address it has in the engine, so that pointers into it hold on
+ * both sides. Without it, contexts see it at an address of their own (aee_region_map returns it).
+ */
 #define AEE_REGION_SAME_ADDRESS 1u
 
 typedef enum aee_access { AEE_ACCESS_READ = 1, AEE_ACCESS_READ_WRITE = 3 } aee_access;
 
 /* Creates a zeroed region that the engine can read and write. Errors: INVALID_ARGUMENT, NO_MEMORY,
  * LIMIT (16 GiB of regions per engine), SYSTEM. */
-AEE_API aee_result aee_region_create(aee_engine *engine, const aee_region_desc *desc, aee_region *out,
-                                     aee_error *error);
+AEE_API aee_result aee_region_create(aee_engine *engine, const aee_region_desc *desc,
+                                     aee_region *out, aee_error *error);
 /* Revokes it from every context and frees it; engine pointers into it become invalid. */
 AEE_API aee_result aee_region_destroy(aee_engine *engine, aee_region region, aee_error *error);
 /* Address and size in the engine; valid until aee_region_destroy(). */
@@ -412,17 +432,18 @@ AEE_API aee_result aee_region_map(aee_engine *engine, aee_context context, aee_r
 AEE_API aee_result aee_region_unmap(aee_engine *engine, aee_context context, aee_region region,
                                     aee_error *error);
 /* Moves a mapping: `from` loses it before `to` gets it, with the same rights. */
-AEE_API aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee_context to, aee_region region,
-                                       uint64_t *guest_address, aee_error *error);
+AEE_API aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee_context to,
+                                       aee_region region, uint64_t *guest_address,
+                                       aee_error *error);
 
-/* ---- Information --------------------------------------------------------------------------------- */
+/* ---- Information -------------------------------------------------------------------------- */
 
 typedef struct aee_context_info {
     char name[AEE_NAME_MAX];
     aee_kind kind;
-    aee_level level;     /* in force for its virtual machine; AUTO while it has none */
+    aee_level level; /* in force for its virtual machine; AUTO while it has none */
     aee_state state;
-    int isolated;        /* 1: its memory is its own, enforced by page tables */
+    int isolated;                /* 1: its memory is its own, enforced by page tables */
     aee_call_mode call_mode;     /* as asked for */
     aee_call_mode call_mode_now; /* what AUTO uses now */
     aee_limits limits;
@@ -434,14 +455,14 @@ typedef struct aee_context_info {
     uint64_t crashes;
     uint64_t hangs;
     uint64_t restarts;
-    uint64_t exits;           /* VM exits to the library */
-    uint64_t latency_p50_ns;  /* of calls, from histograms with a relative error of 3% */
+    uint64_t exits;          /* VM exits to the library */
+    uint64_t latency_p50_ns; /* of calls, from histograms with a relative error of 3% */
     uint64_t latency_p99_ns;
     uint64_t latency_max_ns;
 } aee_context_info;
 
-AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context, aee_context_info *info,
-                                        aee_error *error);
+AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,
+                                        aee_context_info *info, aee_error *error);
 
 typedef struct aee_stats {
     uint32_t total_contexts;
@@ -451,7 +472,7 @@ typedef struct aee_stats {
     int use_ept;
     aee_level level;
     uint32_t regions;
-    uint32_t pool_ready;      /* virtual machines waiting in the pool */
+    uint32_t pool_ready; /* virtual machines waiting in the pool */
     uint64_t region_bytes;
     uint64_t calls;
     uint64_t host_calls;
@@ -485,23 +506,24 @@ typedef struct aee_registers {
 } aee_registers;
 
 typedef struct aee_crash {
-    uint64_t id;            /* counts up per context, from 1 */
+    uint64_t id; /* counts up per context, from 1 */
     aee_crash_cause cause;
     uint32_t lane;
-    uint32_t vector;        /* of AEE_CRASH_EXCEPTION */
+    uint32_t vector; /* of AEE_CRASH_EXCEPTION */
     uint32_t error_code;
-    uint64_t fault_address; /* CR2 of a page fault, guest physical address of AEE_CRASH_MEMORY if known */
+    uint64_t fault_address; /* of a page fault; guest physical, if known, of AEE_CRASH_MEMORY */
     aee_registers registers;
-    char function[AEE_NAME_MAX];    /* that contains registers.rip, from the image's symbols; "" if unknown */
+    char function[AEE_NAME_MAX]; /* that contains registers.rip; "" if unknown */
     uint64_t function_offset;
-    char called[AEE_NAME_MAX];      /* exported function that the engine had called; "" for initialisers */
-    char text[248];                 /* the report in one sentence */
+    char called[AEE_NAME_MAX]; /* export that the engine had called; "" for initialisers */
+    char text[248];            /* the report in one sentence */
 } aee_crash;
 
 /* The last crash of the context. Errors: NOT_FOUND (it never crashed), STALE. */
-AEE_API aee_result aee_last_crash(aee_engine *engine, aee_context context, aee_crash *crash, aee_error *error);
+AEE_API aee_result aee_last_crash(aee_engine *engine, aee_context context, aee_crash *crash,
+                                  aee_error *error);
 
-/* ---- Events and frames ------------------------------------------------------------------------- */
+/* ---- Events and frames -------------------------------------------------------------------- */
 
 typedef enum aee_event_type {
     AEE_EVENT_LOADED = 1,
@@ -522,13 +544,13 @@ typedef enum aee_event_type {
 
 typedef struct aee_event {
     aee_event_type type;
-    aee_context context;     /* 0 for events of the engine */
+    aee_context context; /* 0 for events of the engine */
     void *context_user;
-    uint64_t time_ns;        /* CLOCK_MONOTONIC */
-    uint64_t frame;          /* frames begun so far */
-    uint64_t crash_id;       /* of CRASHED and HUNG */
+    uint64_t time_ns;  /* CLOCK_MONOTONIC */
+    uint64_t frame;    /* frames begun so far */
+    uint64_t crash_id; /* of CRASHED and HUNG */
     char context_name[AEE_NAME_MAX];
-    char text[248];          /* one sentence */
+    char text[248]; /* one sentence */
 } aee_event;
 
 AEE_API const char *aee_event_name(aee_event_type type);
@@ -537,8 +559,8 @@ AEE_API const char *aee_event_name(aee_event_type type);
 typedef void (*aee_event_fn)(void *user, const aee_event *event);
 AEE_API aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user,
                                           aee_error *error);
-/* Delivers queued events now; `delivered` (may be NULL) receives how many. The queue holds 1024; what
- * comes on top is counted in aee_stats.events_lost. */
+/* Delivers queued events now; `delivered` (may be NULL) receives how many. The queue holds 1024;
+ * what comes on top is counted in aee_stats.events_lost. */
 AEE_API aee_result aee_poll_events(aee_engine *engine, uint32_t *delivered, aee_error *error);
 
 typedef struct aee_frame_info {

@@ -1,4 +1,4 @@
-/* alloc.h: the engine's allocator behind three functions. Borrows the user's function; any thread. */
+/* alloc.h: the engine's allocator behind three functions. Borrows the user's; any thread. */
 #ifndef AEE_BASE_ALLOC_H
 #define AEE_BASE_ALLOC_H
 

@@ -8,7 +8,8 @@
 aee_result aee__fail(aee_error *error, aee_result code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same for a failed system call: appends strerror(os_errno) to the sentence and picks the code
- * (NO_MEMORY for ENOMEM, LIMIT for EMFILE/ENFILE/EAGAIN/ENOSPC, DENIED for EACCES/EPERM, else SYSTEM). */
+ * (NO_MEMORY for ENOMEM, LIMIT for EMFILE/ENFILE/EAGAIN/ENOSPC, DENIED for EACCES/EPERM, else
+ * SYSTEM). */
 aee_result aee__fail_os(aee_error *error, int os_errno, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Clears *error (may be NULL); returns AEE_OK. */

@@ -40,7 +40,8 @@ void aee__handles_destroy(struct aee__handles *table)
 
 static uint64_t make_handle(const struct aee__handles *table, uint32_t slot, uint32_t generation)
 {
-    return (uint64_t)table->type << 60 | (uint64_t)table->salt << 52 | (uint64_t)slot << 32 | generation;
+    return (uint64_t)table->type << 60 | (uint64_t)table->salt << 52 | (uint64_t)slot << 32 |
+           generation;
 }
 
 uint64_t aee__handles_reserve(struct aee__handles *table)
@@ -92,7 +93,8 @@ void *aee__handles_acquire(struct aee__handles *table, uint64_t handle, aee_resu
 
 void aee__handles_ref(struct aee__handles *table, uint64_t handle)
 {
-    (void)atomic_fetch_add_explicit(&table->slots[aee__handle_slot(handle)].state, 1, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&table->slots[aee__handle_slot(handle)].state, 1,
+                                    memory_order_relaxed);
 }
 
 void aee__handles_release(struct aee__handles *table, uint64_t handle)
@@ -130,8 +132,8 @@ void aee__handles_remove(struct aee__handles *table, uint64_t handle)
     (void)pthread_mutex_unlock(&table->lock);
 }
 
-void aee__handles_each(struct aee__handles *table, void (*visit)(void *user, uint64_t handle, void *object),
-                       void *user)
+void aee__handles_each(struct aee__handles *table,
+                       void (*visit)(void *user, uint64_t handle, void *object), void *user)
 {
     for (uint32_t i = 0; i < table->capacity; i++) {
         uint64_t state = atomic_load_explicit(&table->slots[i].state, memory_order_relaxed);

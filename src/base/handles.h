@@ -1,6 +1,7 @@
 /* handles.h: generational handles with reference counts. A table owns its slots and borrows the
- * objects in them. Handles are safe to present at any time, from any thread: a retired one is stale.
- * Layout of a handle: type (4 bits) | salt of the table (8) | slot (20) | generation (32). */
+ * objects in them. Handles are safe to present at any time, from any thread: a retired one is
+ * stale. Layout of a handle: type (4 bits) | salt of the table (8) | slot (20) | generation (32).
+ */
 #ifndef AEE_BASE_HANDLES_H
 #define AEE_BASE_HANDLES_H
 
@@ -27,8 +28,8 @@ struct aee__handles {
     uint32_t count;
     uint8_t type;
     uint8_t salt;
-    pthread_mutex_t lock;       /* free list, count */
-    _Atomic uint32_t released;  /* futex: bumped when a retired slot loses its last reference */
+    pthread_mutex_t lock;      /* free list, count */
+    _Atomic uint32_t released; /* futex: bumped when a retired slot loses its last reference */
 };
 
 /* `capacity` at most 2^20. */
@@ -47,11 +48,11 @@ void aee__handles_ref(struct aee__handles *table, uint64_t handle);
 void aee__handles_release(struct aee__handles *table, uint64_t handle);
 /* Makes the handle stale; false when it is already. The caller holds a reference. */
 bool aee__handles_retire(struct aee__handles *table, uint64_t handle);
-/* Waits until the caller's reference is the last one, and frees the slot. The handle was retired. */
+/* Waits until the caller's reference is the last one, and frees the slot of a retired handle. */
 void aee__handles_remove(struct aee__handles *table, uint64_t handle);
 /* Calls `visit` with a reference held for each live object. */
-void aee__handles_each(struct aee__handles *table, void (*visit)(void *user, uint64_t handle, void *object),
-                       void *user);
+void aee__handles_each(struct aee__handles *table,
+                       void (*visit)(void *user, uint64_t handle, void *object), void *user);
 
 static inline uint32_t aee__handle_slot(uint64_t handle)
 {

@@ -65,7 +65,9 @@ int aee__sys_munmap(void *address, size_t size)
 
 int aee__sys_protect(void *address, size_t size, int accessible)
 {
-    return injected("mprotect") ? -1 : mprotect(address, size, accessible ? PROT_READ | PROT_WRITE : PROT_NONE);
+    return injected("mprotect")
+               ? -1
+               : mprotect(address, size, accessible ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 int aee__sys_madvise(void *address, size_t size, int advice)
@@ -129,7 +131,8 @@ int aee__sys_signal_thread(pthread_t thread, int signal)
 
 void aee__sys_sleep(uint64_t ns)
 {
-    struct timespec delay = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    struct timespec delay = {.tv_sec = (time_t)(ns / 1000000000u),
+                             .tv_nsec = (long)(ns % 1000000000u)};
     (void)nanosleep(&delay, NULL);
 }
 

@@ -9,33 +9,42 @@
 
 #define IMAGE_FILE_MAX (INT64_C(256) << 20)
 
-/* ---- Creation --------------------------------------------------------------------------------------- */
+/* ---- Creation ----------------------------------------------------------------------------- */
 
-static aee_result check_desc(const aee_engine *engine, const aee_context_desc *desc, aee_error *error)
+static aee_result check_desc(const aee_engine *engine, const aee_context_desc *desc,
+                             aee_error *error)
 {
     aee_result result = aee__check_name("create a context", desc->name, error);
     if (result != AEE_OK) {
         return result;
     }
-    if (desc->flags != 0 || desc->kind < 0 || desc->kind >= AEE_KIND_COUNT || desc->call_mode < AEE_CALL_AUTO ||
-        desc->call_mode > AEE_CALL_DIRECT || desc->minimum_level < AEE_LEVEL_AUTO ||
-        desc->minimum_level > AEE_LEVEL_FULL) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                         "cannot create context \"%s\": flags, kind, level or call mode is out of range", desc->name);
+    if (desc->flags != 0 || desc->kind < 0 || desc->kind >= AEE_KIND_COUNT ||
+        desc->call_mode < AEE_CALL_AUTO || desc->call_mode > AEE_CALL_DIRECT ||
+        desc->minimum_level < AEE_LEVEL_AUTO || desc->minimum_level > AEE_LEVEL_FULL) {
+        return aee__fail(
+            error, AEE_ERR_INVALID_ARGUMENT,
+            "cannot create context \"%s\": flags, kind, level or call mode is out of range",
+            desc->name);
     }
     if (desc->minimum_level > engine->core.ops->level) {
-        return aee__fail(error, AEE_ERR_NO_BACKEND, "cannot create context \"%s\": level %s is demanded, %s is in force",
-                         desc->name, aee_level_name(desc->minimum_level), aee_level_name(engine->core.ops->level));
+        return aee__fail(error, AEE_ERR_NO_BACKEND,
+                         "cannot create context \"%s\": level %s is demanded, %s is in force",
+                         desc->name, aee_level_name(desc->minimum_level),
+                         aee_level_name(engine->core.ops->level));
     }
     return AEE_OK;
 }
 
 static aee_result destroy_handle(aee_engine *engine, uint64_t handle, aee_error *error);
 
-static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_context *out, aee_error *error)
+static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_context *out,
+                         aee_error *error)
 {
-    struct aee__context_plan plan = {
-        .name = desc->name, .kind = desc->kind, .mode = desc->call_mode, .user = desc->user, .limits = desc->limits};
+    struct aee__context_plan plan = {.name = desc->name,
+                                     .kind = desc->kind,
+                                     .mode = desc->call_mode,
+                                     .user = desc->user,
+                                     .limits = desc->limits};
     aee_limits defaults;
     struct aee__context *context;
     aee__limits_default(desc->kind, &defaults);
@@ -50,7 +59,8 @@ static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_c
     context->handle = aee__handles_reserve(&engine->core.contexts);
     if (context->handle == 0) {
         aee__context_free(context);
-        return aee__fail(error, AEE_ERR_LIMIT, "cannot create context \"%s\": the engine has %u contexts", desc->name,
+        return aee__fail(error, AEE_ERR_LIMIT,
+                         "cannot create context \"%s\": the engine has %u contexts", desc->name,
                          engine->core.contexts.capacity);
     }
     uint64_t handle = context->handle;
@@ -63,8 +73,8 @@ static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_c
     return aee__ok(error);
 }
 
-aee_result aee_context_create(aee_engine *engine, const aee_context_desc *user_desc, aee_context *out,
-                              aee_error *error)
+aee_result aee_context_create(aee_engine *engine, const aee_context_desc *user_desc,
+                              aee_context *out, aee_error *error)
 {
     aee_context_desc desc = {0};
     if (!out) {
@@ -89,7 +99,8 @@ static aee_result create_kind(aee_engine *engine, aee_kind kind, const char *nam
     return aee_context_create(engine, &desc, out, error);
 }
 
-aee_result aee_create_isolated_context(aee_engine *engine, const char *name, aee_context *out, aee_error *error)
+aee_result aee_create_isolated_context(aee_engine *engine, const char *name, aee_context *out,
+                                       aee_error *error)
 {
     return create_kind(engine, AEE_KIND_CUSTOM, name, out, error);
 }
@@ -109,19 +120,22 @@ aee_result aee_isolate_rendering(aee_engine *engine, aee_context *out, aee_error
     return create_kind(engine, AEE_KIND_RENDERING, "rendering", out, error);
 }
 
-aee_result aee_isolate_user_mod(aee_engine *engine, const char *name, aee_context *out, aee_error *error)
+aee_result aee_isolate_user_mod(aee_engine *engine, const char *name, aee_context *out,
+                                aee_error *error)
 {
     return create_kind(engine, AEE_KIND_USER_MOD, name, out, error);
 }
 
-aee_result aee_isolate_scene(aee_engine *engine, const char *name, aee_context *out, aee_error *error)
+aee_result aee_isolate_scene(aee_engine *engine, const char *name, aee_context *out,
+                             aee_error *error)
 {
     return create_kind(engine, AEE_KIND_SCENE, name, out, error);
 }
 
-/* ---- Loading ---------------------------------------------------------------------------------------- */
+/* ---- Loading ------------------------------------------------------------------------------ */
 
-aee_result aee_load(aee_engine *engine, aee_context handle, const void *bytes, size_t size, aee_error *error)
+aee_result aee_load(aee_engine *engine, aee_context handle, const void *bytes, size_t size,
+                    aee_error *error)
 {
     struct aee__context *context;
     aee_result result = aee__engine_enter(engine, handle, "load an image", &context, error);
@@ -129,8 +143,8 @@ aee_result aee_load(aee_engine *engine, aee_context handle, const void *bytes, s
         return result;
     }
     if (!bytes) {
-        result = aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot load into context \"%s\": bytes is NULL",
-                           context->name);
+        result = aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                           "cannot load into context \"%s\": bytes is NULL", context->name);
     } else {
         result = aee__context_load(context, bytes, size, error);
     }
@@ -156,14 +170,16 @@ static aee_result read_all(int fd, const char *what, uint8_t *bytes, size_t size
     return AEE_OK;
 }
 
-static aee_result load_fd(aee_engine *engine, aee_context handle, int fd, const char *what, aee_error *error)
+static aee_result load_fd(aee_engine *engine, aee_context handle, int fd, const char *what,
+                          aee_error *error)
 {
     int64_t size = aee__sys_file_size(fd);
     if (size < 0) {
         return aee__fail_os(error, errno, "cannot load %s", what);
     }
     if (size == 0 || size > IMAGE_FILE_MAX) {
-        return aee__fail(error, AEE_ERR_BAD_IMAGE, "cannot load %s: it has %lld bytes", what, (long long)size);
+        return aee__fail(error, AEE_ERR_BAD_IMAGE, "cannot load %s: it has %lld bytes", what,
+                         (long long)size);
     }
     const struct aee__alloc *alloc = &engine->core.alloc;
     uint8_t *bytes = aee__alloc_zero(alloc, 1, (size_t)size);
@@ -202,7 +218,7 @@ aee_result aee_load_file(aee_engine *engine, aee_context handle, const char *pat
     return result;
 }
 
-/* ---- State ------------------------------------------------------------------------------------------ */
+/* ---- State -------------------------------------------------------------------------------- */
 
 aee_result aee_pause(aee_engine *engine, aee_context handle, aee_error *error)
 {
@@ -248,7 +264,8 @@ aee_result aee_restart(aee_engine *engine, aee_context handle, aee_error *error)
     return result;
 }
 
-aee_result aee_wait_ready(aee_engine *engine, aee_context handle, uint64_t timeout_ns, aee_error *error)
+aee_result aee_wait_ready(aee_engine *engine, aee_context handle, uint64_t timeout_ns,
+                          aee_error *error)
 {
     struct aee__context *context;
     aee_result result = aee__engine_enter(engine, handle, "wait", &context, error);
@@ -259,15 +276,16 @@ aee_result aee_wait_ready(aee_engine *engine, aee_context handle, uint64_t timeo
     return result;
 }
 
-/* ---- Destruction ------------------------------------------------------------------------------------ */
+/* ---- Destruction -------------------------------------------------------------------------- */
 
 /* Ends the context and takes its handle away; the caller's reference goes with it. */
 static aee_result destroy(aee_engine *engine, struct aee__context *context, aee_error *error)
 {
     aee_result result = aee__context_end(context, error);
     if (result == AEE_OK && !aee__handles_retire(&engine->core.contexts, context->handle)) {
-        result = aee__fail(error, AEE_ERR_STALE, "cannot destroy context \"%s\": another thread does already",
-                           context->name);
+        result =
+            aee__fail(error, AEE_ERR_STALE,
+                      "cannot destroy context \"%s\": another thread does already", context->name);
     }
     if (result != AEE_OK) {
         aee__engine_leave(context);
@@ -325,9 +343,10 @@ aee_result aee__contexts_destroy_all(aee_engine *engine, aee_error *error)
     return AEE_OK;
 }
 
-/* ---- Limits and resources --------------------------------------------------------------------------- */
+/* ---- Limits and resources ----------------------------------------------------------------- */
 
-static aee_result set_limits(struct aee__context *context, const aee_limits *limits, aee_error *error)
+static aee_result set_limits(struct aee__context *context, const aee_limits *limits,
+                             aee_error *error)
 {
     aee_limits base;
     aee_limits complete = *limits;
@@ -336,7 +355,8 @@ static aee_result set_limits(struct aee__context *context, const aee_limits *lim
     return result == AEE_OK ? aee__context_set_limits(context, &complete, error) : result;
 }
 
-aee_result aee_set_limits(aee_engine *engine, aee_context handle, const aee_limits *limits, aee_error *error)
+aee_result aee_set_limits(aee_engine *engine, aee_context handle, const aee_limits *limits,
+                          aee_error *error)
 {
     struct aee__context *context;
     aee_result result = aee__engine_enter(engine, handle, "set limits", &context, error);
@@ -345,12 +365,14 @@ aee_result aee_set_limits(aee_engine *engine, aee_context handle, const aee_limi
     }
     result = limits ? set_limits(context, limits, error)
                     : aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                                "cannot set the limits of context \"%s\": limits is NULL", context->name);
+                                "cannot set the limits of context \"%s\": limits is NULL",
+                                context->name);
     aee__engine_leave(context);
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
-aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context handle, uint64_t megabytes, aee_error *error)
+aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context handle, uint64_t megabytes,
+                                        aee_error *error)
 {
     struct aee__context *context;
     aee_result result = aee__engine_enter(engine, handle, "allocate memory", &context, error);
@@ -358,8 +380,10 @@ aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context handle, 
         return result;
     }
     if (megabytes == 0 || megabytes > AEE_HEAP_MAX >> 20) {
-        result = aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot give context \"%s\" %llu MiB: 1 to %llu are possible",
-                           context->name, (unsigned long long)megabytes, (unsigned long long)(AEE_HEAP_MAX >> 20));
+        result =
+            aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                      "cannot give context \"%s\" %llu MiB: 1 to %llu are possible", context->name,
+                      (unsigned long long)megabytes, (unsigned long long)(AEE_HEAP_MAX >> 20));
     } else {
         aee_limits limits = {.memory_bytes = megabytes << 20};
         result = set_limits(context, &limits, error);
@@ -368,8 +392,9 @@ aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context handle, 
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
-aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context handle, const aee_gpu_buffer *buffers,
-                                     uint32_t count, aee_error *error)
+aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context handle,
+                                     const aee_gpu_buffer *buffers, uint32_t count,
+                                     aee_error *error)
 {
     struct aee__context *context;
     aee_result result = aee__engine_enter(engine, handle, "allocate GPU buffers", &context, error);

@@ -13,7 +13,7 @@
 static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
                                                   .decide = aee__policy_decide};
 
-/* ---- Settings --------------------------------------------------------------------------------------- */
+/* ---- Settings ----------------------------------------------------------------------------- */
 
 static aee_result check_desc(aee_engine_desc *desc, aee_error *error)
 {
@@ -31,14 +31,16 @@ static aee_result check_desc(aee_engine_desc *desc, aee_error *error)
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         if (ranges[i].value > ranges[i].most) {
             return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                             "cannot create an engine: %s is %llu, at most %llu is allowed", ranges[i].field,
-                             (unsigned long long)ranges[i].value, (unsigned long long)ranges[i].most);
+                             "cannot create an engine: %s is %llu, at most %llu is allowed",
+                             ranges[i].field, (unsigned long long)ranges[i].value,
+                             (unsigned long long)ranges[i].most);
         }
     }
     if (desc->kick_signal != 0 && (desc->kick_signal < SIGRTMIN || desc->kick_signal > SIGRTMAX)) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                         "cannot create an engine: kick_signal %d is not a real-time signal (%d to %d)",
-                         desc->kick_signal, SIGRTMIN, SIGRTMAX);
+        return aee__fail(
+            error, AEE_ERR_INVALID_ARGUMENT,
+            "cannot create an engine: kick_signal %d is not a real-time signal (%d to %d)",
+            desc->kick_signal, SIGRTMIN, SIGRTMAX);
     }
     return AEE_OK;
 }
@@ -55,7 +57,7 @@ static void fill_defaults(aee_engine_desc *desc, uint32_t cpus)
     }
 }
 
-/* ---- Parts, started in order and stopped in reverse -------------------------------------------------- */
+/* ---- Parts, started in order and stopped in reverse --------------------------------------- */
 
 static bool fill_pool(void *user)
 {
@@ -75,18 +77,27 @@ static aee_result open_backend(struct aee__core *core, aee_error *error)
     if (result == AEE_ERR_NO_MEMORY) {
         return aee__fail(error, result, "%s", why.text);
     }
-    (void)aee__fail(error, AEE_ERR_NO_BACKEND, "no isolation back end is usable here: %s", why.text);
+    (void)aee__fail(error, AEE_ERR_NO_BACKEND, "no isolation back end is usable here: %s",
+                    why.text);
     if (error) {
         error->os_errno = why.os_errno;
     }
     return AEE_ERR_NO_BACKEND;
 }
 
-enum { PART_BACKEND, PART_CONTEXTS, PART_REGIONS, PART_EVENTS, PART_FUNCTIONS, PART_WATCHDOG,
-       PART_HOUSEKEEPER, PART_COUNT };
+enum {
+    PART_BACKEND,
+    PART_CONTEXTS,
+    PART_REGIONS,
+    PART_EVENTS,
+    PART_FUNCTIONS,
+    PART_WATCHDOG,
+    PART_HOUSEKEEPER,
+    PART_COUNT
+};
 
-static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, uint32_t part, uint8_t salt,
-                             aee_error *error)
+static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, uint32_t part,
+                             uint8_t salt, aee_error *error)
 {
     struct aee__core *core = &engine->core;
     switch (part) {
@@ -162,7 +173,8 @@ static void free_engine(aee_engine *engine)
 /* A page that the kernel clears in a child of fork(): machines cannot be used there. */
 static aee_result make_alive_page(aee_engine *engine, aee_error *error)
 {
-    void *page = aee__sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *page =
+        aee__sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
         return aee__fail_os(error, errno, "cannot create an engine");
     }
@@ -208,7 +220,8 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     }
     uint32_t cpus = (uint32_t)aee__sys_cpu_count();
     fill_defaults(&desc, cpus);
-    struct aee__alloc alloc = desc.alloc ? (struct aee__alloc){desc.alloc, desc.alloc_user} : aee__alloc_default;
+    struct aee__alloc alloc =
+        desc.alloc ? (struct aee__alloc){desc.alloc, desc.alloc_user} : aee__alloc_default;
     aee_engine *engine = aee__alloc_zero(&alloc, 1, sizeof *engine);
     if (!engine) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot create an engine: out of memory");

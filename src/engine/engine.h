@@ -11,10 +11,10 @@
 
 struct aee_engine {
     struct aee__core core;
-    uint32_t *alive;          /* a page that reads 0 in a child of fork() */
+    uint32_t *alive; /* a page that reads 0 in a child of fork() */
     _Atomic bool closed;
     uint64_t frame_budget_ns;
-    uint32_t parts;           /* how many parts of the core were started */
+    uint32_t parts; /* how many parts of the core were started */
 
     pthread_mutex_t regions_lock; /* arena, and the regions' objects */
     struct aee__handles regions;
@@ -40,10 +40,10 @@ void aee__engine_leave(struct aee__context *context);
 
 /* Names: 1 to AEE_NAME_MAX - 1 bytes, no control characters. */
 aee_result aee__check_name(const char *operation, const char *name, aee_error *error);
-/* A descriptor that begins with struct_size: at least `least` bytes, and no more than we know. Copies
- * it over `known` (all zero before), which has `size` bytes. */
-aee_result aee__copy_desc(const char *operation, const void *desc, void *known, size_t size, size_t least,
-                          aee_error *error);
+/* A descriptor that begins with struct_size: at least `least` bytes, and no more than we know.
+ * Copies it over `known` (all zero before), which has `size` bytes. */
+aee_result aee__copy_desc(const char *operation, const void *desc, void *known, size_t size,
+                          size_t least, aee_error *error);
 
 /* limits.c */
 void aee__limits_default(aee_kind kind, aee_limits *limits);

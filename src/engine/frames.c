@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 
-aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user, aee_error *error)
+aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user,
+                                  aee_error *error)
 {
     aee_result result = aee__engine_check(engine, "set the event callback", error);
     if (result != AEE_OK) {
@@ -17,8 +18,8 @@ aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, voi
     return aee__ok(error);
 }
 
-/* Delivers what is queued now, not what the callback adds: it could go on for ever. Without a callback
- * events stay queued. */
+/* Delivers what is queued now, not what the callback adds: it could go on for ever. Without a
+ * callback events stay queued. */
 static uint32_t deliver(aee_engine *engine)
 {
     aee_event event;
@@ -27,7 +28,8 @@ static uint32_t deliver(aee_engine *engine)
     aee_event_fn function = engine->on_event;
     void *user = engine->on_event_user;
     (void)pthread_mutex_unlock(&engine->events_lock);
-    while (function && delivered < AEE__EVENTS_MAX && aee__events_pop(&engine->core.events, &event)) {
+    while (function && delivered < AEE__EVENTS_MAX &&
+           aee__events_pop(&engine->core.events, &event)) {
         function(user, &event);
         delivered++;
     }
@@ -61,13 +63,15 @@ aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error)
         (void)atomic_fetch_add(&engine->core.counters.frames, 1);
     }
     (void)pthread_mutex_unlock(&engine->frame_lock);
-    return nested ? aee__fail(error, AEE_ERR_STATE, "cannot begin a frame: the last one has not ended")
-                  : aee__ok(error);
+    return nested
+               ? aee__fail(error, AEE_ERR_STATE, "cannot begin a frame: the last one has not ended")
+               : aee__ok(error);
 }
 
 static void push_late(aee_engine *engine, const aee_frame_info *info)
 {
-    aee_event event = {.type = AEE_EVENT_FRAME_LATE, .time_ns = aee__now_ns(), .frame = info->frame};
+    aee_event event = {
+        .type = AEE_EVENT_FRAME_LATE, .time_ns = aee__now_ns(), .frame = info->frame};
     (void)snprintf(event.text, sizeof event.text, "frame %llu took %llu us of %llu us",
                    (unsigned long long)info->frame, (unsigned long long)(info->duration_ns / 1000),
                    (unsigned long long)(engine->frame_budget_ns / 1000));

@@ -6,13 +6,16 @@
 #include "engine/engine.h"
 #include "isolation/kvm/kvm.h"
 
-aee_result aee_get_context_info(aee_engine *engine, aee_context handle, aee_context_info *info, aee_error *error)
+aee_result aee_get_context_info(aee_engine *engine, aee_context handle, aee_context_info *info,
+                                aee_error *error)
 {
     struct aee__context *context;
     if (!info) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot get a context's information: info is NULL");
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                         "cannot get a context's information: info is NULL");
     }
-    aee_result result = aee__engine_enter(engine, handle, "get a context's information", &context, error);
+    aee_result result =
+        aee__engine_enter(engine, handle, "get a context's information", &context, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -21,11 +24,13 @@ aee_result aee_get_context_info(aee_engine *engine, aee_context handle, aee_cont
     return aee__ok(error);
 }
 
-aee_result aee_last_crash(aee_engine *engine, aee_context handle, aee_crash *crash, aee_error *error)
+aee_result aee_last_crash(aee_engine *engine, aee_context handle, aee_crash *crash,
+                          aee_error *error)
 {
     struct aee__context *context;
     if (!crash) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot get a context's crash: crash is NULL");
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                         "cannot get a context's crash: crash is NULL");
     }
     aee_result result = aee__engine_enter(engine, handle, "get a context's crash", &context, error);
     if (result != AEE_OK) {

@@ -8,8 +8,9 @@
 void aee__limits_default(aee_kind kind, aee_limits *limits)
 {
     static const uint64_t memory[AEE_KIND_COUNT] = {
-        [AEE_KIND_CUSTOM] = 16 * MIB,    [AEE_KIND_AGENTS] = 64 * MIB,   [AEE_KIND_PARTICLES] = 128 * MIB,
-        [AEE_KIND_RENDERING] = 64 * MIB, [AEE_KIND_USER_MOD] = 16 * MIB, [AEE_KIND_SCENE] = 64 * MIB};
+        [AEE_KIND_CUSTOM] = 16 * MIB,     [AEE_KIND_AGENTS] = 64 * MIB,
+        [AEE_KIND_PARTICLES] = 128 * MIB, [AEE_KIND_RENDERING] = 64 * MIB,
+        [AEE_KIND_USER_MOD] = 16 * MIB,   [AEE_KIND_SCENE] = 64 * MIB};
     *limits = (aee_limits){.memory_bytes = memory[kind],
                            .stack_bytes = MIB / 4,
                            .call_budget_ns = kind == AEE_KIND_USER_MOD ? 20 * MS : 100 * MS,
@@ -53,9 +54,10 @@ aee_result aee__limits_complete(const char *name, const aee_limits *base, aee_li
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         if (ranges[i].value < ranges[i].least || ranges[i].value > ranges[i].most) {
             return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                             "limits of context \"%s\": %s is %llu, not between %llu and %llu", name,
-                             ranges[i].field, (unsigned long long)ranges[i].value,
-                             (unsigned long long)ranges[i].least, (unsigned long long)ranges[i].most);
+                             "limits of context \"%s\": %s is %llu, not between %llu and %llu",
+                             name, ranges[i].field, (unsigned long long)ranges[i].value,
+                             (unsigned long long)ranges[i].least,
+                             (unsigned long long)ranges[i].most);
         }
     }
     (void)aee__round_up(limits->memory_bytes, AEE__LARGE_PAGE_SIZE, &limits->memory_bytes);

@@ -16,7 +16,8 @@ const char *aee_level_name(aee_level level)
 
 const char *aee_kind_name(aee_kind kind)
 {
-    static const char *const names[] = {"custom", "agents", "particles", "rendering", "mod", "scene"};
+    static const char *const names[] = {"custom",    "agents", "particles",
+                                        "rendering", "mod",    "scene"};
     return PICK(names, kind);
 }
 
@@ -35,19 +36,18 @@ const char *aee_call_mode_name(aee_call_mode mode)
 
 const char *aee_event_name(aee_event_type type)
 {
-    static const char *const names[] = {
-        [AEE_EVENT_LOADED] = "loaded",
-        [AEE_EVENT_CRASHED] = "crashed",
-        [AEE_EVENT_HUNG] = "hung",
-        [AEE_EVENT_RESTARTED] = "restarted",
-        [AEE_EVENT_RESTART_FAILED] = "restart failed",
-        [AEE_EVENT_QUARANTINED] = "quarantined",
-        [AEE_EVENT_PAUSED] = "paused",
-        [AEE_EVENT_RESUMED] = "resumed",
-        [AEE_EVENT_STOPPED] = "stopped",
-        [AEE_EVENT_DESTROYED] = "destroyed",
-        [AEE_EVENT_REGION_REVOKED] = "region revoked",
-        [AEE_EVENT_FRAME_LATE] = "frame late",
-        [AEE_EVENT_LOG_DROPPED] = "log dropped"};
+    static const char *const names[] = {[AEE_EVENT_LOADED] = "loaded",
+                                        [AEE_EVENT_CRASHED] = "crashed",
+                                        [AEE_EVENT_HUNG] = "hung",
+                                        [AEE_EVENT_RESTARTED] = "restarted",
+                                        [AEE_EVENT_RESTART_FAILED] = "restart failed",
+                                        [AEE_EVENT_QUARANTINED] = "quarantined",
+                                        [AEE_EVENT_PAUSED] = "paused",
+                                        [AEE_EVENT_RESUMED] = "resumed",
+                                        [AEE_EVENT_STOPPED] = "stopped",
+                                        [AEE_EVENT_DESTROYED] = "destroyed",
+                                        [AEE_EVENT_REGION_REVOKED] = "region revoked",
+                                        [AEE_EVENT_FRAME_LATE] = "frame late",
+                                        [AEE_EVENT_LOG_DROPPED] = "log dropped"};
     return PICK(names, type);
 }

@@ -15,8 +15,8 @@ static aee_result need_arena(aee_engine *engine, aee_error *error)
     return result;
 }
 
-static aee_result create_locked(aee_engine *engine, const aee_region_desc *desc, uint64_t size, aee_region *out,
-                                aee_error *error)
+static aee_result create_locked(aee_engine *engine, const aee_region_desc *desc, uint64_t size,
+                                aee_region *out, aee_error *error)
 {
     aee_result result = need_arena(engine, error);
     if (result != AEE_OK) {
@@ -24,14 +24,16 @@ static aee_result create_locked(aee_engine *engine, const aee_region_desc *desc,
     }
     struct aee__region *region = aee__alloc_zero(&engine->core.alloc, 1, sizeof *region);
     if (!region) {
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot create region \"%s\": out of memory", desc->name);
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot create region \"%s\": out of memory",
+                         desc->name);
     }
-    result = aee__region_create(&engine->arena, desc->name, size, desc->flags & AEE_REGION_SAME_ADDRESS, region,
-                                error);
+    result = aee__region_create(&engine->arena, desc->name, size,
+                                desc->flags & AEE_REGION_SAME_ADDRESS, region, error);
     uint64_t handle = result == AEE_OK ? aee__handles_reserve(&engine->regions) : 0;
     if (result == AEE_OK && handle == 0) {
         aee__region_destroy(&engine->arena, region);
-        result = aee__fail(error, AEE_ERR_LIMIT, "cannot create region \"%s\": too many regions", desc->name);
+        result = aee__fail(error, AEE_ERR_LIMIT, "cannot create region \"%s\": too many regions",
+                           desc->name);
     }
     if (result != AEE_OK) {
         aee__alloc_free(&engine->core.alloc, region, sizeof *region);
@@ -54,7 +56,8 @@ aee_result aee_region_create(aee_engine *engine, const aee_region_desc *user_des
     out->id = 0;
     aee_result result = aee__engine_check(engine, "create a region", error);
     if (result == AEE_OK) {
-        result = aee__copy_desc("create a region", user_desc, &desc, sizeof desc, sizeof desc, error);
+        result =
+            aee__copy_desc("create a region", user_desc, &desc, sizeof desc, sizeof desc, error);
     }
     if (result == AEE_OK) {
         result = aee__check_name("create a region", desc.name, error);
@@ -63,11 +66,12 @@ aee_result aee_region_create(aee_engine *engine, const aee_region_desc *user_des
         return result;
     }
     if (desc.flags & ~AEE_REGION_SAME_ADDRESS) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot create region \"%s\": unknown flags 0x%x", desc.name,
-                         desc.flags);
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                         "cannot create region \"%s\": unknown flags 0x%x", desc.name, desc.flags);
     }
     if (desc.size_bytes == 0 || !aee__round_up(desc.size_bytes, AEE__PAGE_SIZE, &size)) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot create region \"%s\" of %llu bytes", desc.name,
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                         "cannot create region \"%s\" of %llu bytes", desc.name,
                          (unsigned long long)desc.size_bytes);
     }
     (void)pthread_mutex_lock(&engine->regions_lock);
@@ -84,8 +88,8 @@ static struct aee__region *acquire(aee_engine *engine, aee_region handle, const 
     if (*result == AEE_ERR_STALE) {
         (void)aee__fail(error, *result, "cannot %s: the region has been destroyed", operation);
     } else if (*result != AEE_OK) {
-        (void)aee__fail(error, *result, "cannot %s: 0x%llx is not a region of this engine", operation,
-                        (unsigned long long)handle.id);
+        (void)aee__fail(error, *result, "cannot %s: 0x%llx is not a region of this engine",
+                        operation, (unsigned long long)handle.id);
     }
     return region;
 }
@@ -135,7 +139,8 @@ void aee__regions_destroy_all(aee_engine *engine)
         uint64_t handle = 0;
         aee_result why;
         aee__handles_each(&engine->regions, find_one, &handle);
-        struct aee__region *region = handle ? aee__handles_acquire(&engine->regions, handle, &why) : NULL;
+        struct aee__region *region =
+            handle ? aee__handles_acquire(&engine->regions, handle, &why) : NULL;
         if (!region) {
             break;
         }
@@ -144,7 +149,8 @@ void aee__regions_destroy_all(aee_engine *engine)
     (void)pthread_mutex_unlock(&engine->regions_lock);
 }
 
-aee_result aee_region_data(aee_engine *engine, aee_region handle, void **data, size_t *size, aee_error *error)
+aee_result aee_region_data(aee_engine *engine, aee_region handle, void **data, size_t *size,
+                           aee_error *error)
 {
     aee_result result = aee__engine_check(engine, "get a region's data", error);
     if (result != AEE_OK) {
@@ -165,7 +171,7 @@ aee_result aee_region_data(aee_engine *engine, aee_region handle, void **data, s
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
-/* ---- Mapping ---------------------------------------------------------------------------------------- */
+/* ---- Mapping ------------------------------------------------------------------------------ */
 
 struct pair {
     struct aee__context *context;
@@ -173,8 +179,8 @@ struct pair {
 };
 
 /* Takes both objects and the lock, or neither. */
-static aee_result enter_pair(aee_engine *engine, aee_context context, aee_region region, const char *operation,
-                             struct pair *pair, aee_error *error)
+static aee_result enter_pair(aee_engine *engine, aee_context context, aee_region region,
+                             const char *operation, struct pair *pair, aee_error *error)
 {
     aee_result result = aee__engine_enter(engine, context, operation, &pair->context, error);
     if (result != AEE_OK) {
@@ -196,12 +202,13 @@ static void leave_pair(aee_engine *engine, aee_region region, const struct pair 
     aee__engine_leave(pair->context);
 }
 
-aee_result aee_region_map(aee_engine *engine, aee_context context, aee_region region, aee_access access,
-                          uint64_t *guest_address, aee_error *error)
+aee_result aee_region_map(aee_engine *engine, aee_context context, aee_region region,
+                          aee_access access, uint64_t *guest_address, aee_error *error)
 {
     struct pair pair;
     if (access != AEE_ACCESS_READ && access != AEE_ACCESS_READ_WRITE) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot map a region: access %d is neither read nor read-write",
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                         "cannot map a region: access %d is neither read nor read-write",
                          (int)access);
     }
     aee_result result = enter_pair(engine, context, region, "map a region", &pair, error);
@@ -218,11 +225,12 @@ aee_result aee_region_map(aee_engine *engine, aee_context context, aee_region re
 
 static void revoked(struct aee__context *context, const struct aee__region *region)
 {
-    aee__context_event(context, AEE_EVENT_REGION_REVOKED, 0, "context \"%s\": region \"%s\" revoked", context->name,
-                       region->name);
+    aee__context_event(context, AEE_EVENT_REGION_REVOKED, 0,
+                       "context \"%s\": region \"%s\" revoked", context->name, region->name);
 }
 
-aee_result aee_region_unmap(aee_engine *engine, aee_context context, aee_region region, aee_error *error)
+aee_result aee_region_unmap(aee_engine *engine, aee_context context, aee_region region,
+                            aee_error *error)
 {
     struct pair pair;
     aee_result result = enter_pair(engine, context, region, "unmap a region", &pair, error);
@@ -238,8 +246,8 @@ aee_result aee_region_unmap(aee_engine *engine, aee_context context, aee_region 
 }
 
 /* With the lock held. When `to` cannot have it, `from` gets it back. */
-static aee_result transfer_locked(struct aee__context *from, struct aee__context *to, struct aee__region *region,
-                                  aee_error *error)
+static aee_result transfer_locked(struct aee__context *from, struct aee__context *to,
+                                  struct aee__region *region, aee_error *error)
 {
     uint32_t writable;
     aee_result result = aee__context_unmap(from, region, &writable, error);
@@ -255,8 +263,8 @@ static aee_result transfer_locked(struct aee__context *from, struct aee__context
     return AEE_OK;
 }
 
-aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee_context to, aee_region region,
-                               uint64_t *guest_address, aee_error *error)
+aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee_context to,
+                               aee_region region, uint64_t *guest_address, aee_error *error)
 {
     struct pair pair;
     struct aee__context *receiver;
@@ -268,8 +276,8 @@ aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee_context
     if (result == AEE_OK) {
         result = pair.context == receiver
                      ? aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                                 "cannot transfer region \"%s\" from context \"%s\" to itself", pair.region->name,
-                                 receiver->name)
+                                 "cannot transfer region \"%s\" from context \"%s\" to itself",
+                                 pair.region->name, receiver->name)
                      : transfer_locked(pair.context, receiver, pair.region, error);
         if (result == AEE_OK && guest_address) {
             *guest_address = aee__region_gva(pair.region).value;

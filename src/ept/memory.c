@@ -10,7 +10,7 @@
 #define TABLE_POOL_PAGES 512u
 #define TABLE_POOL_SIZE (TABLE_POOL_PAGES * AEE__PAGE_SIZE)
 
-/* ---- Lanes' places in the stack area: guard | stack | guard | TLS and control block | guard ------ */
+/* ---- Lanes' places in the stack area: guard, stack, guard, TLS block, guard --------------- */
 
 static uint64_t lane_stack_base(uint32_t lane)
 {
@@ -53,7 +53,7 @@ struct aee__gva aee__memory_tls(uint32_t lane, const struct aee__memory_plan *pl
 _Static_assert(AEE_STACK_MAX + AEE_TLS_MAX + 16384 + 3 * AEE_STACK_GUARD <= AEE_STACK_STRIDE,
                "stack, TLS block and guards fit a lane's stride");
 
-/* ---- Layout -------------------------------------------------------------------------------------- */
+/* ---- Layout ------------------------------------------------------------------------------- */
 
 /* Appends an area at the end of the file. */
 static void add_area(struct aee__memory *memory, struct aee__gva gva, uint64_t size)
@@ -72,11 +72,13 @@ static aee_result check_plan(const struct aee__memory_plan *plan, aee_error *err
                  plan->segment_count <= AEE__MEMORY_MAX_SEGMENTS;
     for (uint32_t i = 0; sound && i < plan->segment_count; i++) {
         const struct aee__memory_segment *segment = &plan->segments[i];
-        sound = aee__within(segment->start.value, segment->size, AEE_GVA_IMAGE, AEE_GVA_IMAGE_END) &&
-                ((segment->start.value | segment->size) & (AEE__PAGE_SIZE - 1)) == 0;
+        sound =
+            aee__within(segment->start.value, segment->size, AEE_GVA_IMAGE, AEE_GVA_IMAGE_END) &&
+            ((segment->start.value | segment->size) & (AEE__PAGE_SIZE - 1)) == 0;
     }
     return sound ? AEE_OK
-                 : aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot lay out guest memory: bad plan");
+                 : aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                             "cannot lay out guest memory: bad plan");
 }
 
 /* Lays the areas out; their order in the file is the order of areas[]: system, info, vDSO, lanes,
@@ -96,7 +98,8 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
     for (uint32_t i = 0; i < plan->segment_count; i++) {
         add_area(memory, plan->segments[i].start, plan->segments[i].size);
     }
-    memory->file_size = (memory->file_size + AEE__LARGE_PAGE_SIZE - 1) & ~(AEE__LARGE_PAGE_SIZE - 1);
+    memory->file_size =
+        (memory->file_size + AEE__LARGE_PAGE_SIZE - 1) & ~(AEE__LARGE_PAGE_SIZE - 1);
     add_area(memory, (struct aee__gva){AEE_GVA_HEAP}, plan->heap_size);
     memory->heap_size = plan->heap_size;
 }
@@ -127,8 +130,8 @@ static aee_result map_areas(struct aee__memory *memory, const struct aee__memory
         const struct aee__memory_area *area = &memory->areas[i];
         bool heap = i == memory->area_count - 1;
         aee_result result = aee__pagetable_map(
-            &memory->table, area->gva, (struct aee__gpa){AEE__GPA_PRIVATE + area->offset}, area->size,
-            area_rights(plan, i) | (heap ? (uint32_t)AEE__PT_LARGE : 0), error);
+            &memory->table, area->gva, (struct aee__gpa){AEE__GPA_PRIVATE + area->offset},
+            area->size, area_rights(plan, i) | (heap ? (uint32_t)AEE__PT_LARGE : 0), error);
         if (result != AEE_OK) {
             return result;
         }
@@ -136,22 +139,23 @@ static aee_result map_areas(struct aee__memory *memory, const struct aee__memory
     return AEE_OK;
 }
 
-/* ---- Host side ----------------------------------------------------------------------------------- */
+/* ---- Host side ---------------------------------------------------------------------------- */
 
 /* Maps [offset, offset + size) of the file as the next chunk. A child of fork() does not get it:
  * two processes must not share a running machine's memory. */
-static aee_result map_chunk(struct aee__memory *memory, uint64_t offset, uint64_t size, aee_error *error)
+static aee_result map_chunk(struct aee__memory *memory, uint64_t offset, uint64_t size,
+                            aee_error *error)
 {
-    void *host = aee__sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->fd,
-                               (off_t)offset);
+    void *host = aee__sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                               memory->fd, (off_t)offset);
     if (host == MAP_FAILED) {
         return aee__fail_os(error, errno, "cannot map %llu bytes of guest memory",
                             (unsigned long long)size);
     }
     (void)aee__sys_madvise(host, size, MADV_DONTFORK);
     (void)aee__sys_madvise(host, size, MADV_DONTDUMP);
-    memory->chunks[memory->chunk_count++] = (struct aee__memory_chunk){
-        .gpa = {AEE__GPA_PRIVATE + offset}, .host = host, .size = size};
+    memory->chunks[memory->chunk_count++] =
+        (struct aee__memory_chunk){.gpa = {AEE__GPA_PRIVATE + offset}, .host = host, .size = size};
     return AEE_OK;
 }
 
@@ -209,7 +213,7 @@ void *aee__memory_at(const struct aee__memory *memory, struct aee__gva gva, uint
     return NULL;
 }
 
-/* ---- Growth -------------------------------------------------------------------------------------- */
+/* ---- Growth ------------------------------------------------------------------------------- */
 
 aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size, aee_error *error)
 {
@@ -219,7 +223,8 @@ aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size,
                          (unsigned long long)heap_size);
     }
     if (memory->chunk_count == AEE__MEMORY_MAX_CHUNKS) {
-        return aee__fail(error, AEE_ERR_LIMIT, "cannot grow the heap more than %u times between restarts",
+        return aee__fail(error, AEE_ERR_LIMIT,
+                         "cannot grow the heap more than %u times between restarts",
                          AEE__MEMORY_MAX_CHUNKS - 1);
     }
     uint64_t added = heap_size - memory->heap_size;

@@ -65,12 +65,12 @@ aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memo
                               aee_error *error);
 void aee__memory_destroy(struct aee__memory *memory);
 
-/* The gate: host address of [gva, gva + size), or NULL unless all of it lies in one private area. The
- * heap counts as far as its first chunk. */
+/* The gate: host address of [gva, gva + size), or NULL unless all of it lies in one private area.
+ * The heap counts as far as its first chunk. */
 void *aee__memory_at(const struct aee__memory *memory, struct aee__gva gva, uint64_t size);
 
-/* Adds a chunk that makes the heap `heap_size` bytes, without mapping it in the page tables: give the
- * chunk to the virtual machine first, then call aee__memory_publish_heap(). */
+/* Adds a chunk that makes the heap `heap_size` bytes, without mapping it in the page tables: give
+ * the chunk to the virtual machine first, then call aee__memory_publish_heap(). */
 aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size, aee_error *error);
 aee_result aee__memory_publish_heap(struct aee__memory *memory, aee_error *error);
 /* Drops the chunk that was grown last, before it was published. */

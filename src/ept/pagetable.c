@@ -76,7 +76,8 @@ static aee_result map_one(struct aee__pagetable *table, uint64_t gva, uint64_t g
 {
     entry *slot = find(table, gva, large ? 1 : 0);
     if (!slot) {
-        return aee__fail(error, AEE_ERR_LIMIT, "cannot map guest address 0x%llx: page tables are full",
+        return aee__fail(error, AEE_ERR_LIMIT,
+                         "cannot map guest address 0x%llx: page tables are full",
                          (unsigned long long)gva);
     }
     uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
@@ -90,8 +91,8 @@ static aee_result map_one(struct aee__pagetable *table, uint64_t gva, uint64_t g
     return AEE_OK;
 }
 
-aee_result aee__pagetable_map(struct aee__pagetable *table, struct aee__gva gva, struct aee__gpa gpa,
-                              uint64_t size, uint32_t rights, aee_error *error)
+aee_result aee__pagetable_map(struct aee__pagetable *table, struct aee__gva gva,
+                              struct aee__gpa gpa, uint64_t size, uint32_t rights, aee_error *error)
 {
     if (((gva.value | gpa.value | size) & (AEE__PAGE_SIZE - 1)) != 0) {
         return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,

@@ -30,9 +30,10 @@ struct aee__pagetable {
 /* Takes a zeroed pool and makes its first page the root. */
 void aee__pagetable_init(struct aee__pagetable *table, uint8_t *pool, struct aee__gpa base,
                          uint32_t capacity);
-/* Maps [gva, gva + size) to gpa; all multiples of 4 KiB. Pages that are mapped already must have the
- * same gpa and may gain the right to write. Errors: LIMIT (pool is full), INVALID_ARGUMENT. */
-aee_result aee__pagetable_map(struct aee__pagetable *table, struct aee__gva gva, struct aee__gpa gpa,
-                              uint64_t size, uint32_t rights, aee_error *error);
+/* Maps [gva, gva + size) to gpa; all multiples of 4 KiB. Pages that are mapped already must have
+ * the same gpa and may gain the right to write. Errors: LIMIT (pool is full), INVALID_ARGUMENT. */
+aee_result aee__pagetable_map(struct aee__pagetable *table, struct aee__gva gva,
+                              struct aee__gpa gpa, uint64_t size, uint32_t rights,
+                              aee_error *error);
 
 #endif

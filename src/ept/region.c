@@ -20,7 +20,8 @@
 static uint8_t *reserve_at_hint(void)
 {
     for (uint64_t i = 0; i < HINTS; i++) {
-        void *hint = (void *)(uintptr_t)(FIRST_HINT + i * HINT_STEP); // NOLINT(performance-no-int-to-ptr)
+        void *hint =
+            (void *)(uintptr_t)(FIRST_HINT + i * HINT_STEP); // NOLINT(performance-no-int-to-ptr)
         void *got = aee__sys_mmap(hint, AEE_REGIONS_SIZE, PROT_NONE,
                                   RESERVE_FLAGS | MAP_FIXED_NOREPLACE, -1, 0);
         if (got == hint) {
@@ -50,7 +51,8 @@ aee_result aee__region_arena_create(struct aee__region_arena *arena, aee_error *
     }
     arena->reservation = got;
     arena->reservation_size = size;
-    uintptr_t aligned = ((uintptr_t)got + AEE__REGION_GRANULE - 1) & ~(uintptr_t)(AEE__REGION_GRANULE - 1);
+    uintptr_t aligned =
+        ((uintptr_t)got + AEE__REGION_GRANULE - 1) & ~(uintptr_t)(AEE__REGION_GRANULE - 1);
     arena->base = arena->reservation + (aligned - (uintptr_t)got);
     return AEE_OK;
 }
@@ -63,7 +65,7 @@ void aee__region_arena_destroy(struct aee__region_arena *arena)
     memset(arena, 0, sizeof *arena);
 }
 
-/* ---- Places in the arena ------------------------------------------------------------------------- */
+/* ---- Places in the arena ------------------------------------------------------------------ */
 
 static bool is_used(const struct aee__region_arena *arena, uint64_t granule)
 {
@@ -101,11 +103,13 @@ aee_result aee__region_create(struct aee__region_arena *arena, const char *name,
 {
     *region = (struct aee__region){.fd = -1, .size = size, .same_address = same_address};
     (void)snprintf(region->name, sizeof region->name, "%s", name);
-    uint64_t first = size <= AEE_REGIONS_SIZE ? find_free(arena, granules(size)) : AEE__REGION_GRANULES;
+    uint64_t first =
+        size <= AEE_REGIONS_SIZE ? find_free(arena, granules(size)) : AEE__REGION_GRANULES;
     if (first == AEE__REGION_GRANULES) {
-        return aee__fail(error, AEE_ERR_LIMIT,
-                         "cannot create region \"%s\" of %llu bytes: the %llu GiB for regions are full",
-                         name, (unsigned long long)size, (unsigned long long)(AEE_REGIONS_SIZE >> 30));
+        return aee__fail(
+            error, AEE_ERR_LIMIT,
+            "cannot create region \"%s\" of %llu bytes: the %llu GiB for regions are full", name,
+            (unsigned long long)size, (unsigned long long)(AEE_REGIONS_SIZE >> 30));
     }
     region->offset = first * AEE__REGION_GRANULE;
     region->fd = aee__sys_memfd("aee-region", size);
@@ -131,7 +135,8 @@ void aee__region_destroy(struct aee__region_arena *arena, struct aee__region *re
         return;
     }
     /* The address space stays reserved. Where even that fails, the place is not used again. */
-    void *back = aee__sys_mmap(region->host, region->size, PROT_NONE, RESERVE_FLAGS | MAP_FIXED, -1, 0);
+    void *back =
+        aee__sys_mmap(region->host, region->size, PROT_NONE, RESERVE_FLAGS | MAP_FIXED, -1, 0);
     if (back != MAP_FAILED) {
         set_used(arena, region->offset / AEE__REGION_GRANULE, granules(region->size), false);
     }

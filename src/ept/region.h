@@ -1,6 +1,6 @@
 /* region.h: memory that an engine shares with contexts. The arena owns one reservation of host
- * addresses; each region owns a memory file that is mapped into it at an offset of its own. The same
- * offset is used in every context's window, so that one number places a region everywhere.
+ * addresses; each region owns a memory file that is mapped into it at an offset of its own. The
+ * same offset is used in every context's window, so that one number places a region everywhere.
  * Callers serialise (the engine's region lock). */
 #ifndef AEE_EPT_REGION_H
 #define AEE_EPT_REGION_H

@@ -85,7 +85,8 @@ static aee_result map_pieces(struct aee__window *window, const struct aee__regio
         if (aee__sys_mmap(at, piece.size, writable ? PROT_READ | PROT_WRITE : PROT_READ,
                           MAP_SHARED | MAP_FIXED | MAP_NORESERVE, region->fd,
                           (off_t)piece.in_region) == MAP_FAILED) {
-            return aee__fail_os(error, errno, "cannot map region \"%s\" into a context", region->name);
+            return aee__fail_os(error, errno, "cannot map region \"%s\" into a context",
+                                region->name);
         }
         (void)aee__sys_madvise(at, piece.size, MADV_DONTFORK);
     }
@@ -99,10 +100,10 @@ aee_result aee__window_map(struct aee__window *window, const struct aee__region 
     if (result == AEE_OK) {
         /* Whole granules: a large page where the rest of the granule is backed by nothing. */
         uint64_t size = (region->size + AEE__REGION_GRANULE - 1) & ~(AEE__REGION_GRANULE - 1);
-        result = aee__pagetable_map(window->table, aee__region_gva(region),
-                                    (struct aee__gpa){AEE__GPA_REGIONS + region->offset}, size,
-                                    AEE__PT_USER | AEE__PT_LARGE | (writable ? (uint32_t)AEE__PT_WRITE : 0),
-                                    error);
+        result = aee__pagetable_map(
+            window->table, aee__region_gva(region),
+            (struct aee__gpa){AEE__GPA_REGIONS + region->offset}, size,
+            AEE__PT_USER | AEE__PT_LARGE | (writable ? (uint32_t)AEE__PT_WRITE : 0), error);
     }
     if (result != AEE_OK) {
         (void)aee__window_unmap(window, region, NULL);
@@ -119,7 +120,8 @@ aee_result aee__window_unmap(struct aee__window *window, const struct aee__regio
             continue;
         }
         uint8_t *at = window->chunks[piece.chunk] + piece.in_chunk;
-        if (aee__sys_mmap(at, piece.size, PROT_NONE, RESERVE_FLAGS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+        if (aee__sys_mmap(at, piece.size, PROT_NONE, RESERVE_FLAGS | MAP_FIXED, -1, 0) ==
+            MAP_FAILED) {
             return aee__fail_os(error, errno, "cannot revoke region \"%s\"", region->name);
         }
         (void)aee__sys_madvise(at, piece.size, MADV_DONTFORK);

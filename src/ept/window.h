@@ -28,7 +28,7 @@ void aee__window_init(struct aee__window *window, struct aee__pagetable *table,
 /* Unmaps every chunk; the virtual machine must be gone or never run again. */
 void aee__window_destroy(struct aee__window *window);
 
-/* Grants. `writable` 0 after 1 takes the right to write away. On failure the region is not mapped. */
+/* Grants. `writable` 0 after 1 takes writing away. On failure the region is not mapped. */
 aee_result aee__window_map(struct aee__window *window, const struct aee__region *region,
                            uint32_t writable, aee_error *error);
 /* Revokes. Fails only where the host cannot map; then the caller must stop the instance. */

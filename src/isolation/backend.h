@@ -1,5 +1,6 @@
-/* backend.h: what a back end does for contexts: machines that hold memory, and lanes that run in it.
- * Implementations live in folders of their own and do not know each other, contexts or rings. */
+/* backend.h: what a back end does for contexts: machines that hold memory, and lanes that run in
+ * it. Implementations live in folders of their own and do not know each other, contexts or rings.
+ */
 #ifndef AEE_ISOLATION_BACKEND_H
 #define AEE_ISOLATION_BACKEND_H
 

@@ -23,7 +23,7 @@ void aee__context_event(struct aee__context *context, aee_event_type type, uint6
     aee__events_push(&context->core->events, &event);
 }
 
-/* ---- Functions -------------------------------------------------------------------------------------- */
+/* ---- Functions ---------------------------------------------------------------------------- */
 
 aee_result aee__context_find(struct aee__context *context, const char *name, uint32_t *index,
                              uint16_t *epoch, aee_error *error)
@@ -33,8 +33,8 @@ aee_result aee__context_find(struct aee__context *context, const char *name, uin
     int32_t found = context->image ? aee__image_find_export(context->image->image, name) : -1;
     if (!context->image) {
         result = aee__fail(error, AEE_ERR_NOT_LOADED,
-                           "cannot find function \"%s\": no image is loaded into context \"%s\"", name,
-                           context->name);
+                           "cannot find function \"%s\": no image is loaded into context \"%s\"",
+                           name, context->name);
     } else if (found < 0) {
         result = aee__fail(error, AEE_ERR_NOT_FOUND, "context \"%s\" exports no function \"%s\"",
                            context->name, name);
@@ -96,22 +96,25 @@ static aee_result enter(struct aee__context *context, uint16_t epoch, struct aee
         return result;
     }
     if (context->paused) {
-        return aee__fail(error, AEE_ERR_PAUSED, "cannot call into context \"%s\": it is paused", context->name);
+        return aee__fail(error, AEE_ERR_PAUSED, "cannot call into context \"%s\": it is paused",
+                         context->name);
     }
     if (epoch != context->image_epoch) {
-        return aee__fail(error, AEE_ERR_STALE,
-                         "cannot call into context \"%s\": the function is of an image that was replaced",
-                         context->name);
+        return aee__fail(
+            error, AEE_ERR_STALE,
+            "cannot call into context \"%s\": the function is of an image that was replaced",
+            context->name);
     }
     if ((uint32_t)call->export_index >= context->image->image->export_count) {
-        return aee__fail(error, AEE_ERR_WRONG_HANDLE, "cannot call into context \"%s\": no such function",
-                         context->name);
+        return aee__fail(error, AEE_ERR_WRONG_HANDLE,
+                         "cannot call into context \"%s\": no such function", context->name);
     }
     const struct aee__export *export = &context->image->image->exports[call->export_index];
     if (!fits_signature(export->signature, call)) {
-        return aee__fail(error, AEE_ERR_ARGUMENT_COUNT,
-                         "cannot call %s() in context \"%s\": the arguments do not fit its signature \"%s\"",
-                         export->name, context->name, export->signature);
+        return aee__fail(
+            error, AEE_ERR_ARGUMENT_COUNT,
+            "cannot call %s() in context \"%s\": the arguments do not fit its signature \"%s\"",
+            export->name, context->name, export->signature);
     }
     call->request.function = export->gva;
     call->budget_ns = context->limits.call_budget_ns;
@@ -159,21 +162,22 @@ static aee_result describe_failure(const struct aee__context *context, const str
                            ? instance->image->image->exports[call->export_index].name
                            : "the initialiser";
     if (result == AEE_ERR_CRASHED) {
-        return aee__fail(error, result, "call of %s in context \"%s\": the component crashed", name, context->name);
+        return aee__fail(error, result, "call of %s in context \"%s\": the component crashed", name,
+                         context->name);
     }
     if (result == AEE_ERR_HUNG) {
-        return aee__fail(error, result, "call of %s in context \"%s\": no answer within %llu us", name,
-                         context->name, (unsigned long long)(call->budget_ns / 1000));
+        return aee__fail(error, result, "call of %s in context \"%s\": no answer within %llu us",
+                         name, context->name, (unsigned long long)(call->budget_ns / 1000));
     }
     if (result == AEE_ERR_STOPPED) {
-        return aee__fail(error, result, "call of %s in context \"%s\": the context was stopped", name,
-                         context->name);
+        return aee__fail(error, result, "call of %s in context \"%s\": the context was stopped",
+                         name, context->name);
     }
     return result; /* COMPONENT and TOO_LARGE have their sentence */
 }
 
-static void count_call(struct aee__context *context, const struct aee__call *call, aee_result result,
-                       uint64_t took_ns)
+static void count_call(struct aee__context *context, const struct aee__call *call,
+                       aee_result result, uint64_t took_ns)
 {
     struct aee__context_stats *stats = &context->stats;
     atomic_store_explicit(&stats->mode_now, (uint32_t)call->mode_used, memory_order_relaxed);
@@ -191,7 +195,8 @@ aee_result aee__context_call_instance(struct aee__context *context, struct aee__
 {
     if (is_reentry(instance)) {
         return aee__fail(error, AEE_ERR_BUSY,
-                         "cannot call into context \"%s\" from a host function that it called", context->name);
+                         "cannot call into context \"%s\" from a host function that it called",
+                         context->name);
     }
     aee_result result = aee__lane_call(pick_lane(instance), call, error);
     return result == AEE_OK ? AEE_OK : describe_failure(context, call, instance, result, error);
@@ -215,7 +220,7 @@ aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struc
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
-/* ---- Regions ---------------------------------------------------------------------------------------- */
+/* ---- Regions ------------------------------------------------------------------------------ */
 
 static int32_t find_mapping(const struct aee__context *context, const struct aee__region *region)
 {
@@ -258,9 +263,10 @@ aee_result aee__context_map(struct aee__context *context, const struct aee__regi
     int32_t index = find_mapping(context, region);
     aee_result result = AEE_OK;
     if (index < 0 && context->mapping_count == AEE__MAPPINGS_MAX) {
-        result = aee__fail(error, AEE_ERR_LIMIT,
-                           "cannot map region \"%s\" into context \"%s\": it has %u regions already",
-                           region->name, context->name, AEE__MAPPINGS_MAX);
+        result =
+            aee__fail(error, AEE_ERR_LIMIT,
+                      "cannot map region \"%s\" into context \"%s\": it has %u regions already",
+                      region->name, context->name, AEE__MAPPINGS_MAX);
     }
     if (result == AEE_OK) {
         result = map_everywhere(context, region, writable, error);
@@ -292,13 +298,15 @@ aee_result aee__context_unmap(struct aee__context *context, const struct aee__re
     }
     (void)pthread_mutex_unlock(&context->lock);
     if (index < 0) {
-        return aee__fail(error, AEE_ERR_NOT_FOUND, "region \"%s\" is not mapped into context \"%s\"", region->name,
+        return aee__fail(error, AEE_ERR_NOT_FOUND,
+                         "region \"%s\" is not mapped into context \"%s\"", region->name,
                          context->name);
     }
     return AEE_OK;
 }
 
-bool aee__context_region_at(struct aee__context *context, uint64_t gva, struct aee__mapping *mapping)
+bool aee__context_region_at(struct aee__context *context, uint64_t gva,
+                            struct aee__mapping *mapping)
 {
     bool found = false;
     (void)pthread_mutex_lock(&context->lock);

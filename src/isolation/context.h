@@ -49,21 +49,21 @@ struct aee__context {
     pthread_mutex_t life;
 
     pthread_mutex_t lock;
-    pthread_cond_t changed;           /* state, paused */
-    aee_state state;                  /* never AEE_STATE_PAUSED: that is READY and paused */
+    pthread_cond_t changed; /* state, paused */
+    aee_state state;        /* never AEE_STATE_PAUSED: that is READY and paused */
     bool paused;
-    bool dying;                       /* being destroyed: no restart any more */
-    aee_limits limits;                /* complete: no zero fields */
-    struct aee__image_ref *image;     /* NULL until the first load */
-    uint16_t image_epoch;             /* counts loads; part of function handles */
-    struct aee__instance *instance;   /* takes calls; NULL unless state is READY */
-    uint32_t instances;               /* that exist, current or not */
-    struct aee__instance *building;   /* sees region changes while its initialisers run */
+    bool dying;                     /* being destroyed: no restart any more */
+    aee_limits limits;              /* complete: no zero fields */
+    struct aee__image_ref *image;   /* NULL until the first load */
+    uint16_t image_epoch;           /* counts loads; part of function handles */
+    struct aee__instance *instance; /* takes calls; NULL unless state is READY */
+    uint32_t instances;             /* that exist, current or not */
+    struct aee__instance *building; /* sees region changes while its initialisers run */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
     struct aee__crash_history history;
-    aee_crash crash;                  /* the last; id 0: none */
-    uint64_t log_second;              /* the rate limit's second, and bytes logged in it */
+    aee_crash crash;     /* the last; id 0: none */
+    uint64_t log_second; /* the rate limit's second, and bytes logged in it */
     uint32_t log_bytes;
     bool log_dropped;
 };
@@ -88,7 +88,8 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
 aee_result aee__context_restart(struct aee__context *context, aee_error *error);
 aee_result aee__context_stop(struct aee__context *context, aee_error *error);
 aee_result aee__context_pause(struct aee__context *context, bool paused, aee_error *error);
-aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeout_ns, aee_error *error);
+aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeout_ns,
+                                   aee_error *error);
 /* Stops it for good and marks it as dying; the engine frees it when its handle is gone. */
 aee_result aee__context_end(struct aee__context *context, aee_error *error);
 /* Only memory_bytes can change while an instance lives; the rest waits for the next one. */
@@ -121,7 +122,8 @@ aee_result aee__context_unmap(struct aee__context *context, const struct aee__re
                               uint32_t *writable, aee_error *error);
 /* The mapped region that contains a guest address, for crash reports; NULL for none. Copies the
  * mapping under the lock. */
-bool aee__context_region_at(struct aee__context *context, uint64_t gva, struct aee__mapping *mapping);
+bool aee__context_region_at(struct aee__context *context, uint64_t gva,
+                            struct aee__mapping *mapping);
 
 /* An instance of the context crashed or hung: counts, decides, schedules. Called once per instance,
  * before waiting callers learn of it. Gives crash->id. */

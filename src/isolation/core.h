@@ -1,4 +1,4 @@
-/* core.h: what all contexts of one engine share. The engine owns it and starts and stops its parts. */
+/* core.h: what all contexts of one engine share. The engine owns, starts and stops its parts. */
 #ifndef AEE_ISOLATION_CORE_H
 #define AEE_ISOLATION_CORE_H
 

@@ -2,7 +2,8 @@
 
 #include "base/error.h"
 
-aee_result aee__events_create(struct aee__events *events, const struct aee__alloc *alloc, aee_error *error)
+aee_result aee__events_create(struct aee__events *events, const struct aee__alloc *alloc,
+                              aee_error *error)
 {
     *events = (struct aee__events){.alloc = alloc};
     events->ring = aee__alloc_zero(alloc, AEE__EVENTS_MAX, sizeof *events->ring);

@@ -22,7 +22,8 @@ static void end(struct aee__lane *lane, aee_crash *crash, const char *detail)
     (void)snprintf(crash->called, sizeof crash->called, "%s", called_name(lane));
     instance->core->recovery->describe(instance->context, instance, detail, crash);
     aee__context_crashed(instance->context, instance, crash);
-    aee__instance_conclude(instance, crash->cause == AEE_CRASH_HUNG ? AEE__END_HUNG : AEE__END_CRASHED);
+    aee__instance_conclude(instance,
+                           crash->cause == AEE_CRASH_HUNG ? AEE__END_HUNG : AEE__END_CRASHED);
 }
 
 void aee__lane_fault(struct aee__lane *lane, const struct aee__exit *exit)

@@ -1,4 +1,4 @@
-/* fault.h: how a lane's last exit becomes the end of its instance. Runs on the thread that ran it. */
+/* fault.h: how a lane's last exit becomes the end of its instance. On the thread that ran it. */
 #ifndef AEE_ISOLATION_FAULT_H
 #define AEE_ISOLATION_FAULT_H
 

@@ -7,7 +7,7 @@
 #include "base/sys.h"
 #include "isolation/context.h"
 
-/* ---- Log lines ------------------------------------------------------------------------------------- */
+/* ---- Log lines ---------------------------------------------------------------------------- */
 
 /* Takes `size` bytes of the second's allowance; false: over the limit. *first: the first time. */
 static bool log_allowed(struct aee__context *context, uint32_t size, bool *first)
@@ -38,7 +38,8 @@ static void write_log(struct aee__context *context, uint64_t level, const char *
     }
     line[length] = '\0';
     if (context->core->log) {
-        context->core->log(context->core->log_user, level <= AEE_LOG_ERROR ? (aee_log_level)level : AEE_LOG_INFO,
+        context->core->log(context->core->log_user,
+                           level <= AEE_LOG_ERROR ? (aee_log_level)level : AEE_LOG_INFO,
                            (aee_context){context->handle}, line);
     }
 }
@@ -53,13 +54,13 @@ static int32_t serve_log(struct aee__context *context, const struct aee__ring_ho
     }
     if (first) {
         aee__context_event(context, AEE_EVENT_LOG_DROPPED, 0,
-                           "context \"%s\" logs more than %u bytes a second: lines are dropped", context->name,
-                           context->limits.log_bytes_per_second);
+                           "context \"%s\" logs more than %u bytes a second: lines are dropped",
+                           context->name, context->limits.log_bytes_per_second);
     }
     return AEE_HOST_LIMIT;
 }
 
-/* ---- Functions ------------------------------------------------------------------------------------- */
+/* ---- Functions ---------------------------------------------------------------------------- */
 
 static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *call,
                       const uint8_t *payload, uint8_t *reply, uint32_t *reply_size, int64_t *value)
@@ -92,8 +93,8 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
     return result == AEE_OK ? AEE_HOST_OK : AEE_HOST_FAILED;
 }
 
-/* Two buffers of AEE_MAX_PAYLOAD bytes: the payload's copy and the reply. Made when a component first
- * uses a host call, because most never do. */
+/* Two buffers of AEE_MAX_PAYLOAD bytes: the payload's copy and the reply. Made when a component
+ * first uses a host call, because most never do. */
 static bool need_buffers(struct aee__lane *lane)
 {
     if (!lane->host_buffers) {

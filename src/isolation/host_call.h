@@ -5,8 +5,8 @@
 
 #include "isolation/instance.h"
 
-/* Serves the lane's pending host call, if there is one; true when it did. The call's budget does not
- * run meanwhile: it limits the component, not the engine. */
+/* Serves the lane's pending host call, if there is one; true when it did. The call's budget does
+ * not run meanwhile: it limits the component, not the engine. */
 bool aee__lane_serve_host_call(struct aee__lane *lane);
 
 #endif

@@ -9,7 +9,8 @@ aee_result aee__host_functions_create(struct aee__host_functions *functions,
 {
     functions->alloc = alloc;
     atomic_init(&functions->count, 0);
-    functions->entries = aee__alloc_zero(alloc, AEE__HOST_FUNCTIONS_MAX, sizeof *functions->entries);
+    functions->entries =
+        aee__alloc_zero(alloc, AEE__HOST_FUNCTIONS_MAX, sizeof *functions->entries);
     if (!functions->entries) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot make the table of host functions");
     }
@@ -44,11 +45,12 @@ static aee_result add_locked(struct aee__host_functions *functions, const char *
 {
     uint32_t count = atomic_load_explicit(&functions->count, memory_order_relaxed);
     if (aee__host_functions_find(functions, name) >= 0) {
-        return aee__fail(error, AEE_ERR_EXISTS, "cannot register host function \"%s\": it exists", name);
+        return aee__fail(error, AEE_ERR_EXISTS, "cannot register host function \"%s\": it exists",
+                         name);
     }
     if (count == AEE__HOST_FUNCTIONS_MAX) {
-        return aee__fail(error, AEE_ERR_LIMIT, "cannot register host function \"%s\": %u exist already",
-                         name, count);
+        return aee__fail(error, AEE_ERR_LIMIT,
+                         "cannot register host function \"%s\": %u exist already", name, count);
     }
     struct aee__host_function *entry = &functions->entries[count];
     memcpy(entry->name, name, strlen(name) + 1);
@@ -79,5 +81,6 @@ void aee__grants_set(struct aee__grants *grants, uint32_t index, bool granted)
 
 bool aee__grants_has(const struct aee__grants *grants, uint32_t index)
 {
-    return (atomic_load_explicit(&grants->bits[index / 64], memory_order_relaxed) >> (index % 64)) & 1u;
+    return (atomic_load_explicit(&grants->bits[index / 64], memory_order_relaxed) >> (index % 64)) &
+           1u;
 }

@@ -21,7 +21,8 @@ struct aee__host_function {
 
 struct aee__host_functions {
     const struct aee__alloc *alloc;
-    struct aee__host_function *entries; /* AEE__HOST_FUNCTIONS_MAX; the first `count` are complete */
+    struct aee__host_function
+        *entries; /* AEE__HOST_FUNCTIONS_MAX; the first `count` are complete */
     _Atomic uint32_t count;
     pthread_mutex_t lock; /* writers */
 };

@@ -50,8 +50,8 @@ static void *run(void *argument)
     return NULL;
 }
 
-aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, bool (*idle_work)(void *user),
-                                  void *user, aee_error *error)
+aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper,
+                                  bool (*idle_work)(void *user), void *user, aee_error *error)
 {
     *housekeeper = (struct aee__housekeeper){.idle_work = idle_work, .user = user};
     (void)pthread_mutex_init(&housekeeper->lock, NULL);

@@ -1,5 +1,6 @@
-/* housekeeper.h: one thread per engine for what must not happen inside a frame: restarting contexts,
- * freeing dead instances, filling the pool. Owns its thread; jobs belong to who posts them. */
+/* housekeeper.h: one thread per engine for what must not happen inside a frame: restarting
+ * contexts, freeing dead instances, filling the pool. Owns its thread; jobs belong to who posts
+ * them. */
 #ifndef AEE_ISOLATION_HOUSEKEEPER_H
 #define AEE_ISOLATION_HOUSEKEEPER_H
 
@@ -28,8 +29,8 @@ struct aee__housekeeper {
     struct aee__thread thread;
 };
 
-aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, bool (*idle_work)(void *user),
-                                  void *user, aee_error *error);
+aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper,
+                                  bool (*idle_work)(void *user), void *user, aee_error *error);
 /* Runs the jobs that are queued, then ends the thread. */
 void aee__housekeeper_stop(struct aee__housekeeper *housekeeper);
 /* No effect on a job that is queued already. */

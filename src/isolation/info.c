@@ -51,5 +51,6 @@ aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash
     *crash = context->crash;
     (void)pthread_mutex_unlock(&context->lock);
     return crash->id ? AEE_OK
-                     : aee__fail(error, AEE_ERR_NOT_FOUND, "context \"%s\" has never crashed", context->name);
+                     : aee__fail(error, AEE_ERR_NOT_FOUND, "context \"%s\" has never crashed",
+                                 context->name);
 }

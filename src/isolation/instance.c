@@ -10,9 +10,10 @@
 extern const uint8_t aee__vdso_start[];
 extern const uint8_t aee__vdso_end[];
 
-/* ---- Images ----------------------------------------------------------------------------------------- */
+/* ---- Images ------------------------------------------------------------------------------- */
 
-struct aee__image_ref *aee__image_ref_create(const struct aee__alloc *alloc, struct aee__image *image)
+struct aee__image_ref *aee__image_ref_create(const struct aee__alloc *alloc,
+                                             struct aee__image *image)
 {
     struct aee__image_ref *reference = aee__alloc_zero(alloc, 1, sizeof *reference);
     if (reference) {
@@ -31,13 +32,14 @@ struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference)
 
 void aee__image_ref_release(struct aee__image_ref *reference)
 {
-    if (reference && atomic_fetch_sub_explicit(&reference->references, 1, memory_order_acq_rel) == 1) {
+    if (reference &&
+        atomic_fetch_sub_explicit(&reference->references, 1, memory_order_acq_rel) == 1) {
         aee__image_destroy(reference->image);
         aee__alloc_free(reference->alloc, reference, sizeof *reference);
     }
 }
 
-/* ---- Filling memory --------------------------------------------------------------------------------- */
+/* ---- Filling memory ----------------------------------------------------------------------- */
 
 static struct aee__memory_plan make_plan(const struct aee__image *image, const aee_limits *limits)
 {
@@ -62,7 +64,8 @@ static void copy_image(struct aee__memory *memory, const struct aee__image *imag
 {
     for (uint32_t i = 0; i < image->segment_count; i++) {
         const struct aee__segment *segment = &image->segments[i];
-        void *to = aee__memory_at(memory, (struct aee__gva){segment->data_start}, segment->data_size);
+        void *to =
+            aee__memory_at(memory, (struct aee__gva){segment->data_start}, segment->data_size);
         if (to && segment->data_size > 0) {
             memcpy(to, image->data + segment->data_offset, segment->data_size);
         }
@@ -81,16 +84,17 @@ static aee_result write_info(struct aee__instance *instance, const struct aee_ab
 {
     struct aee_abi_info *info =
         aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);
-    *info = (struct aee_abi_info){.magic = AEE_ABI_MAGIC,
-                                  .abi_version = AEE_ABI_VERSION,
-                                  .features = instance->core->ops->features(instance->core->backend),
-                                  .context_id = instance->context->handle,
-                                  .lane_count = instance->plan.lanes,
-                                  .heap_base = AEE_GVA_HEAP,
-                                  .heap_size = instance->plan.heap_size,
-                                  .stack_size = instance->plan.stack_size,
-                                  .vdso_host_call = vdso->host_call,
-                                  .vdso_abort = vdso->abort};
+    *info =
+        (struct aee_abi_info){.magic = AEE_ABI_MAGIC,
+                              .abi_version = AEE_ABI_VERSION,
+                              .features = instance->core->ops->features(instance->core->backend),
+                              .context_id = instance->context->handle,
+                              .lane_count = instance->plan.lanes,
+                              .heap_base = AEE_GVA_HEAP,
+                              .heap_size = instance->plan.heap_size,
+                              .stack_size = instance->plan.stack_size,
+                              .vdso_host_call = vdso->host_call,
+                              .vdso_abort = vdso->abort};
     if (aee__sys_random(info->seed, sizeof info->seed) != 0) {
         return aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
                             instance->context->name);
@@ -98,7 +102,7 @@ static aee_result write_info(struct aee__instance *instance, const struct aee_ab
     return AEE_OK;
 }
 
-/* TLS block and thread control block of one lane; the first word of the latter is its own address. */
+/* TLS block and thread control block of one lane; the latter begins with its own address. */
 static void write_tls(struct aee__instance *instance, uint32_t lane)
 {
     const struct aee__image *image = instance->image->image;
@@ -115,9 +119,10 @@ static void write_tls(struct aee__instance *instance, uint32_t lane)
     }
 }
 
-/* ---- Creation --------------------------------------------------------------------------------------- */
+/* ---- Creation ----------------------------------------------------------------------------- */
 
-static aee_result add_slot(void *vm, struct aee__gpa gpa, void *host, uint64_t size, aee_error *error)
+static aee_result add_slot(void *vm, struct aee__gpa gpa, void *host, uint64_t size,
+                           aee_error *error)
 {
     struct aee__instance *instance = vm;
     return instance->core->ops->vm_add_memory(instance->vm, gpa, host, size, error);
@@ -165,7 +170,8 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
     }
     uint64_t system_size = AEE__SYSTEM_PAGES * AEE__PAGE_SIZE;
     core->ops->vm_set_system(
-        instance->vm, aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, system_size),
+        instance->vm,
+        aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, system_size),
         system_size, instance->plan.lanes);
     return start_lanes(instance, &vdso, error);
 }
@@ -204,7 +210,8 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     *out = NULL;
     struct aee__instance *instance = aee__alloc_zero(&core->alloc, 1, instance_size(limits->lanes));
     if (!instance) {
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start context \"%s\": out of memory", context->name);
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start context \"%s\": out of memory",
+                         context->name);
     }
     instance->core = core;
     instance->context = context;
@@ -232,12 +239,13 @@ void aee__instance_take(struct aee__instance *instance)
 
 void aee__instance_release(struct aee__instance *instance)
 {
-    if (instance && atomic_fetch_sub_explicit(&instance->references, 1, memory_order_acq_rel) == 1) {
+    if (instance &&
+        atomic_fetch_sub_explicit(&instance->references, 1, memory_order_acq_rel) == 1) {
         aee__housekeeper_post(&instance->core->housekeeper, &instance->free_job);
     }
 }
 
-/* ---- The end ---------------------------------------------------------------------------------------- */
+/* ---- The end ------------------------------------------------------------------------------ */
 
 bool aee__instance_claim_end(struct aee__instance *instance)
 {
@@ -283,13 +291,15 @@ aee_result aee__instance_await_end(struct aee__instance *instance)
     return aee__instance_ended(instance);
 }
 
-aee_result aee__instance_grow_heap(struct aee__instance *instance, uint64_t heap_size, aee_error *error)
+aee_result aee__instance_grow_heap(struct aee__instance *instance, uint64_t heap_size,
+                                   aee_error *error)
 {
     aee_result result = aee__memory_grow_heap(&instance->memory, heap_size, error);
     if (result != AEE_OK) {
         return result;
     }
-    const struct aee__memory_chunk *chunk = &instance->memory.chunks[instance->memory.chunk_count - 1];
+    const struct aee__memory_chunk *chunk =
+        &instance->memory.chunks[instance->memory.chunk_count - 1];
     result = add_slot(instance, chunk->gpa, chunk->host, chunk->size, error);
     if (result != AEE_OK) {
         aee__memory_ungrow_heap(&instance->memory);

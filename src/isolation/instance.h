@@ -1,7 +1,7 @@
-/* instance.h: one incarnation of a context: a virtual machine, its memory, its region window and its
- * lanes, made from an image and never reused. Reference-counted: the context holds one reference while
- * the instance is current, each call one while it runs. The last release frees it on the
- * housekeeper's thread. */
+/* instance.h: one incarnation of a context: a virtual machine, its memory, its region window and
+ * its lanes, made from an image and never reused. Reference-counted: the context holds one
+ * reference while the instance is current, each call one while it runs. The last release frees it
+ * on the housekeeper's thread. */
 #ifndef AEE_ISOLATION_INSTANCE_H
 #define AEE_ISOLATION_INSTANCE_H
 
@@ -20,12 +20,19 @@ struct aee__image_ref {
     const struct aee__alloc *alloc;
 };
 
-struct aee__image_ref *aee__image_ref_create(const struct aee__alloc *alloc, struct aee__image *image);
+struct aee__image_ref *aee__image_ref_create(const struct aee__alloc *alloc,
+                                             struct aee__image *image);
 struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference);
 void aee__image_ref_release(struct aee__image_ref *reference);
 
 /* Why an instance ended. Written once. */
-enum aee__end { AEE__END_NOT = 0, AEE__END_CLAIMED, AEE__END_CRASHED, AEE__END_HUNG, AEE__END_STOPPED };
+enum aee__end {
+    AEE__END_NOT = 0,
+    AEE__END_CLAIMED,
+    AEE__END_CRASHED,
+    AEE__END_HUNG,
+    AEE__END_STOPPED
+};
 
 struct aee__instance {
     struct aee__core *core;
@@ -36,7 +43,7 @@ struct aee__instance {
     struct aee__memory memory;
     struct aee__window window;
     _Atomic uint32_t references;
-    _Atomic uint32_t end; /* enum aee__end */
+    _Atomic uint32_t end;   /* enum aee__end */
     _Atomic uint32_t calls; /* in flight */
     struct aee__job free_job;
     uint32_t lane_count;
@@ -52,18 +59,20 @@ void aee__instance_release(struct aee__instance *instance);
 
 /* Ends it without blame: calls in flight return AEE_ERR_STOPPED. Any thread. */
 void aee__instance_stop(struct aee__instance *instance);
-/* Ends it with blame, once: the first caller wins and gets true, and must fill the crash in and call
- * aee__instance_conclude(). */
+/* Ends it with blame, once: the first caller wins and gets true, and must fill the crash in and
+ * call aee__instance_conclude(). */
 bool aee__instance_claim_end(struct aee__instance *instance);
 /* Publishes the end and wakes whoever runs or waits in the instance. */
 void aee__instance_conclude(struct aee__instance *instance, enum aee__end end);
 /* AEE_OK while it lives; otherwise what calls return. */
 aee_result aee__instance_ended(const struct aee__instance *instance);
 
-/* Waits for the conclusion of an instance that aee__instance_ended() found ended; what calls return. */
+/* Waits for the conclusion of an instance that aee__instance_ended() found ended; what calls
+ * return. */
 aee_result aee__instance_await_end(struct aee__instance *instance);
 
 /* Enlarges the heap while the component runs. */
-aee_result aee__instance_grow_heap(struct aee__instance *instance, uint64_t heap_size, aee_error *error);
+aee_result aee__instance_grow_heap(struct aee__instance *instance, uint64_t heap_size,
+                                   aee_error *error);
 
 #endif

@@ -17,7 +17,7 @@
 
 #define STORE_SHARED(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 
-/* ---- Interrupts ------------------------------------------------------------------------------------ */
+/* ---- Interrupts --------------------------------------------------------------------------- */
 
 static void wake_caller(struct aee__lane *lane)
 {
@@ -44,7 +44,7 @@ bool aee__lane_is_server(const struct aee__lane *lane)
     return atomic_load(&lane->serving) && pthread_equal(lane->server, pthread_self());
 }
 
-/* ---- Running the vCPU ------------------------------------------------------------------------------ */
+/* ---- Running the vCPU --------------------------------------------------------------------- */
 
 enum step { STEP_GO_ON, STEP_PARKED, STEP_HOST_CALL, STEP_OVER };
 
@@ -101,7 +101,7 @@ static enum step run_once(struct aee__lane *lane)
     }
 }
 
-/* ---- Direct: the calling thread runs the vCPU ------------------------------------------------------- */
+/* ---- Direct: the calling thread runs the vCPU --------------------------------------------- */
 
 static aee_result drive(struct aee__lane *lane, struct aee__ring_reply *reply)
 {
@@ -135,7 +135,7 @@ static aee_result drive_on_this_thread(struct aee__lane *lane, struct aee__ring_
     return result;
 }
 
-/* ---- Ring: a worker runs the vCPU ------------------------------------------------------------------- */
+/* ---- Ring: a worker runs the vCPU --------------------------------------------------------- */
 
 static bool answered(const struct aee__lane *lane)
 {
@@ -144,8 +144,8 @@ static bool answered(const struct aee__lane *lane)
     return sent == 0 || __atomic_load_n(&slot->reply.seq, __ATOMIC_ACQUIRE) == sent;
 }
 
-/* The guest parked. A caller that pushes after our store finds the lane parked and runs it again; one
- * that pushed before is seen by the check. */
+/* The guest parked. A caller that pushes after our store finds the lane parked and runs it again;
+ * one that pushed before is seen by the check. */
 static bool parked(struct aee__lane *lane)
 {
     uint64_t idle = atomic_load(&lane->idle_deadline_ns);
@@ -235,7 +235,8 @@ static aee_result await_reply(struct aee__lane *lane, struct aee__ring_reply *re
     }
 }
 
-/* A lane that stays with a worker after a call must park by itself in a while; the watch sees to it. */
+/* A lane that stays with a worker after a call must park by itself in a while; the watch sees to
+ * it. */
 static void arm_idle(struct aee__lane *lane, uint64_t budget_ns)
 {
     uint64_t deadline = aee__now_ns() + budget_ns;
@@ -257,7 +258,7 @@ static bool hand_to_worker(struct aee__lane *lane)
     return false;
 }
 
-/* ---- Calls ------------------------------------------------------------------------------------------ */
+/* ---- Calls -------------------------------------------------------------------------------- */
 
 static aee_call_mode choose_mode(struct aee__lane *lane, aee_call_mode wanted, uint64_t now)
 {
@@ -281,7 +282,8 @@ static aee_result transact(struct aee__lane *lane, struct aee__call *call, aee_c
     STORE_SHARED(lane->ring.shared->control.notify, 0);
     atomic_store(&lane->sent, lane->ring.submitted + 1);
     aee__call_ring_push(&lane->ring, &call->request);
-    /* Sequentially consistent: pairs with the store of PARKED and the look at `sent` in parked(). */
+    /* Sequentially consistent: pairs with the store of PARKED and the look at `sent` in parked().
+     */
     if (!atomic_compare_exchange_strong(&lane->state, &expected, AEE__LANE_RUNNING)) {
         call->mode_used = AEE_CALL_RING; /* a worker has it already */
         return await_reply(lane, &call->result);
@@ -306,7 +308,8 @@ static void prepare(struct aee__lane *lane, struct aee__call *call)
         call->request.args[2] = base + offsetof(struct aee_abi_lane, reply_arena);
         call->request.args[3] = call->reply_capacity;
     }
-    atomic_store_explicit(&lane->called_plus_1, (uint32_t)(call->export_index + 1), memory_order_relaxed);
+    atomic_store_explicit(&lane->called_plus_1, (uint32_t)(call->export_index + 1),
+                          memory_order_relaxed);
 }
 
 /* Copies the reply out once; its size is the component's word and is checked. */
@@ -321,8 +324,8 @@ static aee_result take_payload(struct aee__lane *lane, struct aee__call *call, a
     }
     if ((uint64_t)size > call->reply_capacity) {
         return aee__fail(error, AEE_ERR_TOO_LARGE,
-                         "the component's reply of %lld bytes does not fit into %zu", (long long)size,
-                         call->reply_capacity);
+                         "the component's reply of %lld bytes does not fit into %zu",
+                         (long long)size, call->reply_capacity);
     }
     if (size > 0) {
         memcpy(call->reply, lane->ring.shared->reply_arena, (size_t)size);
@@ -360,7 +363,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_er
     return result;
 }
 
-/* ---- Life ------------------------------------------------------------------------------------------- */
+/* ---- Life --------------------------------------------------------------------------------- */
 
 void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint32_t index)
 {

@@ -1,5 +1,5 @@
-/* lane.h: one vCPU of an instance and the calls on it. A call takes the lane's lock, so that its ring
- * has one writer; the vCPU is run by the calling thread (direct) or by a worker (ring). */
+/* lane.h: one vCPU of an instance and the calls on it. A call takes the lane's lock, so that its
+ * ring has one writer; the vCPU is run by the calling thread (direct) or by a worker (ring). */
 #ifndef AEE_ISOLATION_LANE_H
 #define AEE_ISOLATION_LANE_H
 
@@ -20,24 +20,24 @@ struct aee__lane {
     struct aee__instance *instance;
     uint32_t index;
     pthread_mutex_t call_lock;
-    struct aee__call_ring ring;     /* under call_lock */
+    struct aee__call_ring ring; /* under call_lock */
     struct aee__watch watch;
     struct aee__runnable runnable;
-    _Atomic uint32_t state;         /* enum aee__lane_state: who may run the vCPU */
-    _Atomic uint32_t sent;          /* ring.submitted, for the worker */
-    _Atomic uint32_t waker;         /* futex: the caller should look again */
-    _Atomic uint32_t answer;        /* futex: a host call was answered, or the instance ended */
-    _Atomic uint32_t called_plus_1; /* index of the export in the call under way, + 1; 0: none */
-    _Atomic bool busy;              /* a caller waits for an answer */
+    _Atomic uint32_t state;            /* enum aee__lane_state: who may run the vCPU */
+    _Atomic uint32_t sent;             /* ring.submitted, for the worker */
+    _Atomic uint32_t waker;            /* futex: the caller should look again */
+    _Atomic uint32_t answer;           /* futex: a host call was answered, or the instance ended */
+    _Atomic uint32_t called_plus_1;    /* index of the export in the call under way, + 1; 0: none */
+    _Atomic bool busy;                 /* a caller waits for an answer */
     _Atomic uint64_t idle_deadline_ns; /* by when it must have parked, after a ring call */
-    uint64_t spurious_address;      /* of the last spurious fault, and how often in a row */
+    uint64_t spurious_address;         /* of the last spurious fault, and how often in a row */
     uint32_t spurious_count;
-    _Atomic bool serving;           /* a host function runs for this lane */
-    pthread_t server;               /* on this thread */
-    uint64_t budget_ns;             /* of the call under way; written before `busy` */
-    uint64_t last_call_ns;          /* under call_lock: when the last call began */
-    uint64_t interval_ns;           /* moving average between calls */
-    uint8_t *host_buffers;          /* copies of host-call payloads, made when first needed */
+    _Atomic bool serving;  /* a host function runs for this lane */
+    pthread_t server;      /* on this thread */
+    uint64_t budget_ns;    /* of the call under way; written before `busy` */
+    uint64_t last_call_ns; /* under call_lock: when the last call began */
+    uint64_t interval_ns;  /* moving average between calls */
+    uint8_t *host_buffers; /* copies of host-call payloads, made when first needed */
 };
 
 struct aee__call {
@@ -49,7 +49,7 @@ struct aee__call {
     size_t payload_size;
     void *reply;
     size_t reply_capacity;
-    size_t reply_size; /* out */
+    size_t reply_size;             /* out */
     struct aee__ring_reply result; /* out */
     aee_call_mode mode_used;       /* out */
 };

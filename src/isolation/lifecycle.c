@@ -14,7 +14,8 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     *out = NULL;
     struct aee__context *context = aee__alloc_zero(&core->alloc, 1, sizeof *context);
     if (!context) {
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot create context \"%s\": out of memory", plan->name);
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot create context \"%s\": out of memory",
+                         plan->name);
     }
     context->core = core;
     context->kind = plan->kind;
@@ -43,14 +44,16 @@ void aee__context_free(struct aee__context *context)
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
 }
 
-/* ---- Building an instance --------------------------------------------------------------------------- */
+/* ---- Building an instance ----------------------------------------------------------------- */
 
 /* With the lock held: gives the new instance the regions of the context. */
-static aee_result adopt(struct aee__context *context, struct aee__instance *instance, aee_error *error)
+static aee_result adopt(struct aee__context *context, struct aee__instance *instance,
+                        aee_error *error)
 {
     for (uint32_t i = 0; i < context->mapping_count; i++) {
         const struct aee__mapping *mapping = &context->mappings[i];
-        aee_result result = aee__window_map(&instance->window, mapping->region, mapping->writable, error);
+        aee_result result =
+            aee__window_map(&instance->window, mapping->region, mapping->writable, error);
         if (result != AEE_OK) {
             return result;
         }
@@ -99,9 +102,10 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
     return result;
 }
 
-/* With the lock held: the built instance takes calls from now on. Returns the old one, to be stopped
- * and released without the lock. */
-static struct aee__instance *make_current(struct aee__context *context, struct aee__instance *instance)
+/* With the lock held: the built instance takes calls from now on. Returns the old one, to be
+ * stopped and released without the lock. */
+static struct aee__instance *make_current(struct aee__context *context,
+                                          struct aee__instance *instance)
 {
     struct aee__instance *old = context->instance;
     context->instance = instance;
@@ -109,6 +113,17 @@ static struct aee__instance *make_current(struct aee__context *context, struct a
     context->state = AEE_STATE_READY;
     (void)pthread_cond_broadcast(&context->changed);
     return old;
+}
+
+/* The same after a restart, which is counted and told before anybody can see the context ready. */
+static struct aee__instance *make_restarted(struct aee__context *context,
+                                            struct aee__instance *instance, const char *how)
+{
+    (void)atomic_fetch_add(&context->stats.restarts, 1);
+    (void)atomic_fetch_add(&context->core->counters.restarts, 1);
+    aee__context_event(context, AEE_EVENT_RESTARTED, context->crash.id,
+                       "context \"%s\": restarted %s", context->name, how);
+    return make_current(context, instance);
 }
 
 static void discard(struct aee__instance *instance)
@@ -127,26 +142,29 @@ void aee__context_instance_gone(struct aee__context *context)
     (void)pthread_mutex_unlock(&context->lock);
 }
 
-/* ---- Load, stop, restart ---------------------------------------------------------------------------- */
+/* ---- Load, stop, restart ------------------------------------------------------------------ */
 
-static aee_result refuse_reentry(struct aee__context *context, const char *operation, aee_error *error)
+static aee_result refuse_reentry(struct aee__context *context, const char *operation,
+                                 aee_error *error)
 {
     if (aee__context_is_reentry(context) || aee__housekeeper_is_self(&context->core->housekeeper)) {
-        return aee__fail(error, AEE_ERR_BUSY, "cannot %s context \"%s\" from a host function that it called",
-                         operation, context->name);
+        return aee__fail(error, AEE_ERR_BUSY,
+                         "cannot %s context \"%s\" from a host function that it called", operation,
+                         context->name);
     }
     return AEE_OK;
 }
 
-static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image, aee_error *error)
+static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image,
+                              aee_error *error)
 {
     struct aee__instance *instance;
     (void)pthread_mutex_lock(&context->lock);
     bool busy = context->instance && atomic_load(&context->instance->calls) > 0;
     (void)pthread_mutex_unlock(&context->lock);
     if (busy) {
-        return aee__fail(error, AEE_ERR_BUSY, "cannot load into context \"%s\": calls are in flight",
-                         context->name);
+        return aee__fail(error, AEE_ERR_BUSY,
+                         "cannot load into context \"%s\": calls are in flight", context->name);
     }
     aee_result result = build(context, image, &instance, error);
     if (result != AEE_OK) {
@@ -165,7 +183,8 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     return AEE_OK;
 }
 
-aee_result aee__context_load(struct aee__context *context, const void *bytes, size_t size, aee_error *error)
+aee_result aee__context_load(struct aee__context *context, const void *bytes, size_t size,
+                             aee_error *error)
 {
     char what[AEE_NAME_MAX + 32];
     struct aee__image *image;
@@ -181,7 +200,8 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
     struct aee__image_ref *reference = aee__image_ref_create(&context->core->alloc, image);
     if (!reference) {
         aee__image_destroy(image);
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"", context->name);
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
+                         context->name);
     }
     (void)pthread_mutex_lock(&context->life);
     result = load_locked(context, reference, error);
@@ -210,19 +230,16 @@ aee_result aee__context_restart(struct aee__context *context, aee_error *error)
     (void)pthread_mutex_lock(&context->life);
     if (!context->image) { /* written under `life` only */
         (void)pthread_mutex_unlock(&context->life);
-        return aee__fail(error, AEE_ERR_NOT_LOADED, "cannot restart context \"%s\": no image is loaded",
-                         context->name);
+        return aee__fail(error, AEE_ERR_NOT_LOADED,
+                         "cannot restart context \"%s\": no image is loaded", context->name);
     }
     result = build(context, context->image, &instance, error);
     if (result == AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
-        struct aee__instance *old = make_current(context, instance);
         context->history.count = 0;
+        struct aee__instance *old = make_restarted(context, instance, "on request");
         (void)pthread_mutex_unlock(&context->lock);
         discard(old);
-        (void)atomic_fetch_add(&context->stats.restarts, 1);
-        (void)atomic_fetch_add(&context->core->counters.restarts, 1);
-        aee__context_event(context, AEE_EVENT_RESTARTED, 0, "context \"%s\": restarted on request", context->name);
     }
     (void)pthread_mutex_unlock(&context->life);
     return result == AEE_OK ? aee__ok(error) : result;
@@ -242,7 +259,8 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
     discard(instance);
     (void)pthread_mutex_unlock(&context->life);
     if (!loaded) {
-        return aee__fail(error, AEE_ERR_NOT_LOADED, "cannot stop context \"%s\": no image is loaded", context->name);
+        return aee__fail(error, AEE_ERR_NOT_LOADED,
+                         "cannot stop context \"%s\": no image is loaded", context->name);
     }
     aee__context_event(context, AEE_EVENT_STOPPED, 0, "context \"%s\": stopped", context->name);
     return aee__ok(error);
@@ -275,7 +293,7 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     return AEE_OK;
 }
 
-/* ---- Pause and wait --------------------------------------------------------------------------------- */
+/* ---- Pause and wait ----------------------------------------------------------------------- */
 
 aee_result aee__context_pause(struct aee__context *context, bool paused, aee_error *error)
 {
@@ -289,19 +307,20 @@ aee_result aee__context_pause(struct aee__context *context, bool paused, aee_err
     }
     (void)pthread_mutex_unlock(&context->lock);
     if (!loaded) {
-        return aee__fail(error, AEE_ERR_NOT_LOADED, "cannot %s context \"%s\": no image is loaded", verb,
-                         context->name);
+        return aee__fail(error, AEE_ERR_NOT_LOADED, "cannot %s context \"%s\": no image is loaded",
+                         verb, context->name);
     }
     if (!change) {
-        return aee__fail(error, AEE_ERR_STATE, "cannot %s context \"%s\": it is %s", verb, context->name,
-                         paused ? "paused already" : "not paused");
+        return aee__fail(error, AEE_ERR_STATE, "cannot %s context \"%s\": it is %s", verb,
+                         context->name, paused ? "paused already" : "not paused");
     }
-    aee__context_event(context, paused ? AEE_EVENT_PAUSED : AEE_EVENT_RESUMED, 0, "context \"%s\": %sd",
-                       context->name, verb);
+    aee__context_event(context, paused ? AEE_EVENT_PAUSED : AEE_EVENT_RESUMED, 0,
+                       "context \"%s\": %sd", context->name, verb);
     return aee__ok(error);
 }
 
-aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeout_ns, aee_error *error)
+aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeout_ns,
+                                   aee_error *error)
 {
     uint64_t deadline;
     if (__builtin_add_overflow(aee__now_ns(), timeout_ns, &deadline) ||
@@ -323,19 +342,23 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
         return paused ? aee__fail(error, AEE_ERR_PAUSED, "context \"%s\" is paused", context->name)
                       : aee__ok(error);
     case AEE_STATE_CREATED:
-        return aee__fail(error, AEE_ERR_NOT_LOADED, "no image is loaded into context \"%s\"", context->name);
+        return aee__fail(error, AEE_ERR_NOT_LOADED, "no image is loaded into context \"%s\"",
+                         context->name);
     case AEE_STATE_QUARANTINED:
-        return aee__fail(error, AEE_ERR_QUARANTINED, "context \"%s\" is in quarantine", context->name);
+        return aee__fail(error, AEE_ERR_QUARANTINED, "context \"%s\" is in quarantine",
+                         context->name);
     case AEE_STATE_STOPPED:
         return aee__fail(error, AEE_ERR_STOPPED, "context \"%s\" is stopped", context->name);
     default:
-        return aee__fail(error, AEE_ERR_TIMED_OUT, "context \"%s\" was not ready in time", context->name);
+        return aee__fail(error, AEE_ERR_TIMED_OUT, "context \"%s\" was not ready in time",
+                         context->name);
     }
 }
 
-/* ---- Limits ----------------------------------------------------------------------------------------- */
+/* ---- Limits ------------------------------------------------------------------------------- */
 
-aee_result aee__context_set_limits(struct aee__context *context, const aee_limits *limits, aee_error *error)
+aee_result aee__context_set_limits(struct aee__context *context, const aee_limits *limits,
+                                   aee_error *error)
 {
     aee_result result = refuse_reentry(context, "change the limits of", error);
     if (result != AEE_OK) {
@@ -344,10 +367,11 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
     (void)pthread_mutex_lock(&context->life); /* no instance is being built from the old ones */
     (void)pthread_mutex_lock(&context->lock);
     if (limits->memory_bytes < context->limits.memory_bytes) {
-        result = aee__fail(error, AEE_ERR_STATE,
-                           "cannot give context \"%s\" %llu MiB: it has %llu MiB, and memory only grows",
-                           context->name, (unsigned long long)(limits->memory_bytes >> 20),
-                           (unsigned long long)(context->limits.memory_bytes >> 20));
+        result =
+            aee__fail(error, AEE_ERR_STATE,
+                      "cannot give context \"%s\" %llu MiB: it has %llu MiB, and memory only grows",
+                      context->name, (unsigned long long)(limits->memory_bytes >> 20),
+                      (unsigned long long)(context->limits.memory_bytes >> 20));
     } else if (limits->memory_bytes > context->limits.memory_bytes && context->instance) {
         result = aee__instance_grow_heap(context->instance, limits->memory_bytes, error);
     }
@@ -359,7 +383,7 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
     return result;
 }
 
-/* ---- Crashes ---------------------------------------------------------------------------------------- */
+/* ---- Crashes ------------------------------------------------------------------------------ */
 
 /* Posts the restart; the job holds a reference to the handle until it has run. */
 static void schedule_restart(struct aee__context *context)
@@ -377,7 +401,8 @@ static void quarantine(struct aee__context *context, uint64_t crash_id)
                        (unsigned long long)(context->limits.restart_window_ns / 1000000));
 }
 
-void aee__context_crashed(struct aee__context *context, struct aee__instance *instance, aee_crash *crash)
+void aee__context_crashed(struct aee__context *context, struct aee__instance *instance,
+                          aee_crash *crash)
 {
     bool hung = crash->cause == AEE_CRASH_HUNG;
     (void)pthread_mutex_lock(&context->lock);
@@ -386,14 +411,18 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     bool current = context->instance == instance;
     enum aee__verdict verdict = AEE__VERDICT_RESTART;
     if (current) {
-        verdict = context->core->recovery->decide(&context->history, &context->limits, aee__now_ns());
-        (void)detach(context, verdict == AEE__VERDICT_RESTART ? AEE_STATE_RESTARTING : AEE_STATE_QUARANTINED);
+        verdict =
+            context->core->recovery->decide(&context->history, &context->limits, aee__now_ns());
+        (void)detach(context, verdict == AEE__VERDICT_RESTART ? AEE_STATE_RESTARTING
+                                                              : AEE_STATE_QUARANTINED);
     }
     bool restart = current && verdict == AEE__VERDICT_RESTART && !context->dying;
     (void)pthread_mutex_unlock(&context->lock);
     (void)atomic_fetch_add(hung ? &context->stats.hangs : &context->stats.crashes, 1);
-    (void)atomic_fetch_add(hung ? &context->core->counters.hangs : &context->core->counters.crashes, 1);
-    aee__context_event(context, hung ? AEE_EVENT_HUNG : AEE_EVENT_CRASHED, crash->id, "%s", crash->text);
+    (void)atomic_fetch_add(hung ? &context->core->counters.hangs : &context->core->counters.crashes,
+                           1);
+    aee__context_event(context, hung ? AEE_EVENT_HUNG : AEE_EVENT_CRASHED, crash->id, "%s",
+                       crash->text);
     if (restart) {
         schedule_restart(context);
     } else if (current && verdict == AEE__VERDICT_QUARANTINE) {
@@ -438,12 +467,8 @@ static void restart_after_crash(struct aee__context *context)
     aee_result result = wanted ? build(context, context->image, &instance, &error) : AEE_OK;
     if (instance) {
         (void)pthread_mutex_lock(&context->lock);
-        (void)make_current(context, instance); /* there was none: the crash took it away */
+        (void)make_restarted(context, instance, "from its image"); /* the crash took the old one */
         (void)pthread_mutex_unlock(&context->lock);
-        (void)atomic_fetch_add(&context->stats.restarts, 1);
-        (void)atomic_fetch_add(&context->core->counters.restarts, 1);
-        aee__context_event(context, AEE_EVENT_RESTARTED, context->crash.id,
-                           "context \"%s\": restarted from its image", context->name);
     }
     (void)pthread_mutex_unlock(&context->life);
     if (result != AEE_OK) {

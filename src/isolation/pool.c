@@ -27,7 +27,8 @@ aee_result aee__pool_take(struct aee__pool *pool, struct aee__vm **out, aee_erro
 bool aee__pool_fill_one(struct aee__pool *pool)
 {
     struct aee__vm *vm;
-    if (aee__pool_ready(pool) >= pool->wanted || pool->ops->vm_create(pool->backend, &vm, NULL) != AEE_OK) {
+    if (aee__pool_ready(pool) >= pool->wanted ||
+        pool->ops->vm_create(pool->backend, &vm, NULL) != AEE_OK) {
         return false;
     }
     (void)pthread_mutex_lock(&pool->lock); /* only the housekeeper adds: there is still room */

@@ -1,5 +1,5 @@
-/* pool.h: virtual machines made ahead of their use, because making one costs a millisecond. A machine
- * is used once and destroyed: no state of an earlier user can be left in it. Filled by the
+/* pool.h: virtual machines made ahead of their use, because making one costs a millisecond. A
+ * machine is used once and destroyed: no state of an earlier user can be left in it. Filled by the
  * housekeeper's thread, emptied by any. Owns the machines in it. */
 #ifndef AEE_ISOLATION_POOL_H
 #define AEE_ISOLATION_POOL_H

@@ -20,7 +20,8 @@ static uint64_t look(struct aee__watchdog *watchdog)
         }
         if (deadline > now) {
             earliest = deadline < earliest ? deadline : earliest;
-        } else if (atomic_compare_exchange_strong(&watch->deadline_ns, &deadline, AEE__WATCH_EXPIRED)) {
+        } else if (atomic_compare_exchange_strong(&watch->deadline_ns, &deadline,
+                                                  AEE__WATCH_EXPIRED)) {
             watch->expire(watch);
         }
     }
@@ -29,7 +30,8 @@ static uint64_t look(struct aee__watchdog *watchdog)
 }
 
 /* One turn: publish when we look next, look, sleep. A watch that is armed before the publication is
- * seen by the look; one that is armed later sees the publication and tells us when it is earlier. */
+ * seen by the look; one that is armed later sees the publication and tells us when it is earlier.
+ */
 static void turn(struct aee__watchdog *watchdog, uint64_t *last_arms, uint32_t *quiet)
 {
     uint32_t told = atomic_load(&watchdog->told);
@@ -111,7 +113,8 @@ void aee__watchdog_remove(struct aee__watchdog *watchdog, struct aee__watch *wat
     (void)pthread_mutex_unlock(&watchdog->lock);
 }
 
-void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch, uint64_t deadline_ns)
+void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch,
+                       uint64_t deadline_ns)
 {
     (void)atomic_fetch_add_explicit(&watchdog->arms, 1, memory_order_relaxed);
     atomic_store(&watch->deadline_ns, deadline_ns);

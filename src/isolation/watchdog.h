@@ -1,6 +1,6 @@
-/* watchdog.h: one thread per engine that ends calls at their deadline. A watch is armed and disarmed
- * with one atomic operation; the thread wakes for the earliest deadline that it knows of, and a call
- * that ends in time costs it nothing. Owns its thread; borrows the watches. */
+/* watchdog.h: one thread per engine that ends calls at their deadline. A watch is armed and
+ * disarmed with one atomic operation; the thread wakes for the earliest deadline that it knows of,
+ * and a call that ends in time costs it nothing. Owns its thread; borrows the watches. */
 #ifndef AEE_ISOLATION_WATCHDOG_H
 #define AEE_ISOLATION_WATCHDOG_H
 
@@ -15,7 +15,7 @@
 #define AEE__WATCH_EXPIRED UINT64_MAX
 
 struct aee__watch {
-    _Atomic uint64_t deadline_ns;             /* 0: not armed; AEE__WATCH_EXPIRED: the watchdog came */
+    _Atomic uint64_t deadline_ns; /* 0: not armed; AEE__WATCH_EXPIRED: the watchdog came */
     void (*expire)(struct aee__watch *watch); /* on the watchdog's thread, after EXPIRED is set */
     struct aee__watch *next;                  /* list of all watches, under the watchdog's lock */
     struct aee__watch *previous;
@@ -24,9 +24,9 @@ struct aee__watch {
 struct aee__watchdog {
     pthread_mutex_t lock; /* list of watches */
     struct aee__watch *watches;
-    _Atomic uint64_t wake_ns;  /* when the thread looks next; UINT64_MAX: when it is told to */
-    _Atomic uint32_t told;     /* futex */
-    _Atomic uint64_t arms;     /* watches armed so far */
+    _Atomic uint64_t wake_ns; /* when the thread looks next; UINT64_MAX: when it is told to */
+    _Atomic uint32_t told;    /* futex */
+    _Atomic uint64_t arms;    /* watches armed so far */
     _Atomic bool stopping;
     struct aee__thread thread;
 };
@@ -36,7 +36,8 @@ void aee__watchdog_stop(struct aee__watchdog *watchdog);
 /* The watch must be added before it is armed. After remove, expire() does not run any more. */
 void aee__watchdog_add(struct aee__watchdog *watchdog, struct aee__watch *watch);
 void aee__watchdog_remove(struct aee__watchdog *watchdog, struct aee__watch *watch);
-void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch, uint64_t deadline_ns);
+void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch,
+                       uint64_t deadline_ns);
 /* False: it had expired. */
 bool aee__watchdog_disarm(struct aee__watch *watch);
 bool aee__watch_expired(const struct aee__watch *watch);

@@ -27,9 +27,8 @@ void aee__histogram_record(struct aee__histogram *histogram, uint64_t ns)
 {
     (void)atomic_fetch_add_explicit(&histogram->buckets[bucket_of(ns)], 1, memory_order_relaxed);
     uint64_t max = atomic_load_explicit(&histogram->max, memory_order_relaxed);
-    while (ns > max && !atomic_compare_exchange_weak_explicit(&histogram->max, &max, ns,
-                                                              memory_order_relaxed,
-                                                              memory_order_relaxed)) {
+    while (ns > max && !atomic_compare_exchange_weak_explicit(
+                           &histogram->max, &max, ns, memory_order_relaxed, memory_order_relaxed)) {
     }
 }
 

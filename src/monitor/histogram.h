@@ -1,5 +1,5 @@
-/* histogram.h: durations in buckets of constant relative width (1/32, so an error of 3%). Any thread
- * may record; readers see a recent state. */
+/* histogram.h: durations in buckets of constant relative width (1/32, so an error of 3%). Any
+ * thread may record; readers see a recent state. */
 #ifndef AEE_MONITOR_HISTOGRAM_H
 #define AEE_MONITOR_HISTOGRAM_H
 
@@ -14,7 +14,7 @@ struct aee__histogram {
 };
 
 void aee__histogram_record(struct aee__histogram *histogram, uint64_t ns);
-/* Upper end of the bucket that holds the given share (0 to 1) of all values; 0 when there are none. */
+/* Upper end of the bucket at the given share (0 to 1) of all values; 0 when there are none. */
 uint64_t aee__histogram_quantile(const struct aee__histogram *histogram, double share);
 uint64_t aee__histogram_max(const struct aee__histogram *histogram);
 

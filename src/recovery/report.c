@@ -25,19 +25,31 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
 
 static const char *vector_name(uint32_t vector)
 {
-    static const char *const names[32] = {
-        [0] = "division error",        [1] = "debug exception",     [2] = "non-maskable interrupt",
-        [3] = "breakpoint",            [4] = "overflow",            [5] = "bound range exceeded",
-        [6] = "invalid instruction",   [7] = "device not available", [8] = "double fault",
-        [10] = "invalid TSS",          [11] = "segment not present", [12] = "stack segment fault",
-        [13] = "general protection fault", [14] = "page fault",     [16] = "x87 floating-point error",
-        [17] = "unaligned access",     [18] = "machine check",      [19] = "SIMD floating-point error",
-        [20] = "virtualization exception", [21] = "control protection fault"};
+    static const char *const names[32] = {[0] = "division error",
+                                          [1] = "debug exception",
+                                          [2] = "non-maskable interrupt",
+                                          [3] = "breakpoint",
+                                          [4] = "overflow",
+                                          [5] = "bound range exceeded",
+                                          [6] = "invalid instruction",
+                                          [7] = "device not available",
+                                          [8] = "double fault",
+                                          [10] = "invalid TSS",
+                                          [11] = "segment not present",
+                                          [12] = "stack segment fault",
+                                          [13] = "general protection fault",
+                                          [14] = "page fault",
+                                          [16] = "x87 floating-point error",
+                                          [17] = "unaligned access",
+                                          [18] = "machine check",
+                                          [19] = "SIMD floating-point error",
+                                          [20] = "virtualization exception",
+                                          [21] = "control protection fault"};
     const char *name = vector < 32 ? names[vector] : NULL;
     return name ? name : "unknown exception";
 }
 
-/* ---- What lies at an address ------------------------------------------------------------------------ */
+/* ---- What lies at an address -------------------------------------------------------------- */
 
 static void add_stack_area(struct text *text, const struct aee__memory_plan *plan, uint64_t address)
 {
@@ -59,9 +71,10 @@ static void add_image_area(struct text *text, const struct aee__image *image, ui
     for (uint32_t i = 0; i < image->segment_count; i++) {
         const struct aee__segment *segment = &image->segments[i];
         if (address - segment->start < segment->size) {
-            add(text, "the image's %s", segment->rights & AEE__SEG_EXECUTE ? "code"
-                                        : segment->rights & AEE__SEG_WRITE ? "data"
-                                                                           : "read-only data");
+            add(text, "the image's %s",
+                segment->rights & AEE__SEG_EXECUTE ? "code"
+                : segment->rights & AEE__SEG_WRITE ? "data"
+                                                   : "read-only data");
             return;
         }
     }
@@ -75,7 +88,8 @@ static void add_place(struct text *text, struct aee__context *context,
     if (address < AEE_GVA_NULL_GUARD_END) {
         add(text, "null pointer + %llu", (unsigned long long)address);
     } else if (aee__context_region_at(context, address, &mapping)) {
-        add(text, "region \"%s\", %s", mapping.region->name, mapping.writable ? "read-write" : "read-only");
+        add(text, "region \"%s\", %s", mapping.region->name,
+            mapping.writable ? "read-write" : "read-only");
     } else if (address < AEE_GVA_VDSO) {
         add(text, "the system area");
     } else if (address < AEE_GVA_IMAGE) {
@@ -94,20 +108,23 @@ static void add_place(struct text *text, struct aee__context *context,
     }
 }
 
-/* ---- The sentence ----------------------------------------------------------------------------------- */
+/* ---- The sentence ------------------------------------------------------------------------- */
 
 static void add_page_fault(struct text *text, struct aee__context *context,
                            const struct aee__instance *instance, const aee_crash *crash)
 {
     /* Error code bits: SDM vol. 3A, figure 4-12. */
-    const char *access = crash->error_code & 16 ? "execution of" : crash->error_code & 2 ? "write to" : "read of";
+    const char *access = crash->error_code & 16  ? "execution of"
+                         : crash->error_code & 2 ? "write to"
+                                                 : "read of";
     add(text, "%s address 0x%llx (", access, (unsigned long long)crash->fault_address);
     add_place(text, context, instance, crash->fault_address);
     add(text, ")");
 }
 
 static void add_cause(struct text *text, struct aee__context *context,
-                      const struct aee__instance *instance, const char *detail, const aee_crash *crash)
+                      const struct aee__instance *instance, const char *detail,
+                      const aee_crash *crash)
 {
     enum { PAGE_FAULT = 14 };
     switch (crash->cause) {
@@ -129,8 +146,8 @@ static void add_cause(struct text *text, struct aee__context *context,
         add(text, "aborted: %s", detail);
         break;
     case AEE_CRASH_OUT_OF_MEMORY:
-        add(text, "out of memory (%llu MiB heap): %s", (unsigned long long)(instance->memory.heap_size >> 20),
-            detail);
+        add(text, "out of memory (%llu MiB heap): %s",
+            (unsigned long long)(instance->memory.heap_size >> 20), detail);
         break;
     case AEE_CRASH_HUNG:
         add(text, "overran its call budget of %s", detail);

@@ -56,7 +56,7 @@ bool aee__call_ring_pop(struct aee__call_ring *ring, struct aee__ring_reply *rep
     return true;
 }
 
-/* ---- Host calls ---------------------------------------------------------------------------------- */
+/* ---- Host calls --------------------------------------------------------------------------- */
 
 static void copy_name(char *to, const char *from)
 {
@@ -80,7 +80,8 @@ enum aee__ring_poll aee__call_ring_host_call(const struct aee__call_ring *ring, 
         call->args[i] = LOAD(shared->args[i]);
     }
     copy_name(call->name, shared->name);
-    bool sound = call->payload_size <= AEE_MAX_PAYLOAD && call->payload_capacity <= AEE_MAX_PAYLOAD &&
+    bool sound = call->payload_size <= AEE_MAX_PAYLOAD &&
+                 call->payload_capacity <= AEE_MAX_PAYLOAD &&
                  memchr(call->name, '\0', sizeof call->name) != NULL;
     return sound ? AEE__RING_READY : AEE__RING_MALFORMED;
 }

@@ -1,6 +1,6 @@
-/* call_ring.h: the host's side of one lane's call ring and host-call levels (aee_abi.h). Borrows the
- * shared lane memory, which the guest can rewrite at any time: indices live here, every field is
- * loaded once, and only the validated copy is used. Knows no back end. One caller at a time. */
+/* call_ring.h: the host's side of one lane's call ring and host-call levels (aee_abi.h). Borrows
+ * the shared lane memory, which the guest can rewrite at any time: indices live here, every field
+ * is loaded once, and only the validated copy is used. Knows no back end. One caller at a time. */
 #ifndef AEE_RING_CALL_RING_H
 #define AEE_RING_CALL_RING_H
 
@@ -11,8 +11,8 @@
 
 struct aee__call_ring {
     struct aee_abi_lane *shared;
-    uint32_t submitted; /* requests written so far; only the host knows */
-    uint32_t completed; /* replies taken so far */
+    uint32_t submitted;                       /* requests written so far; only the host knows */
+    uint32_t completed;                       /* replies taken so far */
     uint32_t host_calls[AEE_HOST_CALL_DEPTH]; /* host calls answered so far, per level */
 };
 

@@ -1,6 +1,7 @@
-/* workers.h: who runs a lane. A bounded set of threads, each of which runs one thing at a time until
- * that gives its thread back. Knows nothing of contexts, rings or virtual CPUs: a lane is a runnable
- * with one operation. A scheduler can take this module's place behind the same three calls. */
+/* workers.h: who runs a lane. A bounded set of threads, each of which runs one thing at a time
+ * until that gives its thread back. Knows nothing of contexts, rings or virtual CPUs: a lane is a
+ * runnable with one operation. A scheduler can take this module's place behind the same three
+ * calls. */
 #ifndef AEE_RUNTIME_WORKERS_H
 #define AEE_RUNTIME_WORKERS_H
 

@@ -19,7 +19,7 @@ struct function {
     bool exported;
 };
 
-/* ---- Names ---------------------------------------------------------------------------------- */
+/* ---- Names -------------------------------------------------------------------------------- */
 
 static aee_result check_linked(const struct aee__image_parser *parser, uint32_t index,
                                const Elf64_Shdr *symbols, Elf64_Shdr *strings)
@@ -92,7 +92,7 @@ static aee_result open_table(struct aee__image_parser *parser, struct symbol_tab
     return result;
 }
 
-/* ---- One symbol ------------------------------------------------------------------------------ */
+/* ---- One symbol --------------------------------------------------------------------------- */
 
 static aee_result read_symbol(const struct aee__image_parser *parser,
                               const struct symbol_table *table, uint64_t number, Elf64_Sym *symbol)
@@ -182,7 +182,7 @@ static aee_result read_function(const struct aee__image_parser *parser,
     return AEE_OK;
 }
 
-/* ---- All symbols ----------------------------------------------------------------------------- */
+/* ---- All symbols -------------------------------------------------------------------------- */
 
 struct counts {
     uint32_t symbols;

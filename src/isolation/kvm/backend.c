@@ -32,7 +32,8 @@ static aee_result check_capabilities(struct aee__backend *backend, aee_error *er
                          KVM_API_VERSION);
     }
     if (!capability(backend, KVM_CAP_IMMEDIATE_EXIT) || !capability(backend, KVM_CAP_USER_MEMORY)) {
-        return aee__fail(error, AEE_ERR_UNSUPPORTED, "this host's KVM lacks KVM_CAP_IMMEDIATE_EXIT");
+        return aee__fail(error, AEE_ERR_UNSUPPORTED,
+                         "this host's KVM lacks KVM_CAP_IMMEDIATE_EXIT");
     }
     int size = aee__sys_ioctl_value(backend->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (size < (int)sizeof(struct kvm_run)) {
@@ -41,12 +42,13 @@ static aee_result check_capabilities(struct aee__backend *backend, aee_error *er
     backend->run_size = (uint32_t)size;
     int sync = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
     backend->sync_regs = (capability(backend, KVM_CAP_SYNC_REGS) & sync) == sync;
-    backend->exit_on_emulation_failure = capability(backend, KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;
+    backend->exit_on_emulation_failure =
+        capability(backend, KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;
     return AEE_OK;
 }
 
-static aee_result kvm_open(const struct aee__alloc *alloc, int kick_signal, struct aee__backend **out,
-                           aee_error *error)
+static aee_result kvm_open(const struct aee__alloc *alloc, int kick_signal,
+                           struct aee__backend **out, aee_error *error)
 {
     *out = NULL;
     struct aee__backend *backend = aee__alloc_zero(alloc, 1, sizeof *backend);

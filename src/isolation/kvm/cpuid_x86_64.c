@@ -1,4 +1,5 @@
-/* cpuid_x86_64.c: what the guest's CPUID says: what KVM supports, less what a component must not use. */
+/* cpuid_x86_64.c: what the guest's CPUID says: what KVM supports, less what a component must not
+ * use. */
 #include <errno.h>
 #include <string.h>
 

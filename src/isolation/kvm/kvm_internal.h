@@ -36,10 +36,10 @@ struct aee__vcpu {
     pthread_mutex_t kick_lock; /* orders kicks with leaving KVM_RUN */
     pthread_t runner;          /* thread in lane_run(), while `running`; under kick_lock */
     bool running;
-    bool signalled;            /* a signal was sent to runner; under kick_lock */
-    bool kick_pending;         /* the next lane_run() returns at once; under kick_lock */
-    bool io_pending;           /* the last exit's OUT must be finished before registers are set */
-    int vector_in_stub;        /* vector whose stub made the last exit, or -1 */
+    bool signalled;     /* a signal was sent to runner; under kick_lock */
+    bool kick_pending;  /* the next lane_run() returns at once; under kick_lock */
+    bool io_pending;    /* the last exit's OUT must be finished before registers are set */
+    int vector_in_stub; /* vector whose stub made the last exit, or -1 */
 };
 
 struct aee__vm {
@@ -53,14 +53,14 @@ struct aee__vm {
 /* vm.c */
 aee_result aee__kvm_vm_create(struct aee__backend *backend, struct aee__vm **out, aee_error *error);
 void aee__kvm_vm_destroy(struct aee__vm *vm);
-aee_result aee__kvm_vm_add_memory(struct aee__vm *vm, struct aee__gpa gpa, void *host, uint64_t size,
-                                  aee_error *error);
+aee_result aee__kvm_vm_add_memory(struct aee__vm *vm, struct aee__gpa gpa, void *host,
+                                  uint64_t size, aee_error *error);
 
 /* vcpu_x86_64.c */
 aee_result aee__kvm_vcpu_create(struct aee__vm *vm, uint32_t lane, aee_error *error);
 void aee__kvm_vcpu_destroy(struct aee__vm *vm, uint32_t lane);
-aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start,
-                               aee_error *error);
+aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane,
+                               const struct aee__lane_start *start, aee_error *error);
 void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 
 /* run_x86_64.c */

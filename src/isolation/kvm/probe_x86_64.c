@@ -21,9 +21,9 @@ struct probe {
     struct aee__memory_plan plan;
 };
 
-__attribute__((format(printf, 5, 6))) static void add_fact(struct aee__backend *backend, const char *name,
-                                                           bool usable, const char *how,
-                                                           const char *format, ...)
+__attribute__((format(printf, 5, 6))) static void add_fact(struct aee__backend *backend,
+                                                           const char *name, bool usable,
+                                                           const char *how, const char *format, ...)
 {
     if (backend->fact_count == AEE__KVM_MAX_FACTS) {
         return;
@@ -43,7 +43,7 @@ static const char *yes_no(bool value)
     return value ? "yes" : "no";
 }
 
-/* ---- Running a piece of code --------------------------------------------------------------------- */
+/* ---- Running a piece of code -------------------------------------------------------------- */
 
 static aee_result start(struct probe *probe, const uint8_t *code, size_t size, aee_error *error)
 {
@@ -78,8 +78,9 @@ static bool run_code(struct probe *probe, const uint8_t *code, size_t size, stru
     return true;
 }
 
-#define RUN(probe, exit, ...)                                      \
-    run_code((probe), (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), (exit))
+#define RUN(probe, exit, ...)                                                                 \
+    run_code((probe), (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), \
+             (exit))
 
 #define OUT_EAX 0xe7, AEE_PORT_HYPERCALL
 #define MOV_EAX_7 0xb8, 7, 0, 0, 0
@@ -91,10 +92,11 @@ static bool said_seven(const struct aee__exit *exit)
 
 static bool raised(const struct aee__exit *exit, uint32_t vector)
 {
-    return exit->kind == AEE__EXIT_CRASH && exit->cause == AEE_CRASH_EXCEPTION && exit->vector == vector;
+    return exit->kind == AEE__EXIT_CRASH && exit->cause == AEE_CRASH_EXCEPTION &&
+           exit->vector == vector;
 }
 
-/* ---- Experiments --------------------------------------------------------------------------------- */
+/* ---- Experiments -------------------------------------------------------------------------- */
 
 static bool try_hypercall(struct probe *probe)
 {
@@ -109,11 +111,12 @@ static bool try_hypercall(struct probe *probe)
         best = took < best ? took : best;
         works = said_seven(&exit);
     }
-    add_fact(probe->backend, "hypercall", works, "OUT from CPL3 through the I/O permission bitmap", "%s",
-             yes_no(works));
+    add_fact(probe->backend, "hypercall", works, "OUT from CPL3 through the I/O permission bitmap",
+             "%s", yes_no(works));
     if (works) {
-        add_fact(probe->backend, "exit_cost_ns", true, "least of 32 round trips from CPL3 to the library",
-                 "%llu", (unsigned long long)best);
+        add_fact(probe->backend, "exit_cost_ns", true,
+                 "least of 32 round trips from CPL3 to the library", "%llu",
+                 (unsigned long long)best);
     }
     return works;
 }
@@ -148,8 +151,8 @@ static bool try_revoke(struct probe *probe)
                    exit.cause == AEE_CRASH_MEMORY;
     removed = aee__sys_protect(page, 4096, 1) == 0 && removed;
     bool works = before && removed && refused;
-    add_fact(probe->backend, "revoke", works, "a page taken from the host mapping is gone for the guest",
-             "%s", yes_no(works));
+    add_fact(probe->backend, "revoke", works,
+             "a page taken from the host mapping is gone for the guest", "%s", yes_no(works));
     return works;
 }
 
@@ -178,9 +181,9 @@ static bool try_kick(struct probe *probe)
     return works;
 }
 
-/* In guest mode a processor obeys the guest's own EFER: SYSCALL is undefined while SCE is clear (SDM
- * vol. 2B, SYSCALL). Without hardware virtualization the guest runs as a user program of the host,
- * under the host's EFER, and SYSCALL traps to whoever plays the guest's kernel. */
+/* In guest mode a processor obeys the guest's own EFER: SYSCALL is undefined while SCE is clear
+ * (SDM vol. 2B, SYSCALL). Without hardware virtualization the guest runs as a user program of the
+ * host, under the host's EFER, and SYSCALL traps to whoever plays the guest's kernel. */
 static void try_hardware(struct probe *probe)
 {
     struct aee__exit exit;
@@ -199,8 +202,8 @@ static void toggle_cr4_pge(struct probe *probe)
     }
 }
 
-/* With nested paging the processor itself walks the guest's tables, and sees an edit after a flush; a
- * shadow copy of them does not change. */
+/* With nested paging the processor itself walks the guest's tables, and sees an edit after a flush;
+ * a shadow copy of them does not change. */
 static void try_nested_paging(struct probe *probe)
 {
     /* again: mov DATA, %eax; out; jmp again */
@@ -211,8 +214,8 @@ static void try_nested_paging(struct probe *probe)
     data[1024] = 2;
     bool first = run_code(probe, code, sizeof code, &exit) && exit.kind == AEE__EXIT_HYPERCALL &&
                  exit.hypercall == 1;
-    /* The page table that maps DATA is the one that was made for CODE, in the pool after the root and
-     * the tables of the areas before it; find its entry by value. */
+    /* The page table that maps DATA is the one that was made for CODE, in the pool after the root
+     * and the tables of the areas before it; find its entry by value. */
     uint64_t gpa = probe->memory.areas[probe->memory.area_count - 2].offset + AEE__GPA_PRIVATE;
     uint64_t *pool = (uint64_t *)(void *)probe->memory.table.pool;
     uint64_t *entry = NULL;
@@ -237,10 +240,12 @@ static void try_vectors(struct probe *probe)
 {
     struct aee__exit exit;
     /* vpaddd %ymm0, %ymm0, %ymm0 and vfmadd231ps %ymm0, %ymm0, %ymm0 */
-    bool avx2 = RUN(probe, &exit, 0xc5, 0xfd, 0xfe, 0xc0, 0xc4, 0xe2, 0x7d, 0xb8, 0xc0, MOV_EAX_7, OUT_EAX) &&
+    bool avx2 = RUN(probe, &exit, 0xc5, 0xfd, 0xfe, 0xc0, 0xc4, 0xe2, 0x7d, 0xb8, 0xc0, MOV_EAX_7,
+                    OUT_EAX) &&
                 said_seven(&exit);
     /* vpaddd %zmm0, %zmm0, %zmm0 */
-    bool avx512 = avx2 && RUN(probe, &exit, 0x62, 0xf1, 0x7d, 0x48, 0xfe, 0xc0, MOV_EAX_7, OUT_EAX) &&
+    bool avx512 = avx2 &&
+                  RUN(probe, &exit, 0x62, 0xf1, 0x7d, 0x48, 0xfe, 0xc0, MOV_EAX_7, OUT_EAX) &&
                   said_seven(&exit);
     probe->backend->features = (avx2 ? AEE_FEATURE_AVX2 : 0) | (avx512 ? AEE_FEATURE_AVX512 : 0);
     add_fact(probe->backend, "avx2", true, "the guest executed AVX2 and FMA instructions", "%s",
@@ -249,7 +254,7 @@ static void try_vectors(struct probe *probe)
              yes_no(avx512));
 }
 
-/* ---- The machine --------------------------------------------------------------------------------- */
+/* ---- The machine -------------------------------------------------------------------------- */
 
 static aee_result set_up(struct probe *probe, aee_error *error)
 {
@@ -317,7 +322,7 @@ aee_result aee__kvm_probe(struct aee__backend *backend, aee_error *error)
     aee__memory_destroy(&probe.memory);
     (void)aee__sys_restore_mask(&mask);
     add_fact(backend, "sync_regs", true, "KVM_CAP_SYNC_REGS", "%s", yes_no(backend->sync_regs));
-    add_fact(backend, "guest_xcr0", true, "extended states that KVM lets the guest enable", "0x%llx",
-             (unsigned long long)backend->xcr0);
+    add_fact(backend, "guest_xcr0", true, "extended states that KVM lets the guest enable",
+             "0x%llx", (unsigned long long)backend->xcr0);
     return result;
 }

@@ -1,5 +1,5 @@
-/* run_x86_64.c: entering the guest, kicking it out, and reading why it came back. Every exit that is
- * not one of our hypercalls is a crash of the guest. */
+/* run_x86_64.c: entering the guest, kicking it out, and reading why it came back. Every exit that
+ * is not one of our hypercalls is a crash of the guest. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #define KVM_EXIT_MEMORY_FAULT 39
 #endif
 
-/* ---- Kicks --------------------------------------------------------------------------------------- */
+/* ---- Kicks -------------------------------------------------------------------------------- */
 
 /* False: a kick came first. */
 static bool enter(struct aee__vcpu *vcpu)
@@ -58,9 +58,10 @@ void aee__kvm_lane_kick(struct aee__vm *vm, uint32_t lane)
     (void)pthread_mutex_unlock(&vcpu->kick_lock);
 }
 
-/* ---- Exits --------------------------------------------------------------------------------------- */
+/* ---- Exits -------------------------------------------------------------------------------- */
 
-static void crash(struct aee__exit *exit, aee_crash_cause cause, uint64_t address, const char *detail)
+static void crash(struct aee__exit *exit, aee_crash_cause cause, uint64_t address,
+                  const char *detail)
 {
     exit->kind = AEE__EXIT_CRASH;
     exit->cause = cause;
@@ -68,7 +69,8 @@ static void crash(struct aee__exit *exit, aee_crash_cause cause, uint64_t addres
     (void)snprintf(exit->detail, sizeof exit->detail, "%s", detail);
 }
 
-static void decode_exception(struct aee__vm *vm, uint32_t lane, uint32_t vector, struct aee__exit *exit)
+static void decode_exception(struct aee__vm *vm, uint32_t lane, uint32_t vector,
+                             struct aee__exit *exit)
 {
     enum { PAGE_FAULT = 14 };
     struct aee__kvm_frame frame;
@@ -91,7 +93,8 @@ static void decode_io(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit)
         crash(exit, AEE_CRASH_PROTOCOL, 0, "string or input instruction on the hypercall port");
     } else if (port == AEE_PORT_HYPERCALL && run->io.size == 4) {
         exit->kind = AEE__EXIT_HYPERCALL;
-        memcpy(&exit->hypercall, (const uint8_t *)run + run->io.data_offset, sizeof exit->hypercall);
+        memcpy(&exit->hypercall, (const uint8_t *)run + run->io.data_offset,
+               sizeof exit->hypercall);
     } else if (port == AEE_PORT_SYSCALL) {
         crash(exit, AEE_CRASH_SYSCALL, 0, "");
     } else if (port >= AEE_PORT_EXCEPTION && port < AEE_PORT_EXCEPTION + 32) {

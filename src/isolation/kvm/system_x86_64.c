@@ -1,10 +1,12 @@
 /* system_x86_64.c: what a 64-bit processor needs to run CPL3 code and report its exceptions. All of
- * it is written once by the host and invisible to CPL3; CPL0 runs three instructions per exception. */
+ * it is written once by the host and invisible to CPL3; CPL0 runs three instructions per exception.
+ */
 #include <string.h>
 
 #include "isolation/kvm/kvm_internal.h"
 
-_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <= 16 * 4096, "fits the system area");
+_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <= 16 * 4096,
+               "fits the system area");
 _Static_assert(AEE__KVM_TSS + AEE_MAX_LANES * AEE__KVM_TSS_STRIDE <= AEE__KVM_STUBS, "TSSs fit");
 _Static_assert(AEE__KVM_TR(AEE_MAX_LANES) <= AEE__KVM_GDT_LIMIT + 1, "TSS descriptors fit the GDT");
 
@@ -27,7 +29,8 @@ static void write_gdt(uint8_t *gdt, uint32_t lanes)
     put64(gdt + 0x08, UINT64_C(0x00af9b000000ffff)); /* CPL0 code, 64-bit */
     put64(gdt + 0x10, UINT64_C(0x00cf93000000ffff)); /* CPL0 data */
     put64(gdt + 0x20, UINT64_C(0x00cff3000000ffff)); /* CPL3 data */
-    put64(gdt + 0x28, UINT64_C(0x00affb000000ffff)); /* CPL3 code, 64-bit; no 32-bit code anywhere */
+    put64(gdt + 0x28,
+          UINT64_C(0x00affb000000ffff)); /* CPL3 code, 64-bit; no 32-bit code anywhere */
     for (uint32_t lane = 0; lane < lanes; lane++) {
         put_tss_descriptor(gdt + AEE__KVM_TR(lane),
                            AEE_GVA_SYSTEM + AEE__KVM_TSS + lane * AEE__KVM_TSS_STRIDE);

@@ -14,8 +14,8 @@
 
 /* Control bits: SDM vol. 3A, 2.5; EFER: vol. 4, table 2-2. */
 #define CR0_PROTECTED UINT64_C(0x80010033) /* PG WP NE ET MP PE */
-#define CR0_AM UINT64_C(0x00040000)        /* alignment checks, where the component asks by EFLAGS.AC */
-#define CR4_BASE UINT64_C(0x620)           /* PAE OSFXSR OSXMMEXCPT */
+#define CR0_AM UINT64_C(0x00040000) /* alignment checks, where the component asks by EFLAGS.AC */
+#define CR4_BASE UINT64_C(0x620)    /* PAE OSFXSR OSXMMEXCPT */
 #define CR4_OSXSAVE UINT64_C(0x40000)
 #define EFER_LONG_NX UINT64_C(0xd00) /* LME LMA NXE; SCE stays off: SYSCALL is an exception */
 
@@ -49,7 +49,8 @@ aee_result aee__kvm_vcpu_create(struct aee__vm *vm, uint32_t lane, aee_error *er
     if (vcpu->fd < 0) {
         return aee__fail_os(error, errno, "cannot create a vCPU: %s", step);
     }
-    vcpu->run = aee__sys_mmap(NULL, backend->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+    vcpu->run =
+        aee__sys_mmap(NULL, backend->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
     if (vcpu->run == MAP_FAILED) {
         step = "mapping its run page";
         goto fail;
@@ -88,14 +89,26 @@ void aee__kvm_vcpu_destroy(struct aee__vm *vm, uint32_t lane)
     vcpu->fd = -1;
 }
 
-/* ---- Start state --------------------------------------------------------------------------------- */
+/* ---- Start state -------------------------------------------------------------------------- */
 
 static void set_segments(struct kvm_sregs *sregs, const struct aee__lane_start *start)
 {
-    struct kvm_segment code = {.limit = 0xffffffff, .selector = AEE__KVM_CS_USER, .present = 1,
-                               .type = 11, .dpl = 3, .s = 1, .l = 1, .g = 1};
-    struct kvm_segment data = {.limit = 0xffffffff, .selector = AEE__KVM_SS_USER, .present = 1,
-                               .type = 3, .dpl = 3, .s = 1, .db = 1, .g = 1};
+    struct kvm_segment code = {.limit = 0xffffffff,
+                               .selector = AEE__KVM_CS_USER,
+                               .present = 1,
+                               .type = 11,
+                               .dpl = 3,
+                               .s = 1,
+                               .l = 1,
+                               .g = 1};
+    struct kvm_segment data = {.limit = 0xffffffff,
+                               .selector = AEE__KVM_SS_USER,
+                               .present = 1,
+                               .type = 3,
+                               .dpl = 3,
+                               .s = 1,
+                               .db = 1,
+                               .g = 1};
     sregs->cs = code;
     sregs->ds = sregs->es = sregs->ss = sregs->fs = sregs->gs = data;
     sregs->fs.base = start->fs_base.value;
@@ -104,14 +117,16 @@ static void set_segments(struct kvm_sregs *sregs, const struct aee__lane_start *
 
 static void set_system(struct kvm_sregs *sregs, const struct aee__backend *backend, uint32_t lane)
 {
-    sregs->gdt = (struct kvm_dtable){.base = AEE_GVA_SYSTEM + AEE__KVM_GDT, .limit = AEE__KVM_GDT_LIMIT};
-    sregs->idt = (struct kvm_dtable){.base = AEE_GVA_SYSTEM + AEE__KVM_IDT, .limit = AEE__KVM_IDT_LIMIT};
-    sregs->tr = (struct kvm_segment){
-        .base = AEE_GVA_SYSTEM + AEE__KVM_TSS + lane * AEE__KVM_TSS_STRIDE,
-        .limit = AEE__KVM_TSS_LIMIT,
-        .selector = AEE__KVM_TR(lane),
-        .present = 1,
-        .type = backend->tr_type};
+    sregs->gdt =
+        (struct kvm_dtable){.base = AEE_GVA_SYSTEM + AEE__KVM_GDT, .limit = AEE__KVM_GDT_LIMIT};
+    sregs->idt =
+        (struct kvm_dtable){.base = AEE_GVA_SYSTEM + AEE__KVM_IDT, .limit = AEE__KVM_IDT_LIMIT};
+    sregs->tr =
+        (struct kvm_segment){.base = AEE_GVA_SYSTEM + AEE__KVM_TSS + lane * AEE__KVM_TSS_STRIDE,
+                             .limit = AEE__KVM_TSS_LIMIT,
+                             .selector = AEE__KVM_TR(lane),
+                             .present = 1,
+                             .type = backend->tr_type};
     sregs->ldt = (struct kvm_segment){.unusable = 1};
 }
 
@@ -157,8 +172,8 @@ static int set_registers(const struct aee__backend *backend, struct aee__vcpu *v
                : 0;
 }
 
-aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start,
-                               aee_error *error)
+aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane,
+                               const struct aee__lane_start *start, aee_error *error)
 {
     struct aee__vcpu *vcpu = &vm->vcpus[lane];
     if (vcpu->fd < 0) {
@@ -202,11 +217,24 @@ void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *r
     if (vcpu->fd < 0 || aee__sys_ioctl(vcpu->fd, KVM_GET_REGS, &regs) != 0) {
         return;
     }
-    *registers = (aee_registers){
-        .rax = regs.rax, .rbx = regs.rbx, .rcx = regs.rcx, .rdx = regs.rdx, .rsi = regs.rsi,
-        .rdi = regs.rdi, .rsp = regs.rsp, .rbp = regs.rbp, .r8 = regs.r8,   .r9 = regs.r9,
-        .r10 = regs.r10, .r11 = regs.r11, .r12 = regs.r12, .r13 = regs.r13, .r14 = regs.r14,
-        .r15 = regs.r15, .rip = regs.rip, .rflags = regs.rflags};
+    *registers = (aee_registers){.rax = regs.rax,
+                                 .rbx = regs.rbx,
+                                 .rcx = regs.rcx,
+                                 .rdx = regs.rdx,
+                                 .rsi = regs.rsi,
+                                 .rdi = regs.rdi,
+                                 .rsp = regs.rsp,
+                                 .rbp = regs.rbp,
+                                 .r8 = regs.r8,
+                                 .r9 = regs.r9,
+                                 .r10 = regs.r10,
+                                 .r11 = regs.r11,
+                                 .r12 = regs.r12,
+                                 .r13 = regs.r13,
+                                 .r14 = regs.r14,
+                                 .r15 = regs.r15,
+                                 .rip = regs.rip,
+                                 .rflags = regs.rflags};
     if (vcpu->vector_in_stub >= 0) {
         struct aee__kvm_frame frame;
         aee__kvm_system_frame(vm->system, lane, (uint32_t)vcpu->vector_in_stub, &frame);

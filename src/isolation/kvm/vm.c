@@ -18,7 +18,8 @@ aee_result aee__kvm_vm_create(struct aee__backend *backend, struct aee__vm **out
     *out = NULL;
     struct aee__vm *vm = aee__alloc_zero(backend->alloc, 1, sizeof *vm);
     if (!vm) {
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot create a virtual machine: out of memory");
+        return aee__fail(error, AEE_ERR_NO_MEMORY,
+                         "cannot create a virtual machine: out of memory");
     }
     vm->backend = backend;
     for (uint32_t lane = 0; lane < AEE_MAX_LANES; lane++) {
@@ -26,7 +27,8 @@ aee_result aee__kvm_vm_create(struct aee__backend *backend, struct aee__vm **out
     }
     vm->fd = aee__sys_ioctl_value(backend->fd, KVM_CREATE_VM, 0);
     if (vm->fd < 0) {
-        aee_result result = aee__fail_os(error, errno, "cannot create a virtual machine: KVM_CREATE_VM");
+        aee_result result =
+            aee__fail_os(error, errno, "cannot create a virtual machine: KVM_CREATE_VM");
         aee__kvm_vm_destroy(vm);
         return result;
     }
@@ -52,8 +54,8 @@ void aee__kvm_vm_destroy(struct aee__vm *vm)
     aee__alloc_free(vm->backend->alloc, vm, sizeof *vm);
 }
 
-aee_result aee__kvm_vm_add_memory(struct aee__vm *vm, struct aee__gpa gpa, void *host, uint64_t size,
-                                  aee_error *error)
+aee_result aee__kvm_vm_add_memory(struct aee__vm *vm, struct aee__gpa gpa, void *host,
+                                  uint64_t size, aee_error *error)
 {
     struct kvm_userspace_memory_region slot = {.slot = vm->slot_count,
                                                .guest_phys_addr = gpa.value,
