@@ -1,6 +1,7 @@
 /* backend.c: opening the KVM back end, and its table of operations. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 
 #include "base/sys.h"
 #include "isolation/kvm/kvm.h"
@@ -16,6 +17,20 @@ static void kvm_close(struct aee__backend *backend)
         aee__alloc_free(backend->alloc, backend->cpuid, backend->cpuid_size);
     }
     aee__alloc_free(backend->alloc, backend, sizeof *backend);
+}
+
+/* QEMU's emulated SVM honours the I/O bitmap only of an available TSS (type 9), VMX accepts only a
+ * busy one; tests on that emulator say which they need. */
+static uint8_t task_segment_type(void)
+{
+    enum { BUSY_TSS = 11 };
+#ifdef AEE_TESTING
+    const char *wanted = getenv("AEE_KVM_TR_TYPE");
+    if (wanted) {
+        return (uint8_t)strtoul(wanted, NULL, 10);
+    }
+#endif
+    return BUSY_TSS;
 }
 
 static int capability(const struct aee__backend *backend, unsigned long what)
@@ -55,7 +70,8 @@ static aee_result kvm_open(const struct aee__alloc *alloc, int kick_signal,
     if (!backend) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot open the KVM back end: out of memory");
     }
-    *backend = (struct aee__backend){.alloc = alloc, .fd = -1, .kick_signal = kick_signal};
+    *backend = (struct aee__backend){
+        .alloc = alloc, .fd = -1, .kick_signal = kick_signal, .tr_type = task_segment_type()};
     aee_result result;
     backend->fd = aee__sys_open("/dev/kvm", O_RDWR);
     if (backend->fd < 0) {

@@ -198,6 +198,7 @@ static void toggle_cr4_pge(struct probe *probe)
     int vcpu = probe->vm->vcpus[0].fd;
     if (aee__sys_ioctl(vcpu, KVM_GET_SREGS, &sregs) == 0) {
         sregs.cr4 ^= 0x80;
+        sregs.tr.type = probe->backend->tr_type;
         (void)aee__sys_ioctl(vcpu, KVM_SET_SREGS, &sregs);
     }
 }
