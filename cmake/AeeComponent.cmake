@@ -25,18 +25,19 @@ set(AEE_COMPONENT_ARITHMETIC -O2 -ftree-vectorize -fno-trapping-math -fno-math-e
 set(AEE_COMPONENT_ARITHMETIC_GNU -fvect-cost-model=dynamic)
 
 # What an image needs. No stack protector: the canary would lie in the thread control block, which is
-# zero; the stack has guard pages. -fno-sanitize: a project's own sanitizers have no run time there.
+# zero; the stack has guard pages. A project's own sanitizers and coverage have no run time there.
 set(AEE_COMPONENT_COMPILE
     -g -m64 -march=x86-64 -mtune=generic -nostdinc -U_FORTIFY_SOURCE -fno-stack-protector
     -fno-asynchronous-unwind-tables -fno-unwind-tables -ftls-model=local-exec
-    -ffunction-sections -fdata-sections -fcf-protection=none -fno-lto -fno-sanitize=all)
+    -ffunction-sections -fdata-sections -fcf-protection=none -fno-lto -fno-sanitize=all
+    -fno-profile-arcs -fno-test-coverage)
 # libstdc++'s headers ask for the version of glibc; there is none.
 set(AEE_COMPONENT_COMPILE_CXX -fno-exceptions -fno-rtti "-D__GLIBC_PREREQ(a,b)=0")
 set(AEE_COMPONENT_LINK
     -nostdlib -nostartfiles -fno-lto -fno-sanitize=all
     -Wl,-e,_start -Wl,-u,_start -Wl,--gc-sections -Wl,--build-id=none
     -Wl,-z,separate-code -Wl,-z,noexecstack -Wl,-z,norelro -Wl,-z,max-page-size=4096)
-set(AEE_COMPONENT_LINK_FIXED -static -no-pie -Wl,-Ttext-segment=0x400000)
+set(AEE_COMPONENT_LINK_FIXED -static -Wl,-Ttext-segment=0x400000)
 set(AEE_COMPONENT_LINK_PIE -static-pie)
 
 # Where the SDK is: beside this file in the source tree, or in the prefix it was installed to.

@@ -3,7 +3,7 @@
  * come out of image and native module: only +, -, *, / and sqrtf(), which IEEE 754 defines exactly.
  *
  *   agents_init(region, count, seed)   makes a world of `count` agents; returns count or -1
- *   agents_step(region, dt)            one step of dt seconds; returns the count, or -1: no world there
+ *   agents_step(region, dt)            one step of dt seconds; returns the count, or -1
  *   agents_checksum(region)            world_checksum() of it */
 #include <math.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 #include "region.h"
 #include "world.h"
 
-#define RADIUS 15.0f       /* how far an agent sees; edge of a grid cell */
-#define NEIGHBOURS 12      /* that it heeds at most */
-#define AGENT_SPACE 10.0f  /* world edge = this * sqrt(count): the same density for every count */
+#define RADIUS 15.0f      /* how far an agent sees; edge of a grid cell */
+#define NEIGHBOURS 12     /* that it heeds at most */
+#define AGENT_SPACE 10.0f /* world edge = this * sqrt(count): the same density for every count */
 #define MIN_SPEED 10.0f
 #define MAX_SPEED 40.0f
 #define SEPARATION 60.0f

@@ -1,5 +1,6 @@
-/* compute.c: kernels for benchmarks: n-body (double), a SHA-256-like hash (integer), and the smallest
- * functions that a bench can ask for. All give the same results in image and native module.
+/* compute.c: kernels for benchmarks: n-body (double), a SHA-256-like hash (integer), and the
+ * smallest functions that a bench can ask for. All give the same results in image and native
+ * module.
  *
  *   nbody_run(steps) -> energy        from the same start each time
  *   sha_run(blocks) -> digest         first 64 bits over that many blocks
@@ -7,7 +8,7 @@
  *   bench_sum(a, b, c, d, e, f)       six arguments
  *   bench_bytes(request, reply)       bytes: the request comes back
  *   bench_host_calls(n) -> ok         n host calls of "bench_nop"; how many succeeded
- *   bench_touch(pages) -> pages       writes one byte to each of that many fresh pages of the heap */
+ *   bench_touch(pages) -> pages       writes to each of that many fresh pages of the heap */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,17 +29,17 @@ struct body {
 static const struct body start[BODIES] = {
     {0, 0, 0, 0, 0, 0, SOLAR_MASS},
     {4.84143144246472090e+00, -1.16032004402742839e+00, -1.03622044471123109e-01,
-     1.66007664274403694e-03 * DAYS, 7.69901118419740425e-03 * DAYS, -6.90460016972063023e-05 * DAYS,
-     9.54791938424326609e-04 * SOLAR_MASS},
+     1.66007664274403694e-03 * DAYS, 7.69901118419740425e-03 * DAYS,
+     -6.90460016972063023e-05 * DAYS, 9.54791938424326609e-04 * SOLAR_MASS},
     {8.34336671824457987e+00, 4.12479856412430479e+00, -4.03523417114321381e-01,
-     -2.76742510726411899e-03 * DAYS, 4.99852801234917238e-03 * DAYS, 2.30417297573763929e-05 * DAYS,
-     2.85885980666130812e-04 * SOLAR_MASS},
+     -2.76742510726411899e-03 * DAYS, 4.99852801234917238e-03 * DAYS,
+     2.30417297573763929e-05 * DAYS, 2.85885980666130812e-04 * SOLAR_MASS},
     {1.28943695621391310e+01, -1.51111514016986312e+01, -2.23307578892655734e-01,
-     2.96460137564761618e-03 * DAYS, 2.37847173959480950e-03 * DAYS, -2.96589568540237556e-05 * DAYS,
-     4.36624404335156298e-05 * SOLAR_MASS},
+     2.96460137564761618e-03 * DAYS, 2.37847173959480950e-03 * DAYS,
+     -2.96589568540237556e-05 * DAYS, 4.36624404335156298e-05 * SOLAR_MASS},
     {1.53796971148509165e+01, -2.59193146099879641e+01, 1.79258772950371181e-01,
-     2.68067772490389322e-03 * DAYS, 1.62824170038242295e-03 * DAYS, -9.51592254519715870e-05 * DAYS,
-     5.15138902046611451e-05 * SOLAR_MASS},
+     2.68067772490389322e-03 * DAYS, 1.62824170038242295e-03 * DAYS,
+     -9.51592254519715870e-05 * DAYS, 5.15138902046611451e-05 * SOLAR_MASS},
 };
 
 static void attract(struct body *a, struct body *b, double dt)

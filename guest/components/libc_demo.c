@@ -65,7 +65,8 @@ static int check_sort(void)
 static int check_mathematics(void)
 {
     volatile double one = 1.0;
-    return fabs(sin(one) - 0.8414709848078965) < 1e-15 && fabs(exp(one) - 2.718281828459045) < 1e-14 &&
+    return fabs(sin(one) - 0.8414709848078965) < 1e-15 &&
+           fabs(exp(one) - 2.718281828459045) < 1e-14 &&
            fabs(pow(one + one, 0.5) - 1.4142135623730951) < 1e-15 && floor(-one / 2) == -1.0 &&
            fabs(atan2(one, one) - 0.7853981633974483) < 1e-15;
 }

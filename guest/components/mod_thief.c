@@ -1,12 +1,12 @@
-/* mod_thief.c: a mod that attacks: wild memory accesses, privileged instructions, forged rings. Each
- * attack is tried by number, so that a test can go through the list on every back end; the lists are
- * in the mod_thief_*.c files.
+/* mod_thief.c: a mod that attacks: wild memory accesses, privileged instructions, forged rings.
+ * Each attack is tried by number, so that a test can go through the list on every back end; the
+ * lists are in the mod_thief_*.c files.
  *
  *   thief_attack_count()
  *   thief_attack_name(request: int64 number, reply: text)    bytes
  *   thief_attack_end(n)            enum thief_end: what must happen to the thief
- *   thief_attempt(n)               0: nothing gained; 1: the attack got through; or it never returns
- *   thief_aim(address)             target of the attacks called "aimed"; they do nothing without
+ *   thief_attempt(n)               0: nothing gained; 1: the attack got through; or no return
+ *   thief_aim(address)             target of the attacks called "aimed", which else do nothing
  *   thief_read(address), thief_write(address, value), thief_interrupt(n), thief_in(port),
  *   thief_out(port, value), thief_hypercall(number), thief_far_call(selector)   single shots
  *   thief_race(turns)              rewrites sizes on lane 0's rings as fast as it can, from lane 1

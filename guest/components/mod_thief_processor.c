@@ -1,5 +1,5 @@
-/* mod_thief_processor.c: the thief's attacks with instructions: exceptions, privileged instructions,
- * flags and segments, every way into a kernel that x86 has. */
+/* mod_thief_processor.c: the thief's attacks with instructions: exceptions, privileged
+ * instructions, flags and segments, every way into a kernel that x86 has. */
 #include <aee_guest.h>
 
 #include "mod_thief.h"
@@ -7,11 +7,11 @@
 #define CLOBBERS "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc"
 
 /* An attack that is a few instructions; got through (1) where it must crash. */
-#define CODE(name, result, text)                                                                   \
-    static int64_t name(void)                                                                      \
-    {                                                                                              \
-        __asm__ volatile(text ::: CLOBBERS);                                                       \
-        return result;                                                                             \
+#define CODE(name, result, text)             \
+    static int64_t name(void)                \
+    {                                        \
+        __asm__ volatile(text ::: CLOBBERS); \
+        return result;                       \
     }
 
 /* ---- Exceptions ---- */
@@ -28,11 +28,12 @@ CODE(x87_unmasked, 1,
      "subq $128, %%rsp; movw $0x0360, (%%rsp); fldcw (%%rsp); addq $128, %%rsp;"
      "fldz; fld1; fdivp; fwait")
 /* Left behind for whoever runs next on this lane. */
-CODE(mxcsr_left_unmasked, 0, "subq $128, %%rsp; movl $0, (%%rsp); ldmxcsr (%%rsp); addq $128, %%rsp")
+CODE(mxcsr_left_unmasked, 0,
+     "subq $128, %%rsp; movl $0, (%%rsp); ldmxcsr (%%rsp); addq $128, %%rsp")
 CODE(x87_left_full, 0, "fld1; fld1; fld1; fld1; fld1; fld1; fld1; fld1")
 
 /* ---- Flags ---- */
-#define SET_FLAGS(bits)                                                                            \
+#define SET_FLAGS(bits) \
     "subq $128, %%rsp; pushfq; orq $" #bits ", (%%rsp); popfq; nop; nop; addq $128, %%rsp"
 CODE(trap_flag, 0, SET_FLAGS(0x100))
 CODE(alignment_flag, 0, SET_FLAGS(0x40000) "; movl -127(%%rsp), %%eax")
@@ -236,11 +237,14 @@ AEE_EXPORT int64_t thief_in(int64_t port)
     return value;
 }
 
+/* 0 if it came back with user rights, as through one of the user's own code segments. */
 AEE_SIGNATURE(thief_far_call, "i:i");
 AEE_EXPORT int64_t thief_far_call(int64_t selector)
 {
     __asm__ volatile("subq $128, %%rsp; pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq;"
                      "1: addq $128, %%rsp" ::"r"(selector & 0xffff)
                      : CLOBBERS);
-    return 1;
+    uint16_t segment;
+    __asm__ volatile("movw %%cs, %0" : "=r"(segment));
+    return (segment & 3u) != 3u;
 }

@@ -25,11 +25,11 @@ static void hypercall(uint32_t number)
     __asm__ volatile("outl %0, %1" ::"a"(number), "i"(AEE_PORT_HYPERCALL) : "memory");
 }
 
-#define HYPERCALL(name, number)                                                                    \
-    static int64_t name(void)                                                                      \
-    {                                                                                              \
-        hypercall(number);                                                                         \
-        return 0;                                                                                  \
+#define HYPERCALL(name, number) \
+    static int64_t name(void)   \
+    {                           \
+        hypercall(number);      \
+        return 0;               \
     }
 HYPERCALL(hypercall_zero, 0)
 HYPERCALL(hypercall_unknown, AEE_HC_OUT_OF_MEMORY + 1)
@@ -183,8 +183,9 @@ static int64_t huge_payload(void)
 
 static int64_t payload_one_too_large(void)
 {
-    const struct aee_abi_host_request request = {
-        .payload_size = AEE_MAX_PAYLOAD + 1u, .payload_capacity = AEE_MAX_PAYLOAD + 1u, .name = "chat"};
+    const struct aee_abi_host_request request = {.payload_size = AEE_MAX_PAYLOAD + 1u,
+                                                 .payload_capacity = AEE_MAX_PAYLOAD + 1u,
+                                                 .name = "chat"};
     return send_raw(&request);
 }
 

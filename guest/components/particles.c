@@ -1,6 +1,6 @@
 /* particles.c: a fountain of particles in columns that the host owns: gravity, drag, bouncing off
- * the walls. The kernel is written once and compiled twice, for plain x86-64 and for AVX2; element by
- * element and without fused operations, so that both give the same bits.
+ * the walls. The kernel is written once and compiled twice, for plain x86-64 and for AVX2; element
+ * by element and without fused operations, so that both give the same bits.
  *
  *   particles_init(region, count, seed)   makes a world of `count` particles; returns count or -1
  *   particles_step(region, dt)            one step of dt seconds; returns the count, or -1

@@ -2,8 +2,8 @@
  * the camera, sorted by material and depth, cut into batches. Scratch memory is its own.
  *
  *   rendering_camera(x, y, zoom)                 what is seen: 1000 / zoom units around (x, y)
- *   rendering_build(agents, particles, draw)     returns the number of quads, or -1; a region of 0 is
- *                                                left out; quads beyond the list's capacity are, too */
+ *   rendering_build(agents, particles, draw)     returns the number of quads, or -1. Left out
+ *                                                are regions of 0 and quads beyond the capacity */
 #include <stdlib.h>
 
 #include <aee_guest.h>

@@ -12,9 +12,9 @@
 #include <aee_guest.h>
 
 #define MAX_NODES 100000
-#define BRANCHES 4        /* children of a node, at most */
-#define REPLACE_EVERY 8   /* frames */
-#define TURN_LIMIT 0.05   /* sine of the largest turn in a frame */
+#define BRANCHES 4      /* children of a node, at most */
+#define REPLACE_EVERY 8 /* frames */
+#define TURN_LIMIT 0.05 /* sine of the largest turn in a frame */
 
 /* A turn as the complex number cosine + i sine: no libm, and products stay exact enough. */
 struct turn {

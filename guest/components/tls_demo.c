@@ -1,5 +1,5 @@
-/* tls_demo.c: thread-local variables are per lane: each lane starts from the same initial values and
- * keeps its own. */
+/* tls_demo.c: thread-local variables are per lane: each lane starts from the same initial values
+ * and keeps its own. */
 #include <aee_guest.h>
 
 static _Thread_local int64_t count = 1000; /* from the image */

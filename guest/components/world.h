@@ -67,8 +67,8 @@ static inline struct world_columns world_columns_at(void *base, uint32_t count, 
 }
 
 /* Writes an empty world of `count` entities; the region must hold world_size(count) bytes. */
-static inline struct world_columns world_format(void *base, uint32_t count, float width, float height,
-                                                uint64_t seed)
+static inline struct world_columns world_format(void *base, uint32_t count, float width,
+                                                float height, uint64_t seed)
 {
     struct world_header *header = (struct world_header *)base;
     header->magic = WORLD_MAGIC;
@@ -101,7 +101,7 @@ static inline int world_open(void *base, size_t size, struct world_columns *colu
     return 0;
 }
 
-/* A number that differs when any bit of any column differs (with the usual luck of 64-bit hashes). */
+/* Differs when any bit of any column differs (with the usual luck of 64-bit hashes). */
 static inline uint64_t world_checksum(const struct world_columns *columns)
 {
     const float *const list[WORLD_COLUMNS] = {columns->x, columns->y, columns->vx, columns->vy};

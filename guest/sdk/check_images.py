@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """check_images.py IMAGE...: checks component images: static ELF within the image area, an entry
 point, no segment both writable and executable, the ABI note, exports and their signatures, no
-undefined or indirect symbols, no dynamic relocations but relative ones, and no system-call
-instruction outside a component's own code (mod_thief has some on purpose: --may-attack).
+undefined or indirect symbols, no dynamic relocations but relative ones, no system-call instruction.
+--signed: every export must have a signature. --may-attack NAME: that component has such instructions
+on purpose.
 """
 import argparse
 import re
@@ -14,7 +15,10 @@ SIGNATURE = re.compile(r"\w+=(b|[idv]:[id]{0,6})")
 
 
 def run(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, errors="replace").stdout
+    result = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+    )
+    return result.stdout
 
 
 def segments(path):
@@ -60,7 +64,7 @@ def signatures_of(path):
     return dict(re.findall(r"\]\s+(\w+)=(\S+)", output))
 
 
-def check_symbols(path):
+def check_symbols(path, must_be_signed):
     for row in (line.split() for line in run("readelf", "-sW", path).splitlines()):
         if len(row) == 8 and row[6] == "UND" and row[4] != "WEAK":
             yield f"{row[7]} is undefined"
@@ -69,8 +73,10 @@ def check_symbols(path):
     exported, signed = exports_of(path), signatures_of(path)
     if not exported:
         yield "it exports nothing"
-    for name in sorted(exported ^ set(signed)):
-        yield f"{name} is {'exported without a signature' if name in exported else 'declared but not exported'}"
+    for name in sorted(set(signed) - exported):
+        yield f"{name} is declared but not exported"
+    for name in sorted(exported - set(signed)) if must_be_signed else ():
+        yield f"{name} is exported without a signature"
     for name, types in signed.items():
         if not SIGNATURE.fullmatch(f"{name}={types}"):
             yield f"the signature of {name} is '{types}'"
@@ -87,7 +93,7 @@ def check_code(path, may_attack):
             yield f"{words[1]} in {function}()"
 
 
-def check(path, may_attack):
+def check(path, may_attack, must_be_signed):
     header = run("readelf", "-hW", path)
     is_pie = "Type:                              DYN" in header
     if re.search(r"Entry point address:\s+0x0$", header, re.M):
@@ -98,19 +104,20 @@ def check(path, may_attack):
         if " R_X86_64_" in line and "R_X86_64_RELATIVE" not in line:
             yield f"relocation {line.split()[2]}"
     yield from check_segments(path, is_pie)
-    yield from check_symbols(path)
+    yield from check_symbols(path, must_be_signed)
     yield from check_code(path, may_attack)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--may-attack", action="append", default=[], help="name of a component that attacks")
+    parser.add_argument("--signed", action="store_true")
     parser.add_argument("images", nargs="+")
     options = parser.parse_args()
     failures = 0
     for path in options.images:
         may_attack = any(path.endswith(f"/{name}.elf") for name in options.may_attack)
-        problems = list(check(path, may_attack))
+        problems = list(check(path, may_attack, options.signed))
         failures += len(problems)
         for problem in problems:
             print(f"{path}: {problem}")

@@ -17,30 +17,30 @@ static void *new_or_give_up(size_t size, size_t align)
     return memory;
 }
 
-#define NEW(function, symbol)                                                                      \
-    void *function(size_t size) __asm__(symbol);                                                   \
-    void *function(size_t size)                                                                    \
-    {                                                                                              \
-        return new_or_give_up(size, 0);                                                            \
+#define NEW(function, symbol)                    \
+    void *function(size_t size) __asm__(symbol); \
+    void *function(size_t size)                  \
+    {                                            \
+        return new_or_give_up(size, 0);          \
     }
-#define NEW_NOTHROW(function, symbol)                                                              \
-    void *function(size_t size, const void *tag) __asm__(symbol);                                  \
-    void *function(size_t size, const void *tag)                                                   \
-    {                                                                                              \
-        (void)tag;                                                                                 \
-        return malloc(size);                                                                       \
+#define NEW_NOTHROW(function, symbol)                             \
+    void *function(size_t size, const void *tag) __asm__(symbol); \
+    void *function(size_t size, const void *tag)                  \
+    {                                                             \
+        (void)tag;                                                \
+        return malloc(size);                                      \
     }
-#define NEW_ALIGNED(function, symbol)                                                              \
-    void *function(size_t size, size_t align) __asm__(symbol);                                     \
-    void *function(size_t size, size_t align)                                                      \
-    {                                                                                              \
-        return new_or_give_up(size, align);                                                        \
+#define NEW_ALIGNED(function, symbol)                          \
+    void *function(size_t size, size_t align) __asm__(symbol); \
+    void *function(size_t size, size_t align)                  \
+    {                                                          \
+        return new_or_give_up(size, align);                    \
     }
-#define DELETE(function, symbol, ...)                                                              \
-    void function(void *memory, ##__VA_ARGS__) __asm__(symbol);                                    \
-    void function(void *memory, ##__VA_ARGS__)                                                     \
-    {                                                                                              \
-        free(memory);                                                                              \
+#define DELETE(function, symbol, ...)                           \
+    void function(void *memory, ##__VA_ARGS__) __asm__(symbol); \
+    void function(void *memory, ##__VA_ARGS__)                  \
+    {                                                           \
+        free(memory);                                           \
     }
 
 NEW(new_object, "_Znwm")
@@ -125,17 +125,17 @@ void __cxa_guard_abort(struct guard *guard)
 
 /* ---- Ends that would be exceptions ---- */
 
-#define DIES(function, symbol, text)                                                               \
-    _Noreturn void function(void) __asm__(symbol);                                                 \
-    _Noreturn void function(void)                                                                  \
-    {                                                                                              \
-        aee__abort_text(text);                                                                     \
+#define DIES(function, symbol, text)               \
+    _Noreturn void function(void) __asm__(symbol); \
+    _Noreturn void function(void)                  \
+    {                                              \
+        aee__abort_text(text);                     \
     }
-#define DIES_WITH(function, symbol, kind)                                                          \
-    _Noreturn void function(const char *what) __asm__(symbol);                                     \
-    _Noreturn void function(const char *what)                                                      \
-    {                                                                                              \
-        aee_abort("%s: %s", kind, what);                                                           \
+#define DIES_WITH(function, symbol, kind)                      \
+    _Noreturn void function(const char *what) __asm__(symbol); \
+    _Noreturn void function(const char *what)                  \
+    {                                                          \
+        aee_abort("%s: %s", kind, what);                       \
     }
 
 DIES(pure_virtual, "__cxa_pure_virtual", "a pure virtual function was called")

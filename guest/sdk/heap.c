@@ -328,11 +328,11 @@ static uint32_t units_for(size_t size)
 static struct block *block_at(struct aee__heap *heap, void *memory)
 {
     const uintptr_t address = (uintptr_t)memory;
-    if (address % UNIT != 0 || address < heap->config.base + UNIT || address > heap->top) {
+    if (address % UNIT != 0 || address < heap->config.base + UNIT || address > heap->high) {
         report(heap, "a pointer was freed that malloc() had not returned", memory);
     }
     struct block *block = (struct block *)memory - 1;
-    if (address == heap->top || !is_sound(heap, block)) {
+    if (address >= heap->top || !is_sound(heap, block)) {
         report(heap, "a block was freed twice, was never allocated, or its header was overwritten",
                memory);
     }

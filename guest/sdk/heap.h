@@ -1,7 +1,7 @@
 /* heap.h: the allocator behind malloc() of a component: segregated fits over boundary tags. Owns
- * nothing but its bookkeeping inside [base, base + size); the memory belongs to the caller. Any lane
- * may call it: one spin lock per heap, held for a bounded number of steps except where a request
- * near the limit searches one size class. */
+ * nothing but its bookkeeping inside [base, base + size); the memory belongs to the caller. Any
+ * lane may call it: one spin lock per heap, held for a bounded number of steps except where a
+ * request near the limit searches one size class. */
 #ifndef AEE_GUEST_HEAP_H
 #define AEE_GUEST_HEAP_H
 
@@ -15,8 +15,8 @@
 struct aee__heap_free_block;
 
 struct aee__heap_config {
-    uintptr_t base;                                        /* multiple of the page size */
-    uint64_t (*size)(void *user);                          /* bytes from base; may only grow */
+    uintptr_t base;               /* multiple of the page size */
+    uint64_t (*size)(void *user); /* bytes from base; may only grow */
     /* Called when the bookkeeping is found damaged or misused: a sentence and the address of the
      * block that it is about. Must not return. */
     void (*corrupt)(void *user, const char *sentence, uintptr_t address);
@@ -39,7 +39,8 @@ struct aee__heap {
 void aee__heap_init(struct aee__heap *heap, const struct aee__heap_config *config);
 
 /* Allocates `size` bytes at a multiple of `align` (a power of two; at least 16 is given), NULL at
- * the limit. Memory above every earlier allocation must be zero for `zeroed` to be true to its name. */
+ * the limit. Memory above every earlier allocation must be zero for `zeroed` to be true to its
+ * name. */
 void *aee__heap_alloc(struct aee__heap *heap, size_t size, size_t align, int zeroed);
 /* As free() and realloc(). */
 void aee__heap_free(struct aee__heap *heap, void *memory);

@@ -88,13 +88,13 @@ static void log_format(int level, const char *format, va_list args)
     aee__log_line(level, line, written(vsnprintf(line, sizeof line, format, args)));
 }
 
-#define DEFINE_LOG(name, level)                                                                    \
-    void name(const char *format, ...)                                                             \
-    {                                                                                              \
-        va_list args;                                                                              \
-        va_start(args, format);                                                                    \
-        log_format(level, format, args);                                                           \
-        va_end(args);                                                                              \
+#define DEFINE_LOG(name, level)          \
+    void name(const char *format, ...)   \
+    {                                    \
+        va_list args;                    \
+        va_start(args, format);          \
+        log_format(level, format, args); \
+        va_end(args);                    \
     }
 DEFINE_LOG(aee_log_debug, AEE__LOG_DEBUG)
 DEFINE_LOG(aee_log, AEE__LOG_INFO)

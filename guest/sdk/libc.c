@@ -93,8 +93,8 @@ char *setlocale(int category, const char *name)
 {
     static char c_locale[] = "C";
     (void)category;
-    const bool known = name == NULL || name[0] == '\0' || strcmp(name, "C") == 0 ||
-                       strcmp(name, "POSIX") == 0;
+    const bool known =
+        name == NULL || name[0] == '\0' || strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0;
     return known ? c_locale : NULL;
 }
 

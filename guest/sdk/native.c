@@ -56,13 +56,13 @@ static void log_format(int level, const char *format, va_list args)
     }
 }
 
-#define DEFINE_LOG(name, level)                                                                    \
-    void name(const char *format, ...)                                                             \
-    {                                                                                              \
-        va_list args;                                                                              \
-        va_start(args, format);                                                                    \
-        log_format(level, format, args);                                                           \
-        va_end(args);                                                                              \
+#define DEFINE_LOG(name, level)          \
+    void name(const char *format, ...)   \
+    {                                    \
+        va_list args;                    \
+        va_start(args, format);          \
+        log_format(level, format, args); \
+        va_end(args);                    \
     }
 DEFINE_LOG(aee_log_debug, 0)
 DEFINE_LOG(aee_log, 1)
@@ -105,8 +105,8 @@ static int32_t call(const char *name, const int64_t args[AEE_MAX_ARGS], const vo
         out_capacity > AEE_MAX_PAYLOAD) {
         status = AEE_HOST_BAD;
     } else if (hooks.host_call != NULL) {
-        status = hooks.host_call(hooks.user, name, args, in, in_size, out, out_capacity, &size,
-                                 &value);
+        status =
+            hooks.host_call(hooks.user, name, args, in, in_size, out, out_capacity, &size, &value);
     }
     if (out_size != NULL) {
         *out_size = size;

@@ -4,8 +4,9 @@
 
 typedef void initialiser(void);
 
-#define BOUND(name)                                                                                \
-    extern initialiser *const name[] __attribute__((weak, visibility("hidden")))
+/* Made by the linker; null where there is no such section. */
+#define LINKER_SYMBOL __attribute__((weak, visibility("hidden")))
+#define BOUND(name) extern initialiser *const name[] LINKER_SYMBOL
 BOUND(__preinit_array_start);
 BOUND(__preinit_array_end);
 BOUND(__init_array_start);
@@ -13,9 +14,8 @@ BOUND(__init_array_end);
 
 /* The linker keeps whole sections whose bounds are referred to: this is what keeps the exports of a
  * component where the toolchain does not know the retain attribute. */
-#define SECTION_START(name, section)                                                               \
-    extern const char name[] __asm__("__start_" section)                                           \
-        __attribute__((weak, visibility("hidden")))
+#define SECTION_START(name, section) \
+    extern const char name[] __asm__("__start_" section) LINKER_SYMBOL
 SECTION_START(exports_start, AEE_ABI_EXPORT_SECTION);
 SECTION_START(signatures_start, AEE_ABI_SIGNATURE_SECTION);
 

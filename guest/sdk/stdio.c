@@ -1,6 +1,6 @@
 /* stdio.c: stdout and stderr of a component. Whole lines go to the engine's log, stdout at level
- * info and stderr at level warning; there are no other streams. Owns two line buffers, each behind a
- * spin lock; a line is sent with the lock released. Any lane. */
+ * info and stderr at level warning; there are no other streams. Owns two line buffers, each behind
+ * a spin lock; a line is sent with the lock released. Any lane. */
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,8 +22,8 @@ static FILE err_stream = {.level = AEE__LOG_WARNING};
 FILE *const stdout = &out_stream;
 FILE *const stderr = &err_stream;
 
-/* Adds bytes up to a newline or a full buffer; returns how many it took. A finished line is moved to
- * `done`, and *done_size is its length or SIZE_MAX if there is none. */
+/* Adds bytes up to a newline or a full buffer; returns how many it took. A finished line is moved
+ * to `done`, and *done_size is its length or SIZE_MAX if there is none. */
 static size_t add(FILE *stream, const char *bytes, size_t size, char *done, size_t *done_size)
 {
     const char *end = memchr(bytes, '\n', size);

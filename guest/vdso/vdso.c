@@ -1,7 +1,7 @@
-/* vdso.c: the library's code inside each context, at CPL3: a lane takes requests from its call ring,
- * calls the component's functions and answers; host calls and the abort gate. It trusts nobody
- * outside the guest and is trusted by nobody: everything here could be done by the component itself.
- * One copy per context, read-only; run by every lane. */
+/* vdso.c: the library's code inside each context, at CPL3: a lane takes requests from its call
+ * ring, calls the component's functions and answers; host calls and the abort gate. It trusts
+ * nobody outside the guest and is trusted by nobody: everything here could be done by the component
+ * itself. One copy per context, read-only; run by every lane. */
 #include "aee_abi.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -9,9 +9,10 @@
 #define STORE_RELEASE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 
 void aee_vdso_lane_entry(void) __attribute__((noreturn));
-int32_t aee_vdso_host_call(const struct aee_abi_host_request *request, const void *payload, void *reply,
-                           int64_t *value, uint32_t *reply_size);
-void aee_vdso_abort(uint32_t hypercall, const char *text, uint64_t text_size) __attribute__((noreturn));
+int32_t aee_vdso_host_call(const struct aee_abi_host_request *request, const void *payload,
+                           void *reply, int64_t *value, uint32_t *reply_size);
+void aee_vdso_abort(uint32_t hypercall, const char *text, uint64_t text_size)
+    __attribute__((noreturn));
 uint64_t aee_vdso_invoke(uint64_t function, const uint64_t *integers, const uint64_t *doubles,
                          uint64_t *double_value);
 void aee_vdso_syscall(void);
@@ -70,8 +71,8 @@ __asm__(".text\n"
         "    ud2\n");
 _Static_assert(AEE_PORT_SYSCALL == 0x14, "the instruction above names the port");
 
-static void sort_arguments(const struct aee_abi_request *request, uint32_t flags, uint64_t *integers,
-                           uint64_t *doubles)
+static void sort_arguments(const struct aee_abi_request *request, uint32_t flags,
+                           uint64_t *integers, uint64_t *doubles)
 {
     unsigned i = 0;
     unsigned d = 0;
@@ -91,7 +92,8 @@ static void serve(struct aee_abi_lane *lane, struct aee_abi_slot *slot, uint32_t
     uint64_t doubles[AEE_MAX_ARGS] = {0};
     uint64_t double_value = 0;
     sort_arguments(&slot->request, LOAD(slot->request.flags), integers, doubles);
-    uint64_t value = aee_vdso_invoke(LOAD(slot->request.function), integers, doubles, &double_value);
+    uint64_t value =
+        aee_vdso_invoke(LOAD(slot->request.function), integers, doubles, &double_value);
     slot->reply.value = value;
     slot->reply.double_value = double_value;
     STORE_RELEASE(slot->reply.seq, seq); /* pairs with aee__call_ring_pop() */
@@ -132,7 +134,8 @@ static void __attribute__((noreturn, used)) lane_loop(void)
 static uint32_t send(struct aee_abi_lane *lane, struct aee_abi_level *level,
                      const struct aee_abi_host_request *request, const void *payload)
 {
-    uint32_t size = request->payload_size <= AEE_MAX_PAYLOAD ? request->payload_size : AEE_MAX_PAYLOAD;
+    uint32_t size =
+        request->payload_size <= AEE_MAX_PAYLOAD ? request->payload_size : AEE_MAX_PAYLOAD;
     uint32_t seq = LOAD(level->reply.seq) + 1;
     copy_bytes(lane->host_arena, payload, size);
     copy_bytes(&level->request.kind, &request->kind,
@@ -141,8 +144,8 @@ static uint32_t send(struct aee_abi_lane *lane, struct aee_abi_level *level,
     return seq;
 }
 
-int32_t aee_vdso_host_call(const struct aee_abi_host_request *request, const void *payload, void *reply,
-                           int64_t *value, uint32_t *reply_size)
+int32_t aee_vdso_host_call(const struct aee_abi_host_request *request, const void *payload,
+                           void *reply, int64_t *value, uint32_t *reply_size)
 {
     struct aee_abi_lane *lane = this_lane();
     struct aee_abi_level *level = &lane->levels[0];

@@ -1,5 +1,6 @@
-/* test_guest_heap.c: the component's allocator, natively: against an oracle under random load, at its
- * limit, when the limit is raised, with several threads, and when its bookkeeping is damaged. */
+/* test_guest_heap.c: the component's allocator, natively: against an oracle under random load, at
+ * its limit, when the limit is raised, with several threads, and when its bookkeeping is damaged.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -415,21 +416,26 @@ static const struct {
     {"redirected free list", redirected_list},
 };
 
+static void commit(struct arena *arena, size_t crime)
+{
+    unsigned char *blocks[4];
+    for (int b = 0; b < 4; b++) {
+        blocks[b] = aee__heap_alloc(&arena->heap, 200, 16, 0);
+        assert_non_null(blocks[b]);
+    }
+    if (setjmp(arena->on_corrupt) == 0) {
+        crimes[crime].run(arena, blocks);
+        fail_msg("%s went unnoticed", crimes[crime].name);
+    }
+}
+
 static void damage_is_reported(void **state)
 {
     (void)state;
     static struct arena arena;
-    unsigned char *blocks[4];
     for (size_t i = 0; i < sizeof crimes / sizeof crimes[0]; i++) {
         arena_make(&arena, 1 << 20);
-        for (int b = 0; b < 4; b++) {
-            blocks[b] = aee__heap_alloc(&arena.heap, 200, 16, 0);
-            assert_non_null(blocks[b]);
-        }
-        if (setjmp(arena.on_corrupt) == 0) {
-            crimes[i].run(&arena, blocks);
-            fail_msg("%s went unnoticed", crimes[i].name);
-        }
+        commit(&arena, i);
         assert_non_null(arena.sentence);
         print_message("%s: %s\n", crimes[i].name, arena.sentence);
         arena_end(&arena);
