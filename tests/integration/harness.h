@@ -1,0 +1,103 @@
+/* harness.h: an engine and a context with the testbed in it, for integration tests. Include it
+ * after nothing else; it brings cmocka. */
+#ifndef AEE_TESTS_INTEGRATION_HARNESS_H
+#define AEE_TESTS_INTEGRATION_HARNESS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "aee_virt.h"
+
+#define SECOND UINT64_C(1000000000)
+/* For calls that take &bed->error. */
+#define ASSERT_OK(bed, call)                   \
+    do {                                       \
+        if ((call) != AEE_OK) {                \
+            fail_msg("%s", (bed)->error.text); \
+        }                                      \
+    } while (0)
+
+/* Leaves with 77 where no back end is usable. */
+static inline void skip_without_backend(void)
+{
+    aee_probe_report report;
+    if (aee_probe(&report, NULL) != AEE_OK || report.level == AEE_LEVEL_AUTO) {
+        printf("SKIP: %s\n", report.why);
+        exit(77);
+    }
+}
+
+struct bed {
+    aee_engine *engine;
+    aee_context context;
+    aee_error error;
+};
+
+static inline aee_context make_context(struct bed *bed, const char *name, aee_call_mode mode,
+                                       uint32_t lanes)
+{
+    aee_context_desc desc = {
+        .struct_size = sizeof desc, .name = name, .call_mode = mode, .limits = {.lanes = lanes}};
+    aee_context context = {0};
+    if (aee_context_create(bed->engine, &desc, &context, &bed->error) != AEE_OK ||
+        aee_load_file(bed->engine, context, AEE_TESTBED, &bed->error) != AEE_OK) {
+        fail_msg("%s", bed->error.text);
+    }
+    return context;
+}
+
+static inline void bed_open(struct bed *bed, const aee_engine_desc *desc)
+{
+    memset(bed, 0, sizeof *bed);
+    if (aee_engine_create(desc, &bed->engine, &bed->error) != AEE_OK) {
+        fail_msg("%s", bed->error.text);
+    }
+}
+
+static inline void bed_close(struct bed *bed)
+{
+    aee_engine_destroy(bed->engine);
+}
+
+static inline aee_function find(struct bed *bed, aee_context context, const char *name)
+{
+    aee_function function = {0};
+    if (aee_find_function(bed->engine, context, name, &function, &bed->error) != AEE_OK) {
+        fail_msg("%s", bed->error.text);
+    }
+    return function;
+}
+
+/* Calls by name with up to two integers; the result code is returned, the value stored. */
+static inline aee_result call2(struct bed *bed, aee_context context, const char *name, int64_t a,
+                               int64_t b, uint32_t count, int64_t *value)
+{
+    int64_t args[2] = {a, b};
+    return aee_call_i64(bed->engine, context, find(bed, context, name), args, count, value,
+                        &bed->error);
+}
+
+static inline int64_t value2(struct bed *bed, aee_context context, const char *name, int64_t a,
+                             int64_t b, uint32_t count)
+{
+    int64_t value = 0;
+    if (call2(bed, context, name, a, b, count, &value) != AEE_OK) {
+        fail_msg("%s: %s", name, bed->error.text);
+    }
+    return value;
+}
+
+static inline int64_t value0(struct bed *bed, aee_context context, const char *name)
+{
+    return value2(bed, context, name, 0, 0, 0);
+}
+
+#endif
