@@ -155,12 +155,8 @@ bool aee__context_is_reentry(struct aee__context *context)
 }
 
 static aee_result describe_failure(const struct aee__context *context, const struct aee__call *call,
-                                   const struct aee__instance *instance, aee_result result,
-                                   aee_error *error)
+                                   const char *name, aee_result result, aee_error *error)
 {
-    const char *name = call->export_index >= 0
-                           ? instance->image->image->exports[call->export_index].name
-                           : "the initialiser";
     if (result == AEE_ERR_CRASHED) {
         return aee__fail(error, result, "call of %s in context \"%s\": the component crashed", name,
                          context->name);
@@ -198,8 +194,11 @@ aee_result aee__context_call_instance(struct aee__context *context, struct aee__
                          "cannot call into context \"%s\" from a host function that it called",
                          context->name);
     }
+    const struct aee__export *exports = instance->image->image->exports;
+    const char *name =
+        call->export_index >= 0 ? exports[call->export_index].name : "the initialiser";
     aee_result result = aee__lane_call(pick_lane(instance), call, error);
-    return result == AEE_OK ? AEE_OK : describe_failure(context, call, instance, result, error);
+    return result == AEE_OK ? AEE_OK : describe_failure(context, call, name, result, error);
 }
 
 aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struct aee__call *call,
@@ -209,7 +208,7 @@ aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struc
     (void)pthread_mutex_lock(&context->lock);
     aee_result result = enter(context, epoch, call, &instance, error);
     (void)pthread_mutex_unlock(&context->lock);
-    if (result != AEE_OK) {
+    if (!instance) {
         return result;
     }
     uint64_t begin = aee__now_ns();

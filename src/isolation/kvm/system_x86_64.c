@@ -5,7 +5,7 @@
 
 #include "isolation/kvm/kvm_internal.h"
 
-_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <= 16 * 4096,
+_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <= 16 * UINT64_C(4096),
                "fits the system area");
 _Static_assert(AEE__KVM_TSS + AEE_MAX_LANES * AEE__KVM_TSS_STRIDE <= AEE__KVM_STUBS, "TSSs fit");
 _Static_assert(AEE__KVM_TR(AEE_MAX_LANES) <= AEE__KVM_GDT_LIMIT + 1, "TSS descriptors fit the GDT");
@@ -95,9 +95,10 @@ void aee__kvm_system_write(uint8_t *system, uint64_t size, uint32_t lanes)
         write_tss(system + AEE__KVM_TSS + lane * AEE__KVM_TSS_STRIDE, lane);
     }
     for (uint32_t vector = 0; vector < 32; vector++) {
-        uint64_t stub = AEE__KVM_STUBS + vector * 16;
+        const uint64_t entry = UINT64_C(16) * vector; /* bytes of a gate, and of a stub */
+        uint64_t stub = AEE__KVM_STUBS + entry;
         write_stub(system + stub, vector);
-        write_gate(system + AEE__KVM_IDT + vector * 16, vector, AEE_GVA_SYSTEM + stub);
+        write_gate(system + AEE__KVM_IDT + entry, vector, AEE_GVA_SYSTEM + stub);
     }
 }
 
