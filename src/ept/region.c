@@ -22,12 +22,11 @@ static uint8_t *reserve_at_hint(void)
     for (uint64_t i = 0; i < HINTS; i++) {
         void *hint =
             (void *)(uintptr_t)(FIRST_HINT + i * HINT_STEP); // NOLINT(performance-no-int-to-ptr)
-        void *got = aee__sys_mmap(hint, AEE_REGIONS_SIZE, PROT_NONE,
-                                  RESERVE_FLAGS | MAP_FIXED_NOREPLACE, -1, 0);
+        void *got = aee__sys_mmap(hint, AEE_REGIONS_SIZE, PROT_NONE, RESERVE_FLAGS, -1, 0);
         if (got == hint) {
             return got;
         }
-        if (got != MAP_FAILED) { /* a kernel before 4.17 takes the flag as a hint */
+        if (got != MAP_FAILED) { /* taken: the kernel chose another place */
             (void)aee__sys_munmap(got, AEE_REGIONS_SIZE);
         }
     }

@@ -19,7 +19,7 @@ static bool log_allowed(struct aee__context *context, uint32_t size, bool *first
         context->log_bytes = 0;
         context->log_dropped = false;
     }
-    bool allowed = size <= context->limits.log_bytes_per_second - context->log_bytes;
+    bool allowed = (uint64_t)context->log_bytes + size <= context->limits.log_bytes_per_second;
     context->log_bytes += allowed ? size : 0;
     *first = !allowed && !context->log_dropped;
     context->log_dropped = context->log_dropped || !allowed;

@@ -11,9 +11,12 @@
 /* How long a lane that a worker runs waits for the next call before it parks, and how long a caller
  * watches the ring before it sleeps: turns of a loop with one PAUSE, about 50 us. */
 #define SPIN_TURNS 1500u
-/* AUTO takes the ring when calls follow each other at least this closely: then the lane would still
- * be spinning from the last one. */
-#define AUTO_INTERVAL_NS UINT64_C(40000)
+/* AUTO takes the ring when the usual gap between calls is at most this: then the lane still spins
+ * from the last one. */
+#define AUTO_GAP_NS UINT64_C(40000)
+/* After a ring call the lane must park within this time; far above the spin, so that only a
+ * component that keeps its worker meets it. */
+#define IDLE_NS UINT64_C(100000000)
 
 #define STORE_SHARED(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 
@@ -237,9 +240,9 @@ static aee_result await_reply(struct aee__lane *lane, struct aee__ring_reply *re
 
 /* A lane that stays with a worker after a call must park by itself in a while; the watch sees to
  * it. */
-static void arm_idle(struct aee__lane *lane, uint64_t budget_ns)
+static void arm_idle(struct aee__lane *lane, uint64_t now)
 {
-    uint64_t deadline = aee__now_ns() + budget_ns;
+    uint64_t deadline = now + IDLE_NS;
     atomic_store(&lane->idle_deadline_ns, deadline);
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
     if (atomic_load(&lane->state) == AEE__LANE_PARKED) { /* it has parked meanwhile */
@@ -262,13 +265,12 @@ static bool hand_to_worker(struct aee__lane *lane)
 
 static aee_call_mode choose_mode(struct aee__lane *lane, aee_call_mode wanted, uint64_t now)
 {
-    uint64_t interval = now - lane->last_call_ns;
-    lane->last_call_ns = now;
-    lane->interval_ns = lane->interval_ns - lane->interval_ns / 8 + interval / 8;
+    uint64_t gap = now - lane->last_end_ns;
+    lane->gap_ns = lane->gap_ns - lane->gap_ns / 8 + gap / 8;
     if (wanted != AEE_CALL_AUTO) {
         return wanted;
     }
-    bool close = lane->interval_ns < AUTO_INTERVAL_NS && lane->instance->core->cpus > 1;
+    bool close = lane->gap_ns < AUTO_GAP_NS && lane->instance->core->cpus > 1;
     return close ? AEE_CALL_RING : AEE_CALL_DIRECT;
 }
 
@@ -349,8 +351,9 @@ static aee_result call_locked(struct aee__lane *lane, struct aee__call *call, ae
     result = transact(lane, call, mode);
     atomic_store(&lane->busy, false);
     (void)aee__watchdog_disarm(&lane->watch);
+    lane->last_end_ns = aee__now_ns();
     if (call->mode_used == AEE_CALL_RING && result == AEE_OK) {
-        arm_idle(lane, call->budget_ns);
+        arm_idle(lane, lane->last_end_ns);
     }
     return result == AEE_OK ? take_payload(lane, call, error) : result;
 }
@@ -370,7 +373,8 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     memset(lane, 0, sizeof *lane);
     lane->instance = instance;
     lane->index = index;
-    lane->interval_ns = UINT32_MAX;
+    lane->gap_ns = AEE__NS_PER_SECOND / 100;
+    lane->last_end_ns = aee__now_ns();
     lane->runnable.run = run_on_worker;
     lane->watch.expire = expire;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};

@@ -35,8 +35,8 @@ struct aee__lane {
     _Atomic bool serving;  /* a host function runs for this lane */
     pthread_t server;      /* on this thread */
     uint64_t budget_ns;    /* of the call under way; written before `busy` */
-    uint64_t last_call_ns; /* under call_lock: when the last call began */
-    uint64_t interval_ns;  /* moving average between calls */
+    uint64_t last_end_ns;  /* under call_lock: when the last call ended */
+    uint64_t gap_ns;       /* moving average from the end of a call to the next */
     uint8_t *host_buffers; /* copies of host-call payloads, made when first needed */
 };
 

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 static const aee_call_mode modes[] = {AEE_CALL_DIRECT, AEE_CALL_RING, AEE_CALL_AUTO};
 #define EACH_MODE(i) for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++)
@@ -86,6 +87,7 @@ static void many_calls_keep_their_order(void **state)
         aee_context_info info;
         ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
         assert_int_equal(info.calls, 300);
+        assert_true(modes[m] != AEE_CALL_RING || info.exits < 300); /* a ring call needs no exit */
         assert_true(info.latency_p50_ns > 0 && info.latency_p50_ns <= info.latency_p99_ns &&
                     info.latency_p99_ns <= info.latency_max_ns);
         ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
@@ -227,14 +229,15 @@ static void calls_spread_over_lanes(void **state)
 static void auto_takes_the_ring_when_calls_are_close(void **state)
 {
     struct bed *bed = *state;
-    aee_context context = make_context(bed, "busy", AEE_CALL_RING, 1);
-    for (int i = 0; i < 100; i++) {
+    aee_context_info info = {0};
+    aee_context context = make_context(bed, "busy", AEE_CALL_AUTO, 1);
+    /* A loaded machine may take its time, but not for ever; one processor alone never does. */
+    for (int i = 0; i < 20000 && info.call_mode_now != AEE_CALL_RING; i++) {
         (void)value0(bed, context, "count");
+        ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
     }
-    aee_context_info info;
-    ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
-    assert_int_equal(info.call_mode_now, AEE_CALL_RING);
-    assert_true(info.exits < 100); /* a ring call needs no exit */
+    assert_int_equal(info.call_mode_now,
+                     sysconf(_SC_NPROCESSORS_ONLN) > 1 ? AEE_CALL_RING : AEE_CALL_DIRECT);
     ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
     context = make_context(bed, "rare", AEE_CALL_AUTO, 1);
     struct timespec pause = {.tv_nsec = 2000000};
