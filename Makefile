@@ -10,13 +10,14 @@ DEMO = build/release/demo/demo
 FUZZ_SECONDS = 60
 LOG = build/demo.log
 
-.PHONY: help demo test asan tsan lint format fuzz clean
+.PHONY: help demo test asan tsan hw lint format fuzz clean
 
 help:
 	@echo 'make demo    build the library, the command line and the demo, and run the demo'
 	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer'
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
+	@echo 'make hw      integration tests on emulated AMD and Intel machines (downloads about 150 MB once)'
 	@echo 'make lint    source checks, clang-format, clang-tidy'
 	@echo 'make format  reformat the C sources'
 	@echo 'make fuzz    build the fuzzers and run each for FUZZ_SECONDS (default 60)'
@@ -42,6 +43,14 @@ asan:
 tsan:
 	@scripts/install-deps.sh $(PACKAGES_TEST)
 	@scripts/run-tests.sh tsan
+
+hw:
+	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@tests/hw/setup.sh
+	@mkdir -p build
+	@{ cmake --preset release && cmake --build --preset release; } >build/hw.log 2>&1 \
+	    || { tail -n 60 build/hw.log; exit 1; }
+	@tests/hw/suite.sh build/release
 
 lint:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_LINT)

@@ -35,6 +35,21 @@ static inline void skip_without_backend(void)
     }
 }
 
+/* Where the testbed's image is: elsewhere on an emulated machine. */
+static inline const char *testbed_path(void)
+{
+    const char *path = getenv("AEE_TESTBED");
+    return path ? path : AEE_TESTBED;
+}
+
+/* Budgets of tests are for real machines; emulated and sanitized ones are slower by a factor. */
+static inline uint64_t scaled(uint64_t ns)
+{
+    const char *scale = getenv("AEE_TEST_TIMEOUT_SCALE");
+    uint64_t factor = scale ? strtoull(scale, NULL, 10) : 1;
+    return ns * (factor > 0 ? factor : 1);
+}
+
 struct bed {
     aee_engine *engine;
     aee_context context;
@@ -48,7 +63,7 @@ static inline aee_context make_context(struct bed *bed, const char *name, aee_ca
         .struct_size = sizeof desc, .name = name, .call_mode = mode, .limits = {.lanes = lanes}};
     aee_context context = {0};
     if (aee_context_create(bed->engine, &desc, &context, &bed->error) != AEE_OK ||
-        aee_load_file(bed->engine, context, AEE_TESTBED, &bed->error) != AEE_OK) {
+        aee_load_file(bed->engine, context, testbed_path(), &bed->error) != AEE_OK) {
         fail_msg("%s", bed->error.text);
     }
     return context;

@@ -87,7 +87,9 @@ static void many_calls_keep_their_order(void **state)
         aee_context_info info;
         ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
         assert_int_equal(info.calls, 300);
-        assert_true(modes[m] != AEE_CALL_RING || info.exits < 300); /* a ring call needs no exit */
+        if (modes[m] == AEE_CALL_RING && sysconf(_SC_NPROCESSORS_ONLN) > 1) {
+            assert_true(info.exits < 300); /* a ring call needs no exit */
+        }
         assert_true(info.latency_p50_ns > 0 && info.latency_p50_ns <= info.latency_p99_ns &&
                     info.latency_p99_ns <= info.latency_max_ns);
         ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
