@@ -10,6 +10,7 @@ foreach(_header IN ITEMS aee_virt.h aee_abi.h aee_guest.h)
         install(FILES "${PROJECT_SOURCE_DIR}/include/${_header}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
     endif()
 endforeach()
+install(FILES "${PROJECT_SOURCE_DIR}/bindings/cpp/aee_virt.hpp" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 
 set_target_properties(aee_virt PROPERTIES EXPORT_NAME virt)
 set_target_properties(aee_virt_static PROPERTIES EXPORT_NAME virt_static)

@@ -87,13 +87,34 @@ static void many_calls_keep_their_order(void **state)
         aee_context_info info;
         ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
         assert_int_equal(info.calls, 300);
-        if (modes[m] == AEE_CALL_RING && sysconf(_SC_NPROCESSORS_ONLN) > 1) {
-            assert_true(info.exits < 300); /* a ring call needs no exit */
-        }
         assert_true(info.latency_p50_ns > 0 && info.latency_p50_ns <= info.latency_p99_ns &&
                     info.latency_p99_ns <= info.latency_max_ns);
         ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
     }
+}
+
+/* With a processor to itself, a lane answers without leaving the guest. On a loaded machine that
+ * may take a few tries. */
+static void ring_calls_need_no_exit(void **state)
+{
+    struct bed *bed = *state;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        skip();
+    }
+    aee_context context = make_context(bed, "ring", AEE_CALL_RING, 1);
+    aee_function count = find(bed, context, "count");
+    aee_context_info before = {0};
+    aee_context_info after = {.exits = UINT64_MAX};
+    for (int tries = 0; tries < 2000 && after.exits != before.exits; tries++) {
+        ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &before, &bed->error));
+        for (int i = 0; i < 20; i++) {
+            ASSERT_OK(bed, aee_call_i64(bed->engine, context, count, NULL, 0, NULL, &bed->error));
+        }
+        ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &after, &bed->error));
+    }
+    assert_int_equal(after.exits, before.exits);
+    assert_int_equal(after.calls, before.calls + 20);
+    ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
 }
 
 /* ---- Host functions --------------------------------------------------------------------------- */
@@ -274,6 +295,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(integers_and_doubles, set_up, tear_down),
         cmocka_unit_test_setup_teardown(payloads_of_every_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_calls_keep_their_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ring_calls_need_no_exit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(host_functions_need_a_grant, set_up, tear_down),
         cmocka_unit_test(logs_arrive_as_one_clean_line),
         cmocka_unit_test_setup_teardown(calls_spread_over_lanes, set_up, tear_down),

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""test_cli.py: the verbs of aee, their exit codes and what they print."""
+import json
+import os
+import sys
+import tempfile
+
+import cli_common as cli
+
+PLAIN = {"LC_ALL": "C", "NO_COLOR": ""}
+
+
+def usage(aee, components):
+    minimal = os.path.join(components, "minimal.elf")
+    add = [aee, "run", minimal, "--call", "add"]
+    wrong = [
+        [aee],
+        [aee, "frobnicate"],
+        [aee, "a\033[31mb"],
+        [aee, "help", "frobnicate"],
+        [aee, "version", "now"],
+        [aee, "doctor", "--jsn"],
+        [aee, "run"],
+        [aee, "run", minimal],
+        [aee, "run", minimal, "--call"],
+        add + ["1", "two"],
+        add + ["1", "99999999999999999999"],
+        add + ["1", "2", "3", "4", "5", "6", "7"],
+        add + ["1", "2", "--frames", "0"],
+        add + ["1", "2", "--budget", "soon"],
+        add + ["1", "2", "--memory", "-1"],
+        add + ["1", "2", "--mode", "fast"],
+        add + ["1", "2", "--returns", "text"],
+        add + ["1", "{frame}"],
+        add + ["1", "2", "--no-pace"],
+        add + ["1", "2", "--frobnicate"],
+    ]
+    for command in wrong:
+        result = cli.run(command, 2, err=[r"^aee"])
+        cli.one_line(result)
+        if "\033" in result.stderr:
+            cli.fail("a name reached the terminal as it was", result)
+
+
+def helps(aee):
+    listing = cli.run([aee, "help"], 0, out=[r"^  run ", r"^exit codes:", r"^  4  "]).stdout
+    if cli.run([aee, "--help"], 0).stdout != listing:
+        cli.fail("--help and help differ")
+    for verb in ("doctor", "run", "version", "help"):
+        text = cli.run([aee, "help", verb], 0, out=[rf"^usage: aee {verb}"]).stdout
+        if cli.run([aee, verb, "--help"], 0).stdout != text:
+            cli.fail(f"{verb} --help and help {verb} differ")
+    cli.run([aee, "version"], 0, out=[r"\Aaee \d+\.\d+\.\d+\n\Z"])
+    cli.run([aee, "--version"], 0, out=[r"\Aaee \d"])
+
+
+def check_types(value, types, what):
+    """`types` mirrors the document: a type, a tuple of types, a list with one element, or a dict."""
+    if isinstance(types, dict):
+        if not isinstance(value, dict) or sorted(value) != sorted(types):
+            cli.fail(f"{what} has fields {sorted(value)}, not {sorted(types)}")
+        for name, inner in types.items():
+            check_types(value[name], inner, f"{what}.{name}")
+    elif isinstance(types, list):
+        for i, element in enumerate(value):
+            check_types(element, types[0], f"{what}[{i}]")
+    elif not isinstance(value, types):
+        cli.fail(f"{what} is {value!r}, not {types}")
+
+
+def doctor_json(aee, status, **options):
+    report = json.loads(cli.run([aee, "doctor", "--json"], status, **options).stdout)
+    backend = {"name": str, "level": str, "usable": bool, "in_force": bool, "why": str}
+    fact = {"name": str, "value": str, "how": str, "usable": bool}
+    check_types(
+        report,
+        {
+            "version": str,
+            "level": (str, type(None)),
+            "use_vt_x": bool,
+            "use_ept": bool,
+            "use_vt_d": bool,
+            "backends": [backend],
+            "facts": [fact],
+        },
+        "doctor",
+    )
+    return report
+
+
+def doctor(aee):
+    report = doctor_json(aee, 0)
+    if report["level"] != "full" or not report["backends"][0]["in_force"] or not report["facts"]:
+        cli.fail(f"doctor: {report}")
+    facts = [rf"^  [-+x] {fact['name']} +{fact['value']} " for fact in report["facts"]]
+    cli.run([aee, "doctor"], 0, out=[r"\AKVM back end: usable \(level full\)\n"] + facts, environment=PLAIN)
+    fine = cli.run([aee, "doctor"], 0, environment={"LC_ALL": "C.UTF-8"}).stdout
+    if "\u2713" not in fine or "\033" in fine:
+        cli.fail("UTF-8 marks without colour are expected off a terminal")
+
+
+def terminal(aee):
+    seen = cli.on_terminal([aee, "doctor"], {"TERM": "xterm", "LC_ALL": "C", "NO_COLOR": ""})
+    if "\033[32m+\033[0m" not in seen:
+        cli.fail(f"no colour on a terminal:\n{seen}")
+    for environment in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb", "NO_COLOR": ""}):
+        seen = cli.on_terminal([aee, "doctor"], environment)
+        if "\033" in seen or "KVM back end" not in seen:
+            cli.fail(f"colour although {environment}:\n{seen!r}")
+
+
+def no_backend(aee, components):
+    report = doctor_json(aee, 4, few=True)
+    if report["level"] is not None or not report["backends"][0]["why"]:
+        cli.fail(f"doctor without a back end: {report}")
+    cli.run([aee, "doctor"], 4, out=[r"\AKVM back end: not usable\n  \S", r"^advice$"], few=True)
+    command = [aee, "run", os.path.join(components, "minimal.elf"), "--call", "add", "1", "2"]
+    cli.one_line(cli.run(command, 4, err=[r"^aee run: no isolation back end"], few=True))
+
+
+def run_once(aee, components, testbed):
+    minimal = os.path.join(components, "minimal.elf")
+    for arguments, result in (("40 2", 42), ("-5 0x10", 11), ("0xffffffffffffffff 1", 0)):
+        cli.run([aee, "run", minimal, "--call", "add"] + arguments.split(), 0, out=[rf"\A{result}\n\Z"])
+    cli.run([aee, "run", "--call", "add", minimal, "--", "-5", "-6"], 0, out=[r"\A-11\n\Z"])
+    half = [aee, "run", testbed, "--call", "half", "--returns", "double"]
+    cli.run(half + ["3.0"], 0, out=[r"\A1.5\n\Z"])
+    cli.run(half + ["1e3"], 0, out=[r"\A500\n\Z"])
+    cli.run([aee, "run", testbed, "--call", "say", "7"], 0, err=[r"^testbed: .*7"])
+    cli.one_line(cli.run([aee, "run", minimal, "--call", "add", "1"], 2, err=["signature"]))
+    cli.one_line(cli.run([aee, "run", minimal, "--call", "subtract"], 2, err=['"subtract"']))
+    report = json.loads(cli.run([aee, "run", minimal, "--call", "add", "1", "2", "--json"], 0).stdout)
+    if (report["result"], report["calls"], report["crash"], report["level"]) != (3, 1, None, "full"):
+        cli.fail(f"run --json: {report}")
+
+
+def run_failing(aee, components, testbed):
+    thief = os.path.join(components, "mod_thief.elf")
+    crash = [aee, "run", thief, "--call", "thief_attempt", "0"]
+    result = cli.run(crash, 1, err=[r"^crash: .*null pointer.* in read_null", r"^  rip [0-9a-f]{16}  "])
+    if result.stdout:
+        cli.fail("a crash has no result", result)
+    report = json.loads(cli.run(crash + ["--json"], 1).stdout)
+    crash = report["crash"]
+    if (report["result"], crash["cause"], crash["vector"]) != (None, "exception", 14):
+        cli.fail(f"run --json of a crash: {report}")
+    # Reads its own image for ever.
+    hang = [aee, "run", testbed, "--call", "spin_until", "0x400000", "1", "--budget", "100"]
+    cli.run(hang, 1, err=[r"^hang: .*call budget of 100000 us"])
+    with tempfile.NamedTemporaryFile(suffix=".elf") as garbage:
+        garbage.write(b"not an image")
+        garbage.flush()
+        cli.one_line(cli.run([aee, "run", garbage.name, "--call", "f"], 3, err=["ELF"]))
+    cli.one_line(cli.run([aee, "run", "/nonexistent.elf", "--call", "f"], 3, err=["No such file"]))
+    cli.one_line(cli.run([aee, "run", "/", "--call", "f"], 3))
+
+
+def run_frames(aee, components, testbed):
+    good = [aee, "run", os.path.join(components, "mod_good.elf"), "--call", "mod_tick", "{frame}"]
+    out = [r"^frames +20 of 20, 0 skipped", r"^calls +20, 0 failed$", r"^p50 +\d+\.\d+ ms$", r"^restarts +0$"]
+    cli.run(good + ["--frames", "20", "--mode", "direct"], 0, out=out)
+    # The number of the frame arrives: the sum of its last call.
+    add = [aee, "run", os.path.join(components, "minimal.elf"), "--call", "add", "1000", "{frame}"]
+    fast = ["--no-pace", "--json"]
+    report = json.loads(cli.run(add + ["--frames", "30"] + fast, 0).stdout)
+    if (report["result"], report["frames"], report["calls"]) != (1029, 30, 30):
+        cli.fail(f"run --frames: {report}")
+    # Each call crashes, so that it is quarantined in the end; only the first dumps registers.
+    trap = [aee, "run", testbed, "--call", "trap", "--frames", "1000", "--no-pace"]
+    result = cli.run(trap, 1, out=[r"^crashes +6$", r"^state +quarantined$"], err=[r"quarantine$"])
+    if result.stderr.count("  rip ") != 1 or result.stderr.count("crash: ") != 6:
+        cli.fail("six crashes, the first with registers, were expected", result)
+
+
+def main():
+    options = cli.arguments(__doc__, "aee", "components", "testbed")
+    helps(options.aee)
+    usage(options.aee, options.components)
+    no_backend(options.aee, options.components)
+    if os.system(f"{options.aee} doctor >/dev/null 2>&1") >> 8 == 4:
+        print("SKIP: no isolation back end is usable here")
+        sys.exit(cli.SKIPPED)
+    doctor(options.aee)
+    terminal(options.aee)
+    run_once(options.aee, options.components, options.testbed)
+    run_failing(options.aee, options.components, options.testbed)
+    run_frames(options.aee, options.components, options.testbed)
+
+
+if __name__ == "__main__":
+    main()

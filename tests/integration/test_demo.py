@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""test_demo.py: the demo's exit code and report, and that it finds out when something is wrong."""
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+import cli_common as cli
+
+FRAMES = 60  # of the runs that are to fail
+
+
+def good_run(demo, contexts):
+    passed = [
+        r"^\+ crasher was stopped in frame 50: write to address 0x0",
+        r"^\+ spinner was stopped in frame 100: overran its call budget",
+        r"^\+ memory_hog was stopped in frame 150: out of memory \(4 MiB heap\)",
+        r"^\+ thief made (\d+) of \1 attacks: ",
+        r"^\+ the engine's memory is untouched$",
+        r"^\+ everybody else was called in each of the 200 frames$",
+        r"^\+ the results of all 6 are those of the same code run natively$",
+        r"^frame  120  good        says: storm at frame 120",
+        r"^frame    3  thief       tries to read the agents' columns: (crashed|hung)$",
+        r"^frame  100  of 200: ",
+        r"^late frames: \d+ of 200 ",
+        r"^Every fault stayed where it happened\.\n\Z",
+    ]
+    rows = [rf"^{name} +(\w+) +full +ready +\d+ +\d+ +\d+\.\d\d " for name in contexts]
+    result = cli.run([demo, "--fast", "--frames", "200"], 0, out=passed + rows, environment={"LC_ALL": "C"})
+    if result.stderr or "\033" in result.stdout or "\r" in result.stdout:
+        cli.fail("a run off a terminal is plain, and quiet on stderr", result)
+
+
+def json_run(demo, contexts):
+    report = json.loads(cli.run([demo, "--fast", "--frames", str(FRAMES), "--json"], 0).stdout)
+    names = tuple(context["name"] for context in report["contexts"])
+    contained = all(attack["contained"] for attack in report["attacks"])
+    passed = all(check["passed"] for check in report["checks"])
+    if names != contexts or not report["attacks"] or not contained or not passed:
+        cli.fail(f"--json: {report}")
+    if (report["frames"], report["passed"]) != (FRAMES, True):
+        cli.fail(f"--json: {report}")
+
+
+def live_run(demo):
+    seen = cli.on_terminal([demo, "--fast", "--frames", str(FRAMES)], {"TERM": "xterm", "LC_ALL": "C.UTF-8"})
+    if f"\r\033[Kframe   54  of {FRAMES}: " not in seen or "\u2713" not in seen:
+        cli.fail(f"no status line on a terminal:\n{seen}")
+
+
+def changed_run(demo, components, changes, *patterns):
+    """Some components are replaced by copies of others: the demo must notice."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in os.listdir(components):
+            if name.endswith((".elf", "_native.so")):
+                os.symlink(os.path.join(components, name), os.path.join(folder, name))
+        for name, other in changes:
+            os.remove(os.path.join(folder, name))
+            if other:
+                shutil.copy(os.path.join(components, other), os.path.join(folder, name))
+        environment = {"AEE_COMPONENT_DIR": folder, "LC_ALL": "C"}
+        command = [demo, "--fast", "--frames", str(FRAMES)]
+        out = [r"^Something did not go as it should have\.\n\Z"] + list(patterns)
+        cli.run(command, 1, out=out, environment=environment)
+
+
+def bad_runs(demo, components):
+    changes = (
+        # A component that is called in every frame crashes.
+        ([("mod_good.elf", "mod_crasher.elf")], r"^x good failed in frame 36: write to address 0x0"),
+        # An offence does not happen, or is another one.
+        ([("mod_crasher.elf", "mod_good.elf")], r"^x crasher did not do its worst$"),
+        ([("mod_memory_hog.elf", "mod_crasher.elf")], r"^x memory_hog failed in another way than expected"),
+        # A result differs, or cannot be compared.
+        ([("mod_good_native.so", "mod_crasher_native.so")], r"^x good gave [0-9a-f]{16}, natively "),
+        ([("particles_native.so", None)], r"^x agents was not compared with a native run$"),
+    )
+    for files, pattern in changes:
+        changed_run(demo, components, files, pattern)
+    with tempfile.TemporaryDirectory() as folder:
+        result = cli.run([demo], 1, err=["cannot open image"], environment={"AEE_COMPONENT_DIR": folder})
+        cli.one_line(result)
+
+
+def main():
+    options = cli.arguments(__doc__, "demo", "components")
+    contexts = ("agents", "particles", "rendering", "harbour", "cave")
+    contexts += ("good", "crasher", "spinner", "memory_hog", "thief")
+    cli.run([options.demo, "--help"], 0, out=[r"\Ausage: demo "])
+    for wrong in (["--frames"], ["--frames", "59"], ["--frames", "many"], ["--slow"]):
+        cli.one_line(cli.run([options.demo] + wrong, 2, err=[r"^demo: "]))
+    no_backend = cli.run([options.demo], cli.SKIPPED, err=[r"^demo: no isolation back end"], few=True)
+    cli.one_line(no_backend)
+    if cli.on_terminal([options.demo, "--fast", "--frames", str(FRAMES)], {}).startswith("demo: no isolation"):
+        print("SKIP: no isolation back end is usable here")
+        sys.exit(cli.SKIPPED)
+    good_run(options.demo, contexts)
+    json_run(options.demo, contexts)
+    live_run(options.demo)
+    bad_runs(options.demo, options.components)
+
+
+if __name__ == "__main__":
+    main()
