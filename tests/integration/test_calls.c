@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 static const aee_call_mode modes[] = {AEE_CALL_DIRECT, AEE_CALL_RING, AEE_CALL_AUTO};
@@ -93,24 +94,30 @@ static void many_calls_keep_their_order(void **state)
     }
 }
 
-/* With a processor to itself, a lane answers without leaving the guest. On a loaded machine that
- * may take a few tries. */
+/* Others use the processors too, so that caller and lane cannot both have one. */
+static bool machine_is_loaded(void)
+{
+    double load = 0;
+    return getloadavg(&load, 1) == 1 && load > (double)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+}
+
+/* With a processor to itself, a lane answers without leaving the guest. */
 static void ring_calls_need_no_exit(void **state)
 {
     struct bed *bed = *state;
-    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
-        skip();
-    }
     aee_context context = make_context(bed, "ring", AEE_CALL_RING, 1);
     aee_function count = find(bed, context, "count");
     aee_context_info before = {0};
     aee_context_info after = {.exits = UINT64_MAX};
-    for (int tries = 0; tries < 2000 && after.exits != before.exits; tries++) {
+    for (int tries = 0; tries < 1000 && after.exits != before.exits; tries++) {
         ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &before, &bed->error));
         for (int i = 0; i < 20; i++) {
             ASSERT_OK(bed, aee_call_i64(bed->engine, context, count, NULL, 0, NULL, &bed->error));
         }
         ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &after, &bed->error));
+    }
+    if (after.exits != before.exits && machine_is_loaded()) {
+        skip();
     }
     assert_int_equal(after.exits, before.exits);
     assert_int_equal(after.calls, before.calls + 20);
