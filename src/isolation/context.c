@@ -125,17 +125,6 @@ static aee_result enter(struct aee__context *context, uint16_t epoch, struct aee
     return AEE_OK;
 }
 
-/* A lane that nobody uses now, or any. */
-static struct aee__lane *pick_lane(struct aee__instance *instance)
-{
-    for (uint32_t i = 0; i < instance->lane_count; i++) {
-        if (!atomic_load_explicit(&instance->lanes[i].busy, memory_order_relaxed)) {
-            return &instance->lanes[i];
-        }
-    }
-    return &instance->lanes[0];
-}
-
 static bool is_reentry(const struct aee__instance *instance)
 {
     for (uint32_t i = 0; instance && i < instance->lane_count; i++) {
@@ -197,7 +186,9 @@ aee_result aee__context_call_instance(struct aee__context *context, struct aee__
     const struct aee__export *exports = instance->image->image->exports;
     const char *name =
         call->export_index >= 0 ? exports[call->export_index].name : "the initialiser";
-    aee_result result = aee__lane_call(pick_lane(instance), call, error);
+    struct aee__lane *lane = aee__lane_lock(instance);
+    aee_result result = aee__lane_call(lane, call, error);
+    aee__lane_unlock(lane);
     return result == AEE_OK ? AEE_OK : describe_failure(context, call, name, result, error);
 }
 

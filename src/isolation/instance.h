@@ -43,8 +43,9 @@ struct aee__instance {
     struct aee__memory memory;
     struct aee__window window;
     _Atomic uint32_t references;
-    _Atomic uint32_t end;   /* enum aee__end */
-    _Atomic uint32_t calls; /* in flight */
+    _Atomic uint32_t end;       /* enum aee__end */
+    _Atomic uint32_t calls;     /* in flight */
+    _Atomic uint32_t next_lane; /* for callers that find all of them taken */
     struct aee__job free_job;
     uint32_t lane_count;
     struct aee__lane lanes[];

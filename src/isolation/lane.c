@@ -336,7 +336,7 @@ static aee_result take_payload(struct aee__lane *lane, struct aee__call *call, a
     return AEE_OK;
 }
 
-static aee_result call_locked(struct aee__lane *lane, struct aee__call *call, aee_error *error)
+aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_error *error)
 {
     aee_result result = aee__instance_ended(lane->instance);
     if (result != AEE_OK) {
@@ -358,12 +358,22 @@ static aee_result call_locked(struct aee__lane *lane, struct aee__call *call, ae
     return result == AEE_OK ? take_payload(lane, call, error) : result;
 }
 
-aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_error *error)
+struct aee__lane *aee__lane_lock(struct aee__instance *instance)
 {
+    for (uint32_t i = 0; i < instance->lane_count; i++) {
+        if (pthread_mutex_trylock(&instance->lanes[i].call_lock) == 0) {
+            return &instance->lanes[i];
+        }
+    }
+    uint32_t turn = atomic_fetch_add_explicit(&instance->next_lane, 1, memory_order_relaxed);
+    struct aee__lane *lane = &instance->lanes[turn % instance->lane_count];
     (void)pthread_mutex_lock(&lane->call_lock);
-    aee_result result = call_locked(lane, call, error);
+    return lane;
+}
+
+void aee__lane_unlock(struct aee__lane *lane)
+{
     (void)pthread_mutex_unlock(&lane->call_lock);
-    return result;
 }
 
 /* ---- Life --------------------------------------------------------------------------------- */

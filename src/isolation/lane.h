@@ -56,7 +56,10 @@ struct aee__call {
 
 void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint32_t index);
 void aee__lane_destroy(struct aee__lane *lane);
-/* Waits for the lane's turn, makes the call and waits for its result. */
+/* Takes a lane that nobody uses, or waits for one in turn; to be given back with unlock. */
+struct aee__lane *aee__lane_lock(struct aee__instance *instance);
+void aee__lane_unlock(struct aee__lane *lane);
+/* Makes the call on a locked lane and waits for its result. */
 aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_error *error);
 /* Makes whoever runs or waits look at the instance's state. */
 void aee__lane_interrupt(struct aee__lane *lane);

@@ -59,8 +59,11 @@ struct bed {
 static inline aee_context make_context(struct bed *bed, const char *name, aee_call_mode mode,
                                        uint32_t lanes)
 {
-    aee_context_desc desc = {
-        .struct_size = sizeof desc, .name = name, .call_mode = mode, .limits = {.lanes = lanes}};
+    /* The budget is generous: these tests also run on loaded machines. */
+    aee_context_desc desc = {.struct_size = sizeof desc,
+                             .name = name,
+                             .call_mode = mode,
+                             .limits = {.lanes = lanes, .call_budget_ns = 10 * SECOND}};
     aee_context context = {0};
     if (aee_context_create(bed->engine, &desc, &context, &bed->error) != AEE_OK ||
         aee_load_file(bed->engine, context, testbed_path(), &bed->error) != AEE_OK) {

@@ -212,6 +212,7 @@ struct caller {
     aee_context context;
     aee_function function;
     int64_t lanes_seen;
+    aee_error error;
     _Atomic int *start;
 };
 
@@ -222,10 +223,9 @@ static void *call_often(void *argument)
     }
     for (int i = 0; i < 100; i++) {
         int64_t value = 0;
-        aee_error error;
         if (aee_call_i64(caller->bed->engine, caller->context, caller->function, NULL, 0, &value,
-                         &error) != AEE_OK) {
-            return (void *)"call failed";
+                         &caller->error) != AEE_OK) {
+            return caller->error.text;
         }
         caller->lanes_seen |= INT64_C(1) << (value / 1000);
     }
@@ -240,7 +240,8 @@ static void calls_spread_over_lanes(void **state)
     struct caller callers[4];
     pthread_t threads[4];
     for (int i = 0; i < 4; i++) {
-        callers[i] = (struct caller){bed, context, find(bed, context, "count_on_lane"), 0, &start};
+        callers[i] =
+            (struct caller){bed, context, find(bed, context, "count_on_lane"), .start = &start};
         assert_int_equal(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
     }
     atomic_store(&start, 1);
@@ -248,7 +249,9 @@ static void calls_spread_over_lanes(void **state)
     for (int i = 0; i < 4; i++) {
         void *failure;
         assert_int_equal(pthread_join(threads[i], &failure), 0);
-        assert_null(failure);
+        if (failure) {
+            fail_msg("%s", (const char *)failure);
+        }
         seen |= callers[i].lanes_seen;
     }
     assert_true(seen & 1);

@@ -92,7 +92,7 @@ def doctor(aee):
     report = doctor_json(aee, 0)
     if report["level"] != "full" or not report["backends"][0]["in_force"] or not report["facts"]:
         cli.fail(f"doctor: {report}")
-    facts = [rf"^  [-+x] {fact['name']} +{fact['value']} " for fact in report["facts"]]
+    facts = [rf"^  [-+x] {fact['name']} +\S" for fact in report["facts"]]
     cli.run([aee, "doctor"], 0, out=[r"\AKVM back end: usable \(level full\)\n"] + facts, environment=PLAIN)
     fine = cli.run([aee, "doctor"], 0, environment={"LC_ALL": "C.UTF-8"}).stdout
     if "\u2713" not in fine or "\033" in fine:
