@@ -280,7 +280,8 @@ AEE_API aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context con
 
 /* Loads an image (ELF64, static or static-PIE) and runs its initialisers, under the call budget.
  * The bytes are copied. Replaces an image that is loaded already; functions found in the old one
- * become stale. On failure the context keeps what it had. Errors: BAD_IMAGE, ABI_VERSION,
+ * become stale, and calls that begin in the old one meanwhile return AEE_ERR_STOPPED. On failure the
+ * context keeps what it had. Errors: BAD_IMAGE, ABI_VERSION,
  * CRASHED/HUNG (an initialiser failed), STALE, BUSY (calls are in flight), NO_MEMORY, SYSTEM. */
 AEE_API aee_result aee_load(aee_engine *engine, aee_context context, const void *bytes, size_t size,
                             aee_error *error);
@@ -289,7 +290,7 @@ AEE_API aee_result aee_load_file(aee_engine *engine, aee_context context, const 
 /* Reads from the descriptor's start; the descriptor stays yours. */
 AEE_API aee_result aee_load_fd(aee_engine *engine, aee_context context, int fd, aee_error *error);
 
-/* No call enters a paused context (AEE_ERR_PAUSED); calls in flight finish. */
+/* No call begins in a paused context (AEE_ERR_PAUSED); calls in flight finish. */
 AEE_API aee_result aee_pause(aee_engine *engine, aee_context context, aee_error *error);
 AEE_API aee_result aee_resume(aee_engine *engine, aee_context context, aee_error *error);
 /* Ends calls in flight with AEE_ERR_STOPPED and releases the virtual machine. Image, functions and
@@ -325,7 +326,8 @@ AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, co
 /* Calls a function with up to AEE_ARGS_MAX integers and doubles and waits for its result.
  * `result` may be NULL; otherwise its `type`, set by the caller, says which of the two to take.
  * Where the image declares the function's signature, number and types are checked against it.
- * Does not allocate. Blocks up to the call budget. Errors: ARGUMENT_COUNT, WRONG_HANDLE, STALE,
+ * Blocks up to the call budget, and as long before it when every lane is taken (then BUSY). Does not
+ * allocate, but for two buffers when a lane's first host call comes. Errors: ARGUMENT_COUNT, WRONG_HANDLE, STALE,
  * NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY (re-entry from a host
  * function that this context called). */
 AEE_API aee_result aee_call(aee_engine *engine, aee_context context, aee_function function,
@@ -360,8 +362,9 @@ static inline aee_value aee_f64(double value)
 /* ---- Host functions: what a component may ask of the engine ------------------------------- */
 
 /* One call from a component. Everything in it is a private copy that the component cannot change.
- * The function runs on the thread whose aee_call() the component is serving; it may use the library
- * except on the calling context (AEE_ERR_BUSY). */
+ * The function runs on the thread whose aee_call() the component is serving, or, for initialisers
+ * of an automatic restart, on the library's restart thread. It may use the library except on the
+ * calling context (AEE_ERR_BUSY); on the restart thread it cannot destroy contexts either. */
 typedef struct aee_host_call {
     aee_engine *engine;
     aee_context context;

@@ -8,13 +8,13 @@
 #define NO_SLOT UINT32_MAX
 
 aee_result aee__handles_create(struct aee__handles *table, const struct aee__alloc *alloc,
-                               enum aee__handle_type type, uint8_t salt, uint32_t capacity,
+                               enum aee__handle_type type, uint64_t salt, uint32_t capacity,
                                aee_error *error)
 {
     table->alloc = alloc;
     table->capacity = capacity;
     table->type = (uint8_t)type;
-    table->salt = salt;
+    table->salt = (uint8_t)salt;
     table->count = 0;
     table->first_free = 0;
     table->slots = aee__alloc_zero(alloc, capacity, sizeof *table->slots);
@@ -22,6 +22,8 @@ aee_result aee__handles_create(struct aee__handles *table, const struct aee__all
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot make a table of %u handles", capacity);
     }
     for (uint32_t i = 0; i < capacity; i++) {
+        atomic_init(&table->slots[i].state,
+                    salt & ~(LIVE | REFERENCES)); /* a generation, not live */
         table->slots[i].next_free = i + 1 < capacity ? i + 1 : NO_SLOT;
     }
     atomic_init(&table->released, 0);

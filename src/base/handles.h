@@ -32,9 +32,10 @@ struct aee__handles {
     _Atomic uint32_t released; /* futex: bumped when a retired slot loses its last reference */
 };
 
-/* `capacity` at most 2^20. */
+/* `capacity` at most 2^20. `salt` is random: it tells handles of other tables apart, and
+ * generations begin at a place that it gives. */
 aee_result aee__handles_create(struct aee__handles *table, const struct aee__alloc *alloc,
-                               enum aee__handle_type type, uint8_t salt, uint32_t capacity,
+                               enum aee__handle_type type, uint64_t salt, uint32_t capacity,
                                aee_error *error);
 void aee__handles_destroy(struct aee__handles *table);
 

@@ -79,7 +79,9 @@ aee_result aee_call(aee_engine *engine, aee_context context, aee_function functi
     if (status != AEE_OK) {
         return status;
     }
-    struct aee__call request = {.request.flags = AEE_CALL_ARGS | count << AEE_CALL_COUNT_SHIFT};
+    struct aee__call request = {.request.flags = AEE_CALL_ARGS | count << AEE_CALL_COUNT_SHIFT,
+                                .takes_result = result != NULL,
+                                .takes_double = result && result->type == AEE_TYPE_F64};
     for (uint32_t i = 0; i < count; i++) {
         memcpy(&request.request.args[i], &args[i].as, sizeof request.request.args[i]);
         if (args[i].type == AEE_TYPE_F64) {
@@ -106,7 +108,8 @@ aee_result aee_call_i64(aee_engine *engine, aee_context context, aee_function fu
     if (status != AEE_OK) {
         return status;
     }
-    struct aee__call request = {.request.flags = AEE_CALL_ARGS | count << AEE_CALL_COUNT_SHIFT};
+    struct aee__call request = {.request.flags = AEE_CALL_ARGS | count << AEE_CALL_COUNT_SHIFT,
+                                .takes_result = result != NULL};
     for (uint32_t i = 0; i < count; i++) {
         request.request.args[i] = (uint64_t)args[i];
     }

@@ -327,32 +327,45 @@ static void find_one(void *user, uint64_t handle, void *object)
     sweep->reentry = sweep->reentry || aee__context_is_reentry(object);
 }
 
-aee_result aee__contexts_destroy_all(aee_engine *engine, aee_error *error)
+bool aee__contexts_any_reentry(aee_engine *engine, aee_error *error)
 {
     struct sweep sweep = {0};
     aee__handles_each(&engine->core.contexts, find_one, &sweep);
-    if (sweep.reentry || aee__housekeeper_is_self(&engine->core.housekeeper)) {
-        return aee__fail(error, AEE_ERR_BUSY, "cannot shut the engine down from a host function");
+    if (sweep.reentry || aee__housekeeper_is_self(&engine->core.restarter)) {
+        (void)aee__fail(error, AEE_ERR_BUSY, "cannot shut the engine down from a host function");
+        return true;
     }
+    return false;
+}
+
+void aee__contexts_destroy_all(aee_engine *engine)
+{
+    struct sweep sweep;
     atomic_store(&engine->closed, true);
-    while (sweep.found != 0) {
-        (void)destroy_handle(engine, sweep.found, NULL);
-        sweep.found = 0;
+    do {
+        sweep = (struct sweep){0};
         aee__handles_each(&engine->core.contexts, find_one, &sweep);
-    }
-    return AEE_OK;
+        if (sweep.found != 0) {
+            (void)destroy_handle(engine, sweep.found, NULL);
+        }
+    } while (sweep.found != 0);
 }
 
 /* ---- Limits and resources ----------------------------------------------------------------- */
 
-static aee_result set_limits(struct aee__context *context, const aee_limits *limits,
-                             aee_error *error)
+static aee_result set_limits(aee_engine *engine, struct aee__context *context,
+                             const aee_limits *limits, aee_error *error)
 {
     aee_limits base;
     aee_limits complete = *limits;
+    (void)pthread_mutex_lock(&engine->limits_lock);
     aee__context_get_limits(context, &base);
     aee_result result = aee__limits_complete(context->name, &base, &complete, error);
-    return result == AEE_OK ? aee__context_set_limits(context, &complete, error) : result;
+    if (result == AEE_OK) {
+        result = aee__context_set_limits(context, &complete, error);
+    }
+    (void)pthread_mutex_unlock(&engine->limits_lock);
+    return result;
 }
 
 aee_result aee_set_limits(aee_engine *engine, aee_context handle, const aee_limits *limits,
@@ -363,7 +376,7 @@ aee_result aee_set_limits(aee_engine *engine, aee_context handle, const aee_limi
     if (result != AEE_OK) {
         return result;
     }
-    result = limits ? set_limits(context, limits, error)
+    result = limits ? set_limits(engine, context, limits, error)
                     : aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
                                 "cannot set the limits of context \"%s\": limits is NULL",
                                 context->name);
@@ -386,7 +399,7 @@ aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context handle, 
                       (unsigned long long)megabytes, (unsigned long long)(AEE_HEAP_MAX >> 20));
     } else {
         aee_limits limits = {.memory_bytes = megabytes << 20};
-        result = set_limits(context, &limits, error);
+        result = set_limits(engine, context, &limits, error);
     }
     aee__engine_leave(context);
     return result == AEE_OK ? aee__ok(error) : result;

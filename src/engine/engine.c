@@ -69,7 +69,8 @@ static aee_result open_backend(struct aee__core *core, aee_error *error)
 {
     core->ops = &aee__kvm_backend;
     aee_error why = {0};
-    aee_result result = core->ops->open(&core->alloc, core->kick_signal, &core->backend, &why);
+    aee_result result =
+        core->ops->open(&core->alloc, core->kick_signal, NULL, &core->backend, &why);
     if (result == AEE_OK) {
         return AEE_OK;
     }
@@ -93,11 +94,12 @@ enum {
     PART_FUNCTIONS,
     PART_WATCHDOG,
     PART_HOUSEKEEPER,
+    PART_RESTARTER,
     PART_COUNT
 };
 
 static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, uint32_t part,
-                             uint8_t salt, aee_error *error)
+                             uint64_t salt, aee_error *error)
 {
     struct aee__core *core = &engine->core;
     switch (part) {
@@ -115,10 +117,13 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
         return aee__host_functions_create(&core->functions, &core->alloc, error);
     case PART_WATCHDOG:
         return aee__watchdog_start(&core->watchdog, error);
-    default:
+    case PART_HOUSEKEEPER:
         aee__pool_init(&core->pool, core->ops, core->backend, desc->pool_size);
         aee__workers_init(&core->workers, desc->worker_threads);
-        return aee__housekeeper_start(&core->housekeeper, fill_pool, core, error);
+        return aee__housekeeper_start(&core->housekeeper, "aee-housekeeper", fill_pool, core,
+                                      error);
+    default:
+        return aee__housekeeper_start(&core->restarter, "aee-restarter", NULL, NULL, error);
     }
 }
 
@@ -144,10 +149,13 @@ static void stop_part(aee_engine *engine, uint32_t part)
     case PART_WATCHDOG:
         aee__watchdog_stop(&core->watchdog);
         break;
-    default:
+    case PART_HOUSEKEEPER:
         aee__workers_destroy(&core->workers);
         aee__housekeeper_stop(&core->housekeeper);
         aee__pool_destroy(&core->pool);
+        break;
+    default:
+        aee__housekeeper_stop(&core->restarter);
         break;
     }
 }
@@ -161,6 +169,8 @@ static void free_engine(aee_engine *engine)
     if (engine->arena_made) {
         aee__region_arena_destroy(&engine->arena);
     }
+    (void)pthread_mutex_destroy(&engine->shutdown_lock);
+    (void)pthread_mutex_destroy(&engine->limits_lock);
     (void)pthread_mutex_destroy(&engine->regions_lock);
     (void)pthread_mutex_destroy(&engine->events_lock);
     (void)pthread_mutex_destroy(&engine->frame_lock);
@@ -188,7 +198,7 @@ static aee_result make_alive_page(aee_engine *engine, aee_error *error)
 
 static aee_result start(aee_engine *engine, const aee_engine_desc *desc, aee_error *error)
 {
-    uint8_t salt;
+    uint64_t salt;
     aee_result result = make_alive_page(engine, error);
     if (result == AEE_OK && aee__sys_random(&salt, sizeof salt) != 0) {
         result = aee__fail_os(error, errno, "cannot create an engine: no random numbers");
@@ -234,6 +244,8 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     engine->core.cpus = cpus;
     engine->core.recovery = &recovery;
     engine->frame_budget_ns = desc.frame_budget_ns;
+    (void)pthread_mutex_init(&engine->shutdown_lock, NULL);
+    (void)pthread_mutex_init(&engine->limits_lock, NULL);
     (void)pthread_mutex_init(&engine->regions_lock, NULL);
     (void)pthread_mutex_init(&engine->events_lock, NULL);
     (void)pthread_mutex_init(&engine->frame_lock, NULL);
@@ -248,18 +260,20 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
 
 aee_result aee_engine_shutdown(aee_engine *engine, aee_error *error)
 {
-    if (engine && *engine->alive && atomic_load(&engine->closed)) {
-        return aee__ok(error);
-    }
     aee_result result = aee__engine_check(engine, "shut the engine down", error);
-    if (result == AEE_OK) {
-        result = aee__contexts_destroy_all(engine, error);
+    if (result == AEE_ERR_CLOSED) { /* wait for a shutdown that is under way */
+        result = AEE_OK;
     }
-    if (result == AEE_OK) {
+    if (result != AEE_OK || aee__contexts_any_reentry(engine, error)) {
+        return result != AEE_OK ? result : AEE_ERR_BUSY;
+    }
+    (void)pthread_mutex_lock(&engine->shutdown_lock);
+    if (!atomic_load(&engine->closed)) {
+        aee__contexts_destroy_all(engine);
         aee__regions_destroy_all(engine);
-        (void)aee__ok(error);
     }
-    return result;
+    (void)pthread_mutex_unlock(&engine->shutdown_lock);
+    return aee__ok(error);
 }
 
 void aee_engine_destroy(aee_engine *engine)

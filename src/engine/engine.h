@@ -14,7 +14,9 @@ struct aee_engine {
     uint32_t *alive; /* a page that reads 0 in a child of fork() */
     _Atomic bool closed;
     uint64_t frame_budget_ns;
-    uint32_t parts; /* how many parts of the core were started */
+    pthread_mutex_t shutdown_lock; /* shutdowns wait for each other */
+    pthread_mutex_t limits_lock;   /* from reading a context's limits to setting them */
+    uint32_t parts;                /* how many parts of the core were started */
 
     pthread_mutex_t regions_lock; /* arena, and the regions' objects */
     struct aee__handles regions;
@@ -51,8 +53,10 @@ void aee__limits_default(aee_kind kind, aee_limits *limits);
 aee_result aee__limits_complete(const char *name, const aee_limits *base, aee_limits *limits,
                                 aee_error *error);
 
-/* contexts.c: destroys every context. */
-aee_result aee__contexts_destroy_all(aee_engine *engine, aee_error *error);
+/* contexts.c: the calling thread is inside a host function (then *error says so); closes the engine
+ * and destroys every context. */
+bool aee__contexts_any_reentry(aee_engine *engine, aee_error *error);
+void aee__contexts_destroy_all(aee_engine *engine);
 /* regions.c: destroys every region. */
 void aee__regions_destroy_all(aee_engine *engine);
 

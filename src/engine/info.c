@@ -44,11 +44,9 @@ aee_result aee_last_crash(aee_engine *engine, aee_context handle, aee_crash *cra
 static void count_context(void *user, uint64_t handle, void *object)
 {
     aee_stats *stats = user;
-    aee_context_info info;
     (void)handle;
-    aee__context_get_info(object, &info);
     stats->total_contexts++;
-    stats->active_contexts += info.state == AEE_STATE_READY;
+    stats->active_contexts += aee__context_state(object) == AEE_STATE_READY;
 }
 
 static void count_region(void *user, uint64_t handle, void *object)
@@ -93,13 +91,16 @@ aee_result aee_probe(aee_probe_report *report, aee_error *error)
         return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot probe: report is NULL");
     }
     const struct aee__backend_ops *ops = &aee__kvm_backend;
+    struct aee__facts facts = {0};
     struct aee__backend *backend;
     aee_error why = {0};
     memset(report, 0, sizeof *report);
-    aee_result result = ops->open(&aee__alloc_default, SIGRTMAX - 1, &backend, &why);
+    aee_result result = ops->open(&aee__alloc_default, SIGRTMAX - 1, &facts, &backend, &why);
     if (result == AEE_ERR_NO_MEMORY) {
         return aee__fail(error, result, "cannot probe: %s", why.text);
     }
+    report->fact_count = facts.count;
+    memcpy(report->facts, facts.list, sizeof report->facts);
     if (result != AEE_OK) {
         (void)snprintf(report->why, sizeof report->why, "%s", why.text);
         return aee__ok(error);
@@ -107,7 +108,6 @@ aee_result aee_probe(aee_probe_report *report, aee_error *error)
     report->level = ops->level;
     report->use_vt_x = ops->hardware(backend);
     report->use_ept = ops->nested_paging(backend);
-    report->fact_count = ops->facts(backend, report->facts, AEE_FACTS_MAX);
     ops->close(backend);
     return aee__ok(error);
 }

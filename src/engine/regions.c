@@ -75,7 +75,10 @@ aee_result aee_region_create(aee_engine *engine, const aee_region_desc *user_des
                          (unsigned long long)desc.size_bytes);
     }
     (void)pthread_mutex_lock(&engine->regions_lock);
-    result = create_locked(engine, &desc, size, out, error);
+    result = aee__engine_check(engine, "create a region", error); /* not shut down meanwhile */
+    if (result == AEE_OK) {
+        result = create_locked(engine, &desc, size, out, error);
+    }
     (void)pthread_mutex_unlock(&engine->regions_lock);
     return result == AEE_OK ? aee__ok(error) : result;
 }
@@ -250,6 +253,11 @@ static aee_result transfer_locked(struct aee__context *from, struct aee__context
                                   struct aee__region *region, aee_error *error)
 {
     uint32_t writable;
+    if (!aee__context_has_room(to)) { /* mappings change only under the regions' lock */
+        return aee__fail(error, AEE_ERR_LIMIT,
+                         "cannot transfer region \"%s\": context \"%s\" is full", region->name,
+                         to->name);
+    }
     aee_result result = aee__context_unmap(from, region, &writable, error);
     if (result != AEE_OK) {
         return result;

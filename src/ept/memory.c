@@ -108,8 +108,6 @@ static uint32_t area_rights(const struct aee__memory_plan *plan, uint32_t area)
 {
     uint32_t fixed = 4 + 2 * plan->lanes;
     switch (area) {
-    case 0: /* stubs run at CPL0; nothing of the system area is visible to CPL3 */
-        return AEE__PT_WRITE | AEE__PT_EXECUTE;
     case 1:
         return AEE__PT_USER;
     case 2:
@@ -123,20 +121,45 @@ static uint32_t area_rights(const struct aee__memory_plan *plan, uint32_t area)
     return AEE__PT_USER | AEE__PT_WRITE;
 }
 
+static aee_result map_part(struct aee__memory *memory, const struct aee__memory_area *area,
+                           uint64_t start, uint64_t size, uint32_t rights, aee_error *error)
+{
+    return aee__pagetable_map(&memory->table, (struct aee__gva){area->gva.value + start},
+                              (struct aee__gpa){AEE__GPA_PRIVATE + area->offset + start}, size,
+                              rights, error);
+}
+
+/* Invisible to CPL3, and even CPL0 writes only to the exception stacks. Accessed and busy bits in
+ * the descriptor tables are set from the start, so that the processor does not write them. */
+static aee_result map_system(struct aee__memory *memory, aee_error *error)
+{
+    static const struct {
+        uint32_t pages;
+        uint32_t rights;
+    } parts[] = {{AEE__SYSTEM_TABLE_PAGES, 0},
+                 {AEE__SYSTEM_CODE_PAGES, AEE__PT_EXECUTE},
+                 {AEE__SYSTEM_STACK_PAGES, AEE__PT_WRITE}};
+    uint64_t start = 0;
+    aee_result result = AEE_OK;
+    for (unsigned i = 0; i < 3 && result == AEE_OK; i++) {
+        uint64_t size = parts[i].pages * AEE__PAGE_SIZE;
+        result = map_part(memory, &memory->areas[0], start, size, parts[i].rights, error);
+        start += size;
+    }
+    return result;
+}
+
 static aee_result map_areas(struct aee__memory *memory, const struct aee__memory_plan *plan,
                             aee_error *error)
 {
-    for (uint32_t i = 0; i < memory->area_count; i++) {
+    aee_result result = map_system(memory, error);
+    for (uint32_t i = 1; i < memory->area_count && result == AEE_OK; i++) {
         const struct aee__memory_area *area = &memory->areas[i];
         bool heap = i == memory->area_count - 1;
-        aee_result result = aee__pagetable_map(
-            &memory->table, area->gva, (struct aee__gpa){AEE__GPA_PRIVATE + area->offset},
-            area->size, area_rights(plan, i) | (heap ? (uint32_t)AEE__PT_LARGE : 0), error);
-        if (result != AEE_OK) {
-            return result;
-        }
+        uint32_t rights = area_rights(plan, i) | (heap ? (uint32_t)AEE__PT_LARGE : 0);
+        result = map_part(memory, area, 0, area->size, rights, error);
     }
-    return AEE_OK;
+    return result;
 }
 
 /* ---- Host side ---------------------------------------------------------------------------- */

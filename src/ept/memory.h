@@ -10,7 +10,6 @@
 
 #define AEE__MEMORY_MAX_SEGMENTS 16u
 #define AEE__MEMORY_MAX_CHUNKS 32u
-#define AEE__SYSTEM_PAGES 16u
 #define AEE__VDSO_PAGES 4u
 
 /* Thread control block: one self pointer and room that a libc may use, above the TLS block. */

@@ -21,6 +21,12 @@ enum aee__exit_kind {
     AEE__EXIT_CRASH,     /* the guest cannot go on; the other fields say why */
 };
 
+/* What a probe found out, for people. */
+struct aee__facts {
+    uint32_t count;
+    aee_fact list[AEE_FACTS_MAX];
+};
+
 struct aee__exit {
     enum aee__exit_kind kind;
     uint32_t hypercall;
@@ -45,13 +51,12 @@ struct aee__backend_ops {
     const char *name;
     aee_level level;
 
-    /* Opens the back end, proving by experiment that it works here. On failure *out is NULL and the
-     * sentence says what was missing. `kick_signal` is a real-time signal for lane_kick(). */
-    aee_result (*open)(const struct aee__alloc *alloc, int kick_signal, struct aee__backend **out,
-                       aee_error *error);
+    /* Opens the back end, proving by experiment that it works here. `kick_signal` is a real-time
+     * signal for lane_kick(). *facts (may be NULL) receives what was found, also on failure; then
+     * *out is NULL and the sentence says what was missing. */
+    aee_result (*open)(const struct aee__alloc *alloc, int kick_signal, struct aee__facts *facts,
+                       struct aee__backend **out, aee_error *error);
     void (*close)(struct aee__backend *backend);
-    /* Facts found by open(), for people. Returns how many were written, at most `capacity`. */
-    uint32_t (*facts)(const struct aee__backend *backend, aee_fact *facts, uint32_t capacity);
     uint64_t (*features)(const struct aee__backend *backend); /* AEE_FEATURE_ bits for components */
     bool (*hardware)(const struct aee__backend *backend);     /* CPU virtualization in hardware */
     bool (*nested_paging)(const struct aee__backend *backend);

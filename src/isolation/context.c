@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "isolation/fault.h"
 
 void aee__context_event(struct aee__context *context, aee_event_type type, uint64_t crash_id,
                         const char *format, ...)
@@ -57,6 +58,9 @@ static bool fits_signature(const char *signature, const struct aee__call *call)
     if (signature[0] == 'b' || strlen(signature) != 2 + (flags >> AEE_CALL_COUNT_SHIFT)) {
         return false;
     }
+    if (call->takes_result && (signature[0] == 'd') != call->takes_double) {
+        return false; /* a function without a result gives 0 */
+    }
     for (unsigned i = 0; signature[2 + i] != '\0'; i++) {
         bool is_double = (flags >> (AEE_CALL_DOUBLE_SHIFT + i)) & 1u;
         if ((signature[2 + i] == 'd') != is_double) {
@@ -64,6 +68,45 @@ static bool fits_signature(const char *signature, const struct aee__call *call)
         }
     }
     return true;
+}
+
+void aee__context_serve_begin(struct aee__context *context, struct aee__server *server)
+{
+    server->thread = pthread_self();
+    (void)pthread_mutex_lock(&context->lock);
+    server->next = context->servers;
+    context->servers = server;
+    (void)pthread_mutex_unlock(&context->lock);
+}
+
+void aee__context_serve_end(struct aee__context *context, struct aee__server *server)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__server **link = &context->servers;
+    while (*link != server) {
+        link = &(*link)->next;
+    }
+    *link = server->next;
+    (void)pthread_mutex_unlock(&context->lock);
+}
+
+/* With the lock held. Threads stay in the list when the instance that called them has ended. */
+static bool is_server(const struct aee__context *context)
+{
+    for (const struct aee__server *server = context->servers; server; server = server->next) {
+        if (pthread_equal(server->thread, pthread_self())) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool aee__context_is_reentry(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    bool reentry = is_server(context);
+    (void)pthread_mutex_unlock(&context->lock);
+    return reentry;
 }
 
 static aee_result refuse_state(const struct aee__context *context, aee_error *error)
@@ -87,6 +130,14 @@ static aee_result refuse_state(const struct aee__context *context, aee_error *er
     return AEE_OK;
 }
 
+static aee_result refuse_paused(const struct aee__context *context, aee_error *error)
+{
+    return atomic_load_explicit(&context->paused, memory_order_relaxed)
+               ? aee__fail(error, AEE_ERR_PAUSED, "cannot call into context \"%s\": it is paused",
+                           context->name)
+               : AEE_OK;
+}
+
 /* With the lock held: checks everything and takes a reference to the instance. */
 static aee_result enter(struct aee__context *context, uint16_t epoch, struct aee__call *call,
                         struct aee__instance **out, aee_error *error)
@@ -95,9 +146,14 @@ static aee_result enter(struct aee__context *context, uint16_t epoch, struct aee
     if (result != AEE_OK) {
         return result;
     }
-    if (context->paused) {
-        return aee__fail(error, AEE_ERR_PAUSED, "cannot call into context \"%s\": it is paused",
+    if (is_server(context)) {
+        return aee__fail(error, AEE_ERR_BUSY,
+                         "cannot call into context \"%s\" from a host function that it called",
                          context->name);
+    }
+    result = refuse_paused(context, error);
+    if (result != AEE_OK) {
+        return result;
     }
     if (epoch != context->image_epoch) {
         return aee__fail(
@@ -111,10 +167,10 @@ static aee_result enter(struct aee__context *context, uint16_t epoch, struct aee
     }
     const struct aee__export *export = &context->image->image->exports[call->export_index];
     if (!fits_signature(export->signature, call)) {
-        return aee__fail(
-            error, AEE_ERR_ARGUMENT_COUNT,
-            "cannot call %s() in context \"%s\": the arguments do not fit its signature \"%s\"",
-            export->name, context->name, export->signature);
+        return aee__fail(error, AEE_ERR_ARGUMENT_COUNT,
+                         "cannot call %s() in context \"%s\": arguments or result do not fit its "
+                         "signature \"%s\"",
+                         export->name, context->name, export->signature);
     }
     call->request.function = export->gva;
     call->budget_ns = context->limits.call_budget_ns;
@@ -123,24 +179,6 @@ static aee_result enter(struct aee__context *context, uint16_t epoch, struct aee
     aee__instance_take(*out);
     (void)atomic_fetch_add(&(*out)->calls, 1);
     return AEE_OK;
-}
-
-static bool is_reentry(const struct aee__instance *instance)
-{
-    for (uint32_t i = 0; instance && i < instance->lane_count; i++) {
-        if (aee__lane_is_server(&instance->lanes[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool aee__context_is_reentry(struct aee__context *context)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    bool reentry = is_reentry(context->instance) || is_reentry(context->building);
-    (void)pthread_mutex_unlock(&context->lock);
-    return reentry;
 }
 
 static aee_result describe_failure(const struct aee__context *context, const struct aee__call *call,
@@ -158,7 +196,12 @@ static aee_result describe_failure(const struct aee__context *context, const str
         return aee__fail(error, result, "call of %s in context \"%s\": the context was stopped",
                          name, context->name);
     }
-    return result; /* COMPONENT and TOO_LARGE have their sentence */
+    if (result == AEE_ERR_BUSY) {
+        return aee__fail(error, result,
+                         "call of %s in context \"%s\": no lane became free within %llu us", name,
+                         context->name, (unsigned long long)(call->budget_ns / 1000));
+    }
+    return result; /* COMPONENT, TOO_LARGE and PAUSED have their sentence */
 }
 
 static void count_call(struct aee__context *context, const struct aee__call *call,
@@ -178,17 +221,18 @@ static void count_call(struct aee__context *context, const struct aee__call *cal
 aee_result aee__context_call_instance(struct aee__context *context, struct aee__instance *instance,
                                       struct aee__call *call, aee_error *error)
 {
-    if (is_reentry(instance)) {
-        return aee__fail(error, AEE_ERR_BUSY,
-                         "cannot call into context \"%s\" from a host function that it called",
-                         context->name);
-    }
     const struct aee__export *exports = instance->image->image->exports;
-    const char *name =
-        call->export_index >= 0 ? exports[call->export_index].name : "the initialiser";
-    struct aee__lane *lane = aee__lane_lock(instance);
-    aee_result result = aee__lane_call(lane, call, error);
-    aee__lane_unlock(lane);
+    bool initialiser = call->export_index < 0;
+    const char *name = initialiser ? "the initialiser" : exports[call->export_index].name;
+    struct aee__lane *lane;
+    aee_result result = aee__lane_take(instance, aee__now_ns() + call->budget_ns, &lane);
+    if (result == AEE_OK) {
+        result = initialiser ? AEE_OK : refuse_paused(context, error); /* paused while we waited */
+        if (result == AEE_OK) {
+            result = aee__lane_call(lane, call, error);
+        }
+        aee__lane_give(lane);
+    }
     return result == AEE_OK ? AEE_OK : describe_failure(context, call, name, result, error);
 }
 
@@ -235,48 +279,71 @@ static aee_result map_everywhere(struct aee__context *context, const struct aee_
     return result;
 }
 
-/* An instance from which a region cannot be taken must not go on with it. */
-static void unmap_everywhere(struct aee__context *context, const struct aee__region *region)
+/* From every instance that exists: one that has ended may still have a lane on its way out. An
+ * instance from which a region cannot be taken must not go on: the first such is returned, with a
+ * reference, to be ended without the lock. */
+static struct aee__instance *unmap_everywhere(struct aee__context *context,
+                                              const struct aee__region *region)
 {
-    struct aee__instance *instances[2] = {context->instance, context->building};
-    for (unsigned i = 0; i < 2; i++) {
-        if (instances[i] && aee__window_unmap(&instances[i]->window, region, NULL) != AEE_OK) {
-            aee__instance_stop(instances[i]);
+    struct aee__instance *stuck = NULL;
+    for (struct aee__instance *at = context->living; at; at = at->next) {
+        if (aee__window_unmap(&at->window, region, NULL) != AEE_OK && !stuck) {
+            stuck = at;
+            aee__instance_take(stuck);
         }
     }
+    return stuck;
+}
+
+static void end_stuck(struct aee__instance *stuck)
+{
+    if (stuck) {
+        aee__instance_fail(stuck, "the host could not take a region away");
+        aee__instance_release(stuck);
+    }
+}
+
+/* With the lock held. On failure the old rights are in force again, or nothing is mapped. */
+static aee_result map_locked(struct aee__context *context, const struct aee__region *region,
+                             uint32_t writable, struct aee__instance **stuck, aee_error *error)
+{
+    int32_t index = find_mapping(context, region);
+    if (index < 0 && context->mapping_count == AEE__MAPPINGS_MAX) {
+        return aee__fail(error, AEE_ERR_LIMIT,
+                         "cannot map region \"%s\" into context \"%s\": it has %u regions already",
+                         region->name, context->name, AEE__MAPPINGS_MAX);
+    }
+    aee_result result = map_everywhere(context, region, writable, error);
+    if (result == AEE_OK) {
+        uint32_t at = index >= 0 ? (uint32_t)index : context->mapping_count++;
+        context->mappings[at] = (struct aee__mapping){.region = region, .writable = writable};
+        return AEE_OK;
+    }
+    if (index < 0 ||
+        map_everywhere(context, region, context->mappings[index].writable, NULL) != AEE_OK) {
+        *stuck = unmap_everywhere(context, region);
+        if (index >= 0) {
+            context->mappings[index] = context->mappings[--context->mapping_count];
+        }
+    }
+    return result;
 }
 
 aee_result aee__context_map(struct aee__context *context, const struct aee__region *region,
                             uint32_t writable, aee_error *error)
 {
+    struct aee__instance *stuck = NULL;
     (void)pthread_mutex_lock(&context->lock);
-    int32_t index = find_mapping(context, region);
-    aee_result result = AEE_OK;
-    if (index < 0 && context->mapping_count == AEE__MAPPINGS_MAX) {
-        result =
-            aee__fail(error, AEE_ERR_LIMIT,
-                      "cannot map region \"%s\" into context \"%s\": it has %u regions already",
-                      region->name, context->name, AEE__MAPPINGS_MAX);
-    }
-    if (result == AEE_OK) {
-        result = map_everywhere(context, region, writable, error);
-        if (result == AEE_OK) {
-            uint32_t at = index >= 0 ? (uint32_t)index : context->mapping_count++;
-            context->mappings[at] = (struct aee__mapping){.region = region, .writable = writable};
-        } else {
-            unmap_everywhere(context, region);
-            if (index >= 0) {
-                context->mappings[index] = context->mappings[--context->mapping_count];
-            }
-        }
-    }
+    aee_result result = map_locked(context, region, writable, &stuck, error);
     (void)pthread_mutex_unlock(&context->lock);
+    end_stuck(stuck);
     return result;
 }
 
 aee_result aee__context_unmap(struct aee__context *context, const struct aee__region *region,
                               uint32_t *writable, aee_error *error)
 {
+    struct aee__instance *stuck = NULL;
     (void)pthread_mutex_lock(&context->lock);
     int32_t index = find_mapping(context, region);
     if (index >= 0) {
@@ -284,9 +351,10 @@ aee_result aee__context_unmap(struct aee__context *context, const struct aee__re
             *writable = context->mappings[index].writable;
         }
         context->mappings[index] = context->mappings[--context->mapping_count];
-        unmap_everywhere(context, region);
+        stuck = unmap_everywhere(context, region);
     }
     (void)pthread_mutex_unlock(&context->lock);
+    end_stuck(stuck);
     if (index < 0) {
         return aee__fail(error, AEE_ERR_NOT_FOUND,
                          "region \"%s\" is not mapped into context \"%s\"", region->name,
@@ -295,15 +363,26 @@ aee_result aee__context_unmap(struct aee__context *context, const struct aee__re
     return AEE_OK;
 }
 
+bool aee__context_has_room(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    bool room = context->mapping_count < AEE__MAPPINGS_MAX;
+    (void)pthread_mutex_unlock(&context->lock);
+    return room;
+}
+
 bool aee__context_region_at(struct aee__context *context, uint64_t gva,
-                            struct aee__mapping *mapping)
+                            struct aee__region_view *view)
 {
     bool found = false;
     (void)pthread_mutex_lock(&context->lock);
     for (uint32_t i = 0; i < context->mapping_count && !found; i++) {
         const struct aee__region *region = context->mappings[i].region;
         found = gva - aee__region_gva(region).value < region->size;
-        *mapping = context->mappings[i];
+        if (found) {
+            memcpy(view->name, region->name, sizeof view->name);
+            view->writable = context->mappings[i].writable;
+        }
     }
     (void)pthread_mutex_unlock(&context->lock);
     return found;

@@ -1,9 +1,8 @@
 /* context.h: a named place for a component: its image, limits, grants, region mappings, statistics,
  * and the instance that is current. Keeps its handle while instances come and go.
  *
- * Locks, in this order: `life` (held through load, stop, restart, destroy: one at a time), then
- * `lock` (short: state, instance, mappings, crash). Neither is held while a component runs, except
- * `life` while an initialiser does. */
+ * Life-cycle operations (load, restart, stop, destroy, limits) happen one at a time:
+ * `in_operation`. The lock is short and never held while a component runs. */
 #ifndef AEE_ISOLATION_CONTEXT_H
 #define AEE_ISOLATION_CONTEXT_H
 
@@ -22,6 +21,18 @@ struct aee__mapping {
 };
 
 #define AEE__MAPPINGS_MAX 64u
+
+/* What a crash report says of a region: a copy, because the region may go away. */
+struct aee__region_view {
+    char name[AEE_NAME_MAX];
+    uint32_t writable;
+};
+
+/* A thread that runs a host function for the context; on that thread's stack. */
+struct aee__server {
+    pthread_t thread;
+    struct aee__server *next;
+};
 
 struct aee__context_stats {
     _Atomic uint64_t calls;
@@ -46,24 +57,25 @@ struct aee__context {
     struct aee__context_stats stats;
     struct aee__job restart_job; /* holds a reference to the handle while queued */
 
-    pthread_mutex_t life;
-
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* state, paused */
-    aee_state state;        /* never AEE_STATE_PAUSED: that is READY and paused */
-    bool paused;
+    pthread_cond_t changed;         /* state, paused */
+    aee_state state;                /* never AEE_STATE_PAUSED: that is READY and paused */
+    _Atomic bool paused;            /* written under the lock */
+    bool in_operation;              /* a life-cycle operation is under way */
     bool dying;                     /* being destroyed: no restart any more */
     aee_limits limits;              /* complete: no zero fields */
     struct aee__image_ref *image;   /* NULL until the first load */
     uint16_t image_epoch;           /* counts loads; part of function handles */
     struct aee__instance *instance; /* takes calls; NULL unless state is READY */
-    uint32_t instances;             /* that exist, current or not */
+    struct aee__instance *living;   /* all that can still run, current or not */
+    struct aee__server *servers;
     struct aee__instance *building; /* sees region changes while its initialisers run */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
     struct aee__crash_history history;
     aee_crash crash;     /* the last; id 0: none */
     uint64_t log_second; /* the rate limit's second, and bytes logged in it */
+    uint32_t instances;  /* not freed yet */
     uint32_t log_bytes;
     bool log_dropped;
 };
@@ -98,6 +110,7 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
 
 void aee__context_get_limits(struct aee__context *context, aee_limits *limits);
 /* Consistent copies for the engine's thread. */
+aee_state aee__context_state(struct aee__context *context);
 void aee__context_get_info(struct aee__context *context, aee_context_info *info);
 aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash, aee_error *error);
 
@@ -111,7 +124,9 @@ aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struc
 /* For an instance that is being built; no state is looked at. */
 aee_result aee__context_call_instance(struct aee__context *context, struct aee__instance *instance,
                                       struct aee__call *call, aee_error *error);
-/* The calling thread runs a host function that this context called. */
+/* Brackets a host function that the context called; then, whether this thread is in one. */
+void aee__context_serve_begin(struct aee__context *context, struct aee__server *server);
+void aee__context_serve_end(struct aee__context *context, struct aee__server *server);
 bool aee__context_is_reentry(struct aee__context *context);
 
 /* Regions. */
@@ -120,17 +135,20 @@ aee_result aee__context_map(struct aee__context *context, const struct aee__regi
 /* NOT_FOUND if it was not mapped; *writable (may be NULL) receives the right it had. */
 aee_result aee__context_unmap(struct aee__context *context, const struct aee__region *region,
                               uint32_t *writable, aee_error *error);
-/* The mapped region that contains a guest address, for crash reports; NULL for none. Copies the
- * mapping under the lock. */
+/* The mapped region that contains a guest address; false for none. */
 bool aee__context_region_at(struct aee__context *context, uint64_t gva,
-                            struct aee__mapping *mapping);
+                            struct aee__region_view *view);
+/* There is room for one more mapping. */
+bool aee__context_has_room(struct aee__context *context);
 
 /* An instance of the context crashed or hung: counts, decides, schedules. Called once per instance,
  * before waiting callers learn of it. Gives crash->id. */
 void aee__context_crashed(struct aee__context *context, struct aee__instance *instance,
                           aee_crash *crash);
 
-/* The last trace of an instance is gone. */
+/* The instance cannot run any more and is about to be freed. */
+void aee__context_forget(struct aee__context *context, struct aee__instance *instance);
+/* It is freed. The context may go with the last one: not to be touched after this. */
 void aee__context_instance_gone(struct aee__context *context);
 
 void aee__context_event(struct aee__context *context, aee_event_type type, uint64_t crash_id,

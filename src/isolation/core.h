@@ -59,6 +59,7 @@ struct aee__core {
     struct aee__watchdog watchdog;
     struct aee__workers workers;
     struct aee__housekeeper housekeeper;
+    struct aee__housekeeper restarter;
     struct aee__events events;
     struct aee__host_functions functions;
     struct aee__counters counters;

@@ -3,12 +3,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "isolation/context.h"
 
 static const char *called_name(const struct aee__lane *lane)
 {
     uint32_t called = atomic_load_explicit(&lane->called_plus_1, memory_order_relaxed);
     return called > 0 ? lane->instance->image->image->exports[called - 1].name : "";
+}
+
+static void conclude(struct aee__instance *instance, aee_crash *crash, const char *detail)
+{
+    instance->core->recovery->describe(instance->context, instance, detail, crash);
+    aee__context_crashed(instance->context, instance, crash);
+    aee__instance_conclude(instance,
+                           crash->cause == AEE_CRASH_HUNG ? AEE__END_HUNG : AEE__END_CRASHED);
 }
 
 static void end(struct aee__lane *lane, aee_crash *crash, const char *detail)
@@ -19,11 +28,27 @@ static void end(struct aee__lane *lane, aee_crash *crash, const char *detail)
     }
     crash->lane = lane->index;
     instance->core->ops->lane_registers(instance->vm, lane->index, &crash->registers);
-    (void)snprintf(crash->called, sizeof crash->called, "%s", called_name(lane));
-    instance->core->recovery->describe(instance->context, instance, detail, crash);
-    aee__context_crashed(instance->context, instance, crash);
-    aee__instance_conclude(instance,
-                           crash->cause == AEE_CRASH_HUNG ? AEE__END_HUNG : AEE__END_CRASHED);
+    aee__text_copy(crash->called, sizeof crash->called, called_name(lane), AEE_NAME_MAX);
+    conclude(instance, crash, detail);
+}
+
+void aee__instance_fail(struct aee__instance *instance, const char *detail)
+{
+    aee_crash crash = {.cause = AEE_CRASH_HOST};
+    if (aee__instance_claim_end(instance)) {
+        conclude(instance, &crash, detail);
+    }
+}
+
+/* Where the processor obeys the guest's EFER, SYSCALL is an undefined instruction. */
+static bool is_syscall(const struct aee__instance *instance, const struct aee__exit *exit,
+                       uint64_t rip)
+{
+    enum { UNDEFINED_INSTRUCTION = 6 };
+    static const uint8_t syscall[2] = {0x0f, 0x05};
+    const void *code = aee__memory_at(&instance->memory, (struct aee__gva){rip}, sizeof syscall);
+    return exit->cause == AEE_CRASH_EXCEPTION && exit->vector == UNDEFINED_INSTRUCTION && code &&
+           memcmp(code, syscall, sizeof syscall) == 0;
 }
 
 void aee__lane_fault(struct aee__lane *lane, const struct aee__exit *exit)
@@ -32,6 +57,11 @@ void aee__lane_fault(struct aee__lane *lane, const struct aee__exit *exit)
                        .vector = exit->vector,
                        .error_code = exit->error_code,
                        .fault_address = exit->fault_address};
+    aee_registers registers;
+    lane->instance->core->ops->lane_registers(lane->instance->vm, lane->index, &registers);
+    if (is_syscall(lane->instance, exit, registers.rip)) {
+        crash.cause = AEE_CRASH_SYSCALL;
+    }
     end(lane, &crash, exit->detail);
 }
 
@@ -52,11 +82,11 @@ void aee__lane_fault_protocol(struct aee__lane *lane, const char *detail)
 bool aee__lane_fault_is_spurious(struct aee__lane *lane, const struct aee__exit *exit)
 {
     enum { PAGE_FAULT = 14, PRESENT_WRITE_USER = 7, RETRIES = 3 };
-    struct aee__mapping mapping;
+    struct aee__region_view region;
     if (exit->cause != AEE_CRASH_EXCEPTION || exit->vector != PAGE_FAULT ||
         (exit->error_code & PRESENT_WRITE_USER) != PRESENT_WRITE_USER ||
-        !aee__context_region_at(lane->instance->context, exit->fault_address, &mapping) ||
-        !mapping.writable) {
+        !aee__context_region_at(lane->instance->context, exit->fault_address, &region) ||
+        !region.writable) {
         return false;
     }
     bool again = lane->spurious_address == exit->fault_address;

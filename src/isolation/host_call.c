@@ -5,13 +5,19 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "isolation/context.h"
 
 /* ---- Log lines ---------------------------------------------------------------------------- */
 
-/* Takes `size` bytes of the second's allowance; false: over the limit. *first: the first time. */
-static bool log_allowed(struct aee__context *context, uint32_t size, bool *first)
+/* What a line costs beside its bytes, so that empty lines are not free. */
+#define LOG_LINE_COST 16u
+
+/* Takes a line of `bytes` from the second's allowance; false: over the limit. *first: the first
+ * time in this second. */
+static bool log_allowed(struct aee__context *context, uint32_t bytes, bool *first)
 {
+    uint32_t size = bytes + LOG_LINE_COST;
     uint64_t second = aee__now_ns() / AEE__NS_PER_SECOND;
     (void)pthread_mutex_lock(&context->lock);
     if (context->log_second != second) {
@@ -27,16 +33,10 @@ static bool log_allowed(struct aee__context *context, uint32_t size, bool *first
     return allowed;
 }
 
-/* A copy of the line without control characters, so that it stays one line wherever it is shown. */
 static void write_log(struct aee__context *context, uint64_t level, const char *text, uint32_t size)
 {
     char line[512];
-    uint32_t length = size < sizeof line - 1 ? size : (uint32_t)sizeof line - 1;
-    for (uint32_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        line[i] = byte < 0x20 || byte == 0x7f ? ' ' : (char)byte;
-    }
-    line[length] = '\0';
+    aee__text_copy(line, sizeof line, text, size);
     if (context->core->log) {
         context->core->log(context->core->log_user,
                            level <= AEE_LOG_ERROR ? (aee_log_level)level : AEE_LOG_INFO,
@@ -79,10 +79,15 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
                           .reply = reply,
                           .reply_capacity = call->payload_capacity};
     memcpy(host.args, call->args, sizeof host.args);
-    lane->server = pthread_self();
-    atomic_store(&lane->serving, true);
+    uint64_t left;
+    if (!aee__watchdog_suspend(&lane->watch, &left)) {
+        return AEE_HOST_LIMIT; /* the budget is used up: the instance is about to end */
+    }
+    struct aee__server server;
+    aee__context_serve_begin(context, &server);
     aee_result result = functions->entries[index].function(functions->entries[index].user, &host);
-    atomic_store(&lane->serving, false);
+    aee__context_serve_end(context, &server);
+    aee__watchdog_arm(&context->core->watchdog, &lane->watch, aee__now_ns() + left);
     (void)atomic_fetch_add_explicit(&context->stats.host_calls, 1, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&context->core->counters.host_calls, 1, memory_order_relaxed);
     if (host.reply_size > host.reply_capacity) {
@@ -126,19 +131,11 @@ bool aee__lane_serve_host_call(struct aee__lane *lane)
     if (poll == AEE__RING_NONE) {
         return false;
     }
-    uint64_t deadline = atomic_exchange(&lane->watch.deadline_ns, 0);
-    if (deadline == AEE__WATCH_EXPIRED) {
-        atomic_store(&lane->watch.deadline_ns, deadline);
-        return false;
-    }
-    uint64_t now = aee__now_ns();
-    uint64_t left = deadline > now ? deadline - now : 0;
     if (poll == AEE__RING_MALFORMED || !need_buffers(lane)) {
         aee__call_ring_host_reply(&lane->ring, 0, AEE_HOST_BAD, 0, NULL, 0);
     } else {
         serve(lane, &call);
     }
-    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, aee__now_ns() + left);
     (void)atomic_fetch_add(&lane->answer, 1);
     aee__sys_futex_wake_all(&lane->answer);
     return true;

@@ -23,7 +23,7 @@ static void step(struct aee__housekeeper *housekeeper, bool *more_idle_work)
             job->run(job);
             *more_idle_work = true;
         } else {
-            *more_idle_work = housekeeper->idle_work(housekeeper->user);
+            *more_idle_work = housekeeper->idle_work && housekeeper->idle_work(housekeeper->user);
         }
         (void)pthread_mutex_lock(&housekeeper->lock);
         housekeeper->busy = false;
@@ -50,14 +50,14 @@ static void *run(void *argument)
     return NULL;
 }
 
-aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper,
+aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, const char *name,
                                   bool (*idle_work)(void *user), void *user, aee_error *error)
 {
     *housekeeper = (struct aee__housekeeper){.idle_work = idle_work, .user = user};
     (void)pthread_mutex_init(&housekeeper->lock, NULL);
     (void)pthread_cond_init(&housekeeper->wake, NULL);
     (void)pthread_cond_init(&housekeeper->idle, NULL);
-    return aee__thread_start(&housekeeper->thread, "aee-housekeeper", run, housekeeper, error);
+    return aee__thread_start(&housekeeper->thread, name, run, housekeeper, error);
 }
 
 void aee__housekeeper_stop(struct aee__housekeeper *housekeeper)
@@ -72,10 +72,11 @@ void aee__housekeeper_stop(struct aee__housekeeper *housekeeper)
     (void)pthread_mutex_destroy(&housekeeper->lock);
 }
 
-void aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job)
+bool aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job)
 {
     (void)pthread_mutex_lock(&housekeeper->lock);
-    if (!job->queued) {
+    bool fresh = !job->queued;
+    if (fresh) {
         job->queued = true;
         job->next = NULL;
         if (housekeeper->first) {
@@ -87,6 +88,7 @@ void aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job
         (void)pthread_cond_signal(&housekeeper->wake);
     }
     (void)pthread_mutex_unlock(&housekeeper->lock);
+    return fresh;
 }
 
 void aee__housekeeper_flush(struct aee__housekeeper *housekeeper)

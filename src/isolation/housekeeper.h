@@ -1,6 +1,6 @@
-/* housekeeper.h: one thread per engine for what must not happen inside a frame: restarting
- * contexts, freeing dead instances, filling the pool. Owns its thread; jobs belong to who posts
- * them. */
+/* housekeeper.h: a thread for what must not happen inside a frame. An engine has two: one frees
+ * dead instances and fills the pool; the other restarts contexts, for which components run. Owns
+ * its thread; jobs belong to who posts them. */
 #ifndef AEE_ISOLATION_HOUSEKEEPER_H
 #define AEE_ISOLATION_HOUSEKEEPER_H
 
@@ -29,12 +29,12 @@ struct aee__housekeeper {
     struct aee__thread thread;
 };
 
-aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper,
+aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, const char *name,
                                   bool (*idle_work)(void *user), void *user, aee_error *error);
 /* Runs the jobs that are queued, then ends the thread. */
 void aee__housekeeper_stop(struct aee__housekeeper *housekeeper);
-/* No effect on a job that is queued already. */
-void aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job);
+/* False, and no effect, for a job that is queued already. */
+bool aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job);
 /* Waits until no job is queued or running. Not on the housekeeper's thread. */
 void aee__housekeeper_flush(struct aee__housekeeper *housekeeper);
 /* The calling thread is the housekeeper's: it must not wait for its own jobs. */

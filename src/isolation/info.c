@@ -10,6 +10,20 @@ void aee__context_get_limits(struct aee__context *context, aee_limits *limits)
     (void)pthread_mutex_unlock(&context->lock);
 }
 
+/* With the lock held. */
+static aee_state state_of(const struct aee__context *context)
+{
+    return context->state == AEE_STATE_READY && context->paused ? AEE_STATE_PAUSED : context->state;
+}
+
+aee_state aee__context_state(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    aee_state state = state_of(context);
+    (void)pthread_mutex_unlock(&context->lock);
+    return state;
+}
+
 static void copy_stats(const struct aee__context_stats *stats, aee_context_info *info)
 {
     info->call_mode_now = (aee_call_mode)atomic_load(&stats->mode_now);
@@ -33,8 +47,7 @@ void aee__context_get_info(struct aee__context *context, aee_context_info *info)
     info->call_mode = context->mode;
     copy_stats(&context->stats, info);
     (void)pthread_mutex_lock(&context->lock);
-    bool ready = context->state == AEE_STATE_READY;
-    info->state = ready && context->paused ? AEE_STATE_PAUSED : context->state;
+    info->state = state_of(context);
     info->limits = context->limits;
     if (context->instance) {
         info->level = context->core->ops->level;

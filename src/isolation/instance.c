@@ -199,6 +199,7 @@ static void destroy_job(struct aee__job *job)
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
     struct aee__context *context = instance->context;
+    aee__context_forget(context, instance);
     destroy(instance);
     aee__context_instance_gone(context);
 }
@@ -257,6 +258,8 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
 {
     atomic_store(&instance->end, end);
     aee__sys_futex_wake_all(&instance->end);
+    (void)atomic_fetch_add(&instance->lanes_freed, 1);
+    aee__sys_futex_wake_all(&instance->lanes_freed);
     for (uint32_t lane = 0; lane < instance->lane_count; lane++) {
         aee__lane_interrupt(&instance->lanes[lane]);
     }

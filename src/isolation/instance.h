@@ -43,9 +43,11 @@ struct aee__instance {
     struct aee__memory memory;
     struct aee__window window;
     _Atomic uint32_t references;
-    _Atomic uint32_t end;       /* enum aee__end */
-    _Atomic uint32_t calls;     /* in flight */
-    _Atomic uint32_t next_lane; /* for callers that find all of them taken */
+    _Atomic uint32_t end;         /* enum aee__end */
+    _Atomic uint32_t calls;       /* in flight */
+    _Atomic uint32_t lanes_freed; /* futex: callers that found all lanes taken should look again */
+    _Atomic uint32_t lane_waiters;
+    struct aee__instance *next; /* living instances of the context, under its lock */
     struct aee__job free_job;
     uint32_t lane_count;
     struct aee__lane lanes[];

@@ -42,11 +42,6 @@ static void expire(struct aee__watch *watch)
     aee__lane_interrupt((struct aee__lane *)((char *)watch - offsetof(struct aee__lane, watch)));
 }
 
-bool aee__lane_is_server(const struct aee__lane *lane)
-{
-    return atomic_load(&lane->serving) && pthread_equal(lane->server, pthread_self());
-}
-
 /* ---- Running the vCPU --------------------------------------------------------------------- */
 
 enum step { STEP_GO_ON, STEP_PARKED, STEP_HOST_CALL, STEP_OVER };
@@ -84,7 +79,11 @@ static enum step run_once(struct aee__lane *lane)
         return STEP_OVER;
     }
     if (aee__watch_expired(&lane->watch)) {
-        aee__lane_fault_hung(lane);
+        if (atomic_load(&lane->busy)) {
+            aee__lane_fault_hung(lane);
+        } else {
+            aee__lane_fault_protocol(lane, "it went on running after its answer");
+        }
         return STEP_OVER;
     }
     instance->core->ops->lane_run(instance->vm, lane->index, &exit);
@@ -140,25 +139,22 @@ static aee_result drive_on_this_thread(struct aee__lane *lane, struct aee__ring_
 
 /* ---- Ring: a worker runs the vCPU --------------------------------------------------------- */
 
-static bool answered(const struct aee__lane *lane)
-{
-    uint32_t sent = atomic_load(&lane->sent);
-    const struct aee_abi_slot *slot = &lane->ring.shared->slots[(sent - 1) % AEE_RING_SLOTS];
-    return sent == 0 || __atomic_load_n(&slot->reply.seq, __ATOMIC_ACQUIRE) == sent;
-}
-
-/* The guest parked. A caller that pushes after our store finds the lane parked and runs it again;
- * one that pushed before is seen by the check. */
-static bool parked(struct aee__lane *lane)
+/* Disarms the idle watch, and nothing that a caller has armed since. */
+static void disarm_idle(struct aee__lane *lane)
 {
     uint64_t idle = atomic_load(&lane->idle_deadline_ns);
     (void)atomic_compare_exchange_strong(&lane->watch.deadline_ns, &idle, 0);
+}
+
+/* The guest left: nobody runs the lane any more. A caller that waits takes it over: what it is owed
+ * is its own knowledge, not the guest's word. */
+static void release_lane(struct aee__lane *lane)
+{
     atomic_store(&lane->state, AEE__LANE_PARKED);
-    if (answered(lane)) {
-        return true;
+    disarm_idle(lane); /* after the store: pairs with arm_idle() */
+    if (atomic_load(&lane->busy)) {
+        wake_caller(lane);
     }
-    uint32_t expected = AEE__LANE_PARKED;
-    return !atomic_compare_exchange_strong(&lane->state, &expected, AEE__LANE_RUNNING);
 }
 
 /* Waits until the caller has answered the host call that the guest left for. False: nobody will. */
@@ -187,35 +183,40 @@ static void run_on_worker(struct aee__runnable *runnable)
     struct aee__lane *lane =
         (struct aee__lane *)((char *)runnable - offsetof(struct aee__lane, runnable));
     struct aee__instance *instance = lane->instance;
-    bool over = false;
-    while (!over) {
-        enum step step = run_once(lane);
+    enum step step;
+    do {
+        step = run_once(lane);
         if (step == STEP_HOST_CALL && !await_answer(lane)) {
             aee__lane_fault_protocol(lane, "host call outside of a call");
         }
-        over = step == STEP_OVER || (step == STEP_PARKED && parked(lane));
-        if (step == STEP_OVER) {
-            atomic_store(&lane->state, AEE__LANE_PARKED);
-            wake_caller(lane);
-        }
-    }
+    } while (step != STEP_OVER && step != STEP_PARKED);
+    release_lane(lane);
     aee__instance_release(instance);
 }
 
-/* Sleeps until the guest answers, asks or ends. The guest looks at notify after its answer; we look
- * for an answer after setting notify. */
+/* Sleeps until the guest answers, asks, leaves or ends. The guest looks at notify after its answer;
+ * we look for an answer after setting notify. */
 static void sleep_until_woken(struct aee__lane *lane)
 {
     struct aee_abi_lane_control *control = &lane->ring.shared->control;
+    struct aee__ring_host_call unused;
     uint32_t waker = atomic_load(&lane->waker);
     STORE_SHARED(control->notify, 1);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    struct aee__ring_host_call unused;
-    if (!aee__call_ring_answered(&lane->ring) && aee__instance_ended(lane->instance) == AEE_OK &&
+    if (!aee__call_ring_answered(&lane->ring) && atomic_load(&lane->state) == AEE__LANE_RUNNING &&
+        aee__instance_ended(lane->instance) == AEE_OK &&
         aee__call_ring_host_call(&lane->ring, 0, &unused) == AEE__RING_NONE) {
         aee__sys_futex_wait(&lane->waker, waker, 0);
     }
     STORE_SHARED(control->notify, 0);
+}
+
+/* True: nobody runs the lane, and this thread has the right to. */
+static bool take_over(struct aee__lane *lane)
+{
+    uint32_t parked = AEE__LANE_PARKED;
+    return atomic_load_explicit(&lane->state, memory_order_relaxed) == AEE__LANE_PARKED &&
+           atomic_compare_exchange_strong(&lane->state, &parked, AEE__LANE_RUNNING);
 }
 
 static aee_result await_reply(struct aee__lane *lane, struct aee__ring_reply *reply)
@@ -227,6 +228,9 @@ static aee_result await_reply(struct aee__lane *lane, struct aee__ring_reply *re
         }
         if (aee__instance_ended(lane->instance) != AEE_OK) {
             return aee__instance_await_end(lane->instance);
+        }
+        if (take_over(lane)) { /* it parked without an answer, or before it saw the request */
+            return drive_on_this_thread(lane, reply);
         }
         if (aee__lane_serve_host_call(lane)) {
             turn = 0;
@@ -246,7 +250,7 @@ static void arm_idle(struct aee__lane *lane, uint64_t now)
     atomic_store(&lane->idle_deadline_ns, deadline);
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
     if (atomic_load(&lane->state) == AEE__LANE_PARKED) { /* it has parked meanwhile */
-        (void)atomic_compare_exchange_strong(&lane->watch.deadline_ns, &deadline, 0);
+        disarm_idle(lane);
     }
 }
 
@@ -282,12 +286,10 @@ static aee_result transact(struct aee__lane *lane, struct aee__call *call, aee_c
     uint32_t spin = mode == AEE_CALL_RING && lane->instance->core->cpus > 1 ? SPIN_TURNS : 0;
     STORE_SHARED(lane->ring.shared->control.spin, spin);
     STORE_SHARED(lane->ring.shared->control.notify, 0);
-    atomic_store(&lane->sent, lane->ring.submitted + 1);
     aee__call_ring_push(&lane->ring, &call->request);
-    /* Sequentially consistent: pairs with the store of PARKED and the look at `sent` in parked().
-     */
     if (!atomic_compare_exchange_strong(&lane->state, &expected, AEE__LANE_RUNNING)) {
-        call->mode_used = AEE_CALL_RING; /* a worker has it already */
+        call->mode_used =
+            AEE_CALL_RING; /* a worker has it; await_reply() sees it should it leave */
         return await_reply(lane, &call->result);
     }
     if (mode == AEE_CALL_RING && hand_to_worker(lane)) {
@@ -350,6 +352,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_er
     atomic_store(&lane->busy, true);
     result = transact(lane, call, mode);
     atomic_store(&lane->busy, false);
+    atomic_store_explicit(&lane->called_plus_1, 0, memory_order_relaxed);
     (void)aee__watchdog_disarm(&lane->watch);
     lane->last_end_ns = aee__now_ns();
     if (call->mode_used == AEE_CALL_RING && result == AEE_OK) {
@@ -358,22 +361,57 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_er
     return result == AEE_OK ? take_payload(lane, call, error) : result;
 }
 
-struct aee__lane *aee__lane_lock(struct aee__instance *instance)
+/* ---- Turns -------------------------------------------------------------------------------- */
+
+static struct aee__lane *try_lanes(struct aee__instance *instance)
 {
     for (uint32_t i = 0; i < instance->lane_count; i++) {
-        if (pthread_mutex_trylock(&instance->lanes[i].call_lock) == 0) {
+        uint32_t free = 0;
+        if (atomic_compare_exchange_strong(&instance->lanes[i].taken, &free, 1)) {
             return &instance->lanes[i];
         }
     }
-    uint32_t turn = atomic_fetch_add_explicit(&instance->next_lane, 1, memory_order_relaxed);
-    struct aee__lane *lane = &instance->lanes[turn % instance->lane_count];
-    (void)pthread_mutex_lock(&lane->call_lock);
-    return lane;
+    return NULL;
 }
 
-void aee__lane_unlock(struct aee__lane *lane)
+/* A giver that does not see us among the waiters has freed its lane before our second try. */
+aee_result aee__lane_take(struct aee__instance *instance, uint64_t deadline_ns,
+                          struct aee__lane **out)
 {
-    (void)pthread_mutex_unlock(&lane->call_lock);
+    aee_result result = AEE_OK;
+    *out = try_lanes(instance);
+    if (*out) {
+        return AEE_OK;
+    }
+    (void)atomic_fetch_add(&instance->lane_waiters, 1);
+    for (;;) {
+        uint32_t freed = atomic_load(&instance->lanes_freed);
+        *out = try_lanes(instance);
+        if (*out) {
+            break;
+        }
+        if (aee__instance_ended(instance) != AEE_OK) {
+            result = aee__instance_await_end(instance);
+            break;
+        }
+        if (aee__now_ns() >= deadline_ns) {
+            result = AEE_ERR_BUSY;
+            break;
+        }
+        aee__sys_futex_wait(&instance->lanes_freed, freed, deadline_ns);
+    }
+    (void)atomic_fetch_sub(&instance->lane_waiters, 1);
+    return result;
+}
+
+void aee__lane_give(struct aee__lane *lane)
+{
+    struct aee__instance *instance = lane->instance;
+    atomic_store(&lane->taken, 0);
+    if (atomic_load(&instance->lane_waiters) > 0) {
+        (void)atomic_fetch_add(&instance->lanes_freed, 1);
+        aee__sys_futex_wake_all(&instance->lanes_freed);
+    }
 }
 
 /* ---- Life --------------------------------------------------------------------------------- */
@@ -390,13 +428,11 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};
     aee__call_ring_init(&lane->ring, aee__memory_at(&instance->memory, gva, AEE_LANE_STRIDE));
     STORE_SHARED(lane->ring.shared->control.lane_index, index);
-    (void)pthread_mutex_init(&lane->call_lock, NULL);
     aee__watchdog_add(&instance->core->watchdog, &lane->watch);
 }
 
 void aee__lane_destroy(struct aee__lane *lane)
 {
     aee__watchdog_remove(&lane->instance->core->watchdog, &lane->watch);
-    (void)pthread_mutex_destroy(&lane->call_lock);
     aee__alloc_free(&lane->instance->core->alloc, lane->host_buffers, 2 * (size_t)AEE_MAX_PAYLOAD);
 }

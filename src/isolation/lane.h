@@ -19,12 +19,11 @@ enum aee__lane_state { AEE__LANE_PARKED = 0, AEE__LANE_RUNNING };
 struct aee__lane {
     struct aee__instance *instance;
     uint32_t index;
-    pthread_mutex_t call_lock;
-    struct aee__call_ring ring; /* under call_lock */
+    _Atomic uint32_t taken;     /* by the one caller at a time */
+    struct aee__call_ring ring; /* of who has taken the lane */
     struct aee__watch watch;
     struct aee__runnable runnable;
     _Atomic uint32_t state;            /* enum aee__lane_state: who may run the vCPU */
-    _Atomic uint32_t sent;             /* ring.submitted, for the worker */
     _Atomic uint32_t waker;            /* futex: the caller should look again */
     _Atomic uint32_t answer;           /* futex: a host call was answered, or the instance ended */
     _Atomic uint32_t called_plus_1;    /* index of the export in the call under way, + 1; 0: none */
@@ -32,16 +31,16 @@ struct aee__lane {
     _Atomic uint64_t idle_deadline_ns; /* by when it must have parked, after a ring call */
     uint64_t spurious_address;         /* of the last spurious fault, and how often in a row */
     uint32_t spurious_count;
-    _Atomic bool serving;  /* a host function runs for this lane */
-    pthread_t server;      /* on this thread */
     uint64_t budget_ns;    /* of the call under way; written before `busy` */
-    uint64_t last_end_ns;  /* under call_lock: when the last call ended */
+    uint64_t last_end_ns;  /* of who has taken the lane: when the last call ended */
     uint64_t gap_ns;       /* moving average from the end of a call to the next */
     uint8_t *host_buffers; /* copies of host-call payloads, made when first needed */
 };
 
 struct aee__call {
     struct aee__ring_request request;
+    bool takes_result; /* then: is it a double? */
+    bool takes_double;
     int32_t export_index; /* -1: the image's initialiser */
     uint64_t budget_ns;
     aee_call_mode mode;
@@ -56,14 +55,14 @@ struct aee__call {
 
 void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint32_t index);
 void aee__lane_destroy(struct aee__lane *lane);
-/* Takes a lane that nobody uses, or waits for one in turn; to be given back with unlock. */
-struct aee__lane *aee__lane_lock(struct aee__instance *instance);
-void aee__lane_unlock(struct aee__lane *lane);
-/* Makes the call on a locked lane and waits for its result. */
+/* Takes a lane that nobody uses, waiting for one until the deadline: then BUSY. What calls return
+ * when the instance ends meanwhile. */
+aee_result aee__lane_take(struct aee__instance *instance, uint64_t deadline_ns,
+                          struct aee__lane **out);
+void aee__lane_give(struct aee__lane *lane);
+/* Makes the call on a lane that was taken and waits for its result. */
 aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_error *error);
 /* Makes whoever runs or waits look at the instance's state. */
 void aee__lane_interrupt(struct aee__lane *lane);
-/* The calling thread is inside a host function that this lane called. */
-bool aee__lane_is_server(const struct aee__lane *lane);
 
 #endif

@@ -4,9 +4,21 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "isolation/context.h"
 
+/* How long a life-cycle operation waits for the one before it, beside a call's budget. */
+#define LIFE_PATIENCE_NS (10 * AEE__NS_PER_SECOND)
+/* First wait before a restart that failed is tried again; doubles with each try. */
+#define RETRY_NS UINT64_C(10000000)
+
 static void restart_job(struct aee__job *job);
+
+static struct timespec timespec_at(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / AEE__NS_PER_SECOND),
+                             .tv_nsec = (long)(ns % AEE__NS_PER_SECOND)};
+}
 
 aee_result aee__context_create(struct aee__core *core, const struct aee__context_plan *plan,
                                struct aee__context **out, aee_error *error)
@@ -29,7 +41,6 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&context->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    (void)pthread_mutex_init(&context->life, NULL);
     (void)pthread_mutex_init(&context->lock, NULL);
     *out = context;
     return AEE_OK;
@@ -39,14 +50,14 @@ void aee__context_free(struct aee__context *context)
 {
     aee__image_ref_release(context->image);
     (void)pthread_mutex_destroy(&context->lock);
-    (void)pthread_mutex_destroy(&context->life);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
 }
 
 /* ---- Building an instance ----------------------------------------------------------------- */
 
-/* With the lock held: gives the new instance the regions of the context. */
+/* With the lock held: gives the new instance the regions of the context, and makes it known to
+ * whoever wants to end it. */
 static aee_result adopt(struct aee__context *context, struct aee__instance *instance,
                         aee_error *error)
 {
@@ -59,7 +70,9 @@ static aee_result adopt(struct aee__context *context, struct aee__instance *inst
         }
     }
     context->building = instance;
-    return AEE_OK;
+    return context->dying
+               ? aee__fail(error, AEE_ERR_STALE, "context \"%s\" is being destroyed", context->name)
+               : AEE_OK;
 }
 
 static aee_result run_initialiser(struct aee__context *context, struct aee__instance *instance,
@@ -73,7 +86,7 @@ static aee_result run_initialiser(struct aee__context *context, struct aee__inst
     return entry ? aee__context_call_instance(context, instance, &call, error) : AEE_OK;
 }
 
-/* With `life` held: makes an instance of `image` that is ready to become current. */
+/* In an operation: makes an instance of `image` that is ready to become current. */
 static aee_result build(struct aee__context *context, struct aee__image_ref *image,
                         struct aee__instance **out, aee_error *error)
 {
@@ -86,6 +99,8 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
     }
     (void)pthread_mutex_lock(&context->lock);
     context->instances++;
+    (*out)->next = context->living;
+    context->living = *out;
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
     if (result == AEE_OK) {
@@ -134,6 +149,17 @@ static void discard(struct aee__instance *instance)
     }
 }
 
+void aee__context_forget(struct aee__context *context, struct aee__instance *instance)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__instance **link = &context->living;
+    while (*link != instance) {
+        link = &(*link)->next;
+    }
+    *link = instance->next;
+    (void)pthread_mutex_unlock(&context->lock);
+}
+
 void aee__context_instance_gone(struct aee__context *context)
 {
     (void)pthread_mutex_lock(&context->lock);
@@ -144,15 +170,51 @@ void aee__context_instance_gone(struct aee__context *context)
 
 /* ---- Load, stop, restart ------------------------------------------------------------------ */
 
-static aee_result refuse_reentry(struct aee__context *context, const char *operation,
-                                 aee_error *error)
+/* With the lock held: waits for the life-cycle operation under way. Not for ever: host functions
+ * that initialisers call may wait for each other's contexts in a circle. */
+static bool await_life(struct aee__context *context)
 {
-    if (aee__context_is_reentry(context) || aee__housekeeper_is_self(&context->core->housekeeper)) {
+    struct timespec until =
+        timespec_at(aee__now_ns() + LIFE_PATIENCE_NS + context->limits.call_budget_ns);
+    while (context->in_operation) {
+        if (pthread_cond_timedwait(&context->changed, &context->lock, &until) == ETIMEDOUT) {
+            return !context->in_operation;
+        }
+    }
+    return true;
+}
+
+/* Begins a life-cycle operation; to be ended with end_operation(). */
+static aee_result begin_operation(struct aee__context *context, const char *operation,
+                                  aee_error *error)
+{
+    if (aee__context_is_reentry(context)) {
         return aee__fail(error, AEE_ERR_BUSY,
                          "cannot %s context \"%s\" from a host function that it called", operation,
                          context->name);
     }
-    return AEE_OK;
+    (void)pthread_mutex_lock(&context->lock);
+    bool mine = await_life(context);
+    bool dying = context->dying;
+    context->in_operation = context->in_operation || (mine && !dying);
+    (void)pthread_mutex_unlock(&context->lock);
+    if (!mine) {
+        return aee__fail(error, AEE_ERR_BUSY,
+                         "cannot %s context \"%s\": another operation on it does not end",
+                         operation, context->name);
+    }
+    return dying
+               ? aee__fail(error, AEE_ERR_STALE, "cannot %s context \"%s\": it is being destroyed",
+                           operation, context->name)
+               : AEE_OK;
+}
+
+static void end_operation(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    context->in_operation = false;
+    (void)pthread_cond_broadcast(&context->changed);
+    (void)pthread_mutex_unlock(&context->lock);
 }
 
 static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image,
@@ -189,11 +251,7 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
     char what[AEE_NAME_MAX + 32];
     struct aee__image *image;
     (void)snprintf(what, sizeof what, "image of context \"%s\"", context->name);
-    aee_result result = refuse_reentry(context, "load into", error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
+    aee_result result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -203,9 +261,11 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
                          context->name);
     }
-    (void)pthread_mutex_lock(&context->life);
-    result = load_locked(context, reference, error);
-    (void)pthread_mutex_unlock(&context->life);
+    result = begin_operation(context, "load into", error);
+    if (result == AEE_OK) {
+        result = load_locked(context, reference, error);
+        end_operation(context);
+    }
     aee__image_ref_release(reference);
     return result == AEE_OK ? aee__ok(error) : result;
 }
@@ -223,13 +283,12 @@ static struct aee__instance *detach(struct aee__context *context, aee_state stat
 aee_result aee__context_restart(struct aee__context *context, aee_error *error)
 {
     struct aee__instance *instance;
-    aee_result result = refuse_reentry(context, "restart", error);
+    aee_result result = begin_operation(context, "restart", error);
     if (result != AEE_OK) {
         return result;
     }
-    (void)pthread_mutex_lock(&context->life);
-    if (!context->image) { /* written under `life` only */
-        (void)pthread_mutex_unlock(&context->life);
+    if (!context->image) { /* written within operations only */
+        end_operation(context);
         return aee__fail(error, AEE_ERR_NOT_LOADED,
                          "cannot restart context \"%s\": no image is loaded", context->name);
     }
@@ -241,23 +300,35 @@ aee_result aee__context_restart(struct aee__context *context, aee_error *error)
         (void)pthread_mutex_unlock(&context->lock);
         discard(old);
     }
-    (void)pthread_mutex_unlock(&context->life);
+    end_operation(context);
     return result == AEE_OK ? aee__ok(error) : result;
+}
+
+/* An initialiser that runs need not use up its budget before the operation gets its turn. */
+static void stop_building(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    if (context->building) {
+        aee__instance_stop(context->building);
+    }
+    (void)pthread_mutex_unlock(&context->lock);
 }
 
 aee_result aee__context_stop(struct aee__context *context, aee_error *error)
 {
-    aee_result result = refuse_reentry(context, "stop", error);
+    if (!aee__context_is_reentry(context)) {
+        stop_building(context);
+    }
+    aee_result result = begin_operation(context, "stop", error);
     if (result != AEE_OK) {
         return result;
     }
-    (void)pthread_mutex_lock(&context->life);
     (void)pthread_mutex_lock(&context->lock);
     bool loaded = context->state != AEE_STATE_CREATED;
     struct aee__instance *instance = loaded ? detach(context, AEE_STATE_STOPPED) : NULL;
     (void)pthread_mutex_unlock(&context->lock);
     discard(instance);
-    (void)pthread_mutex_unlock(&context->life);
+    end_operation(context);
     if (!loaded) {
         return aee__fail(error, AEE_ERR_NOT_LOADED,
                          "cannot stop context \"%s\": no image is loaded", context->name);
@@ -268,23 +339,25 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
 
 aee_result aee__context_end(struct aee__context *context, aee_error *error)
 {
-    aee_result result = refuse_reentry(context, "destroy", error);
+    if (aee__housekeeper_is_self(&context->core->restarter)) {
+        return aee__fail(error, AEE_ERR_BUSY,
+                         "cannot destroy context \"%s\" from a host function that the initialiser "
+                         "of a context under restart called",
+                         context->name);
+    }
+    if (!aee__context_is_reentry(context)) {
+        stop_building(context);
+    }
+    aee_result result = begin_operation(context, "destroy", error);
     if (result != AEE_OK) {
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
-    context->dying = true;
-    struct aee__instance *building = context->building;
-    if (building) { /* an initialiser need not use up its budget */
-        aee__instance_stop(building);
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-    (void)pthread_mutex_lock(&context->life);
-    (void)pthread_mutex_lock(&context->lock);
+    context->dying = true; /* whoever waits for its turn finds it */
     struct aee__instance *instance = detach(context, AEE_STATE_STOPPED);
     (void)pthread_mutex_unlock(&context->lock);
+    end_operation(context);
     discard(instance);
-    (void)pthread_mutex_unlock(&context->life);
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);
@@ -327,8 +400,10 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
         deadline / AEE__NS_PER_SECOND > INT32_MAX) {
         deadline = (uint64_t)INT32_MAX * AEE__NS_PER_SECOND;
     }
-    struct timespec until = {.tv_sec = (time_t)(deadline / AEE__NS_PER_SECOND),
-                             .tv_nsec = (long)(deadline % AEE__NS_PER_SECOND)};
+    struct timespec until = timespec_at(deadline);
+    if (aee__housekeeper_is_self(&context->core->restarter)) {
+        until = timespec_at(0); /* its restart would have to come from this very thread */
+    }
     (void)pthread_mutex_lock(&context->lock);
     int status = 0;
     while (context->state == AEE_STATE_RESTARTING && !context->dying && status != ETIMEDOUT) {
@@ -360,11 +435,11 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
 aee_result aee__context_set_limits(struct aee__context *context, const aee_limits *limits,
                                    aee_error *error)
 {
-    aee_result result = refuse_reentry(context, "change the limits of", error);
+    /* Within an operation no instance is being built from the old ones. */
+    aee_result result = begin_operation(context, "change the limits of", error);
     if (result != AEE_OK) {
         return result;
     }
-    (void)pthread_mutex_lock(&context->life); /* no instance is being built from the old ones */
     (void)pthread_mutex_lock(&context->lock);
     if (limits->memory_bytes < context->limits.memory_bytes) {
         result =
@@ -379,7 +454,7 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
         context->limits = *limits;
     }
     (void)pthread_mutex_unlock(&context->lock);
-    (void)pthread_mutex_unlock(&context->life);
+    end_operation(context);
     return result;
 }
 
@@ -389,7 +464,9 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
 static void schedule_restart(struct aee__context *context)
 {
     aee__handles_ref(&context->core->contexts, context->handle);
-    aee__housekeeper_post(&context->core->housekeeper, &context->restart_job);
+    if (!aee__housekeeper_post(&context->core->restarter, &context->restart_job)) {
+        aee__handles_release(&context->core->contexts, context->handle); /* it is queued already */
+    }
 }
 
 static void quarantine(struct aee__context *context, uint64_t crash_id)
@@ -433,16 +510,21 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     }
 }
 
-/* A restart that did not come about counts like a crash, so that the policy ends the tries. */
+/* A restart that did not come about counts like a crash, so that the policy ends the tries. The
+ * next one waits a little: what was missing may come back. */
 static void restart_failed(struct aee__context *context, const aee_error *error)
 {
+    enum aee__verdict verdict = AEE__VERDICT_QUARANTINE;
     (void)pthread_mutex_lock(&context->lock);
     bool wanted = context->state == AEE_STATE_RESTARTING && !context->dying;
-    enum aee__verdict verdict =
-        context->core->recovery->decide(&context->history, &context->limits, aee__now_ns());
     uint64_t crash_id = context->crash.id;
-    if (wanted && verdict == AEE__VERDICT_QUARANTINE) {
-        (void)detach(context, AEE_STATE_QUARANTINED);
+    uint32_t tries = context->history.count;
+    if (wanted) {
+        verdict =
+            context->core->recovery->decide(&context->history, &context->limits, aee__now_ns());
+        if (verdict == AEE__VERDICT_QUARANTINE) {
+            (void)detach(context, AEE_STATE_QUARANTINED);
+        }
     }
     (void)pthread_mutex_unlock(&context->lock);
     if (!wanted) {
@@ -450,6 +532,7 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
     }
     aee__context_event(context, AEE_EVENT_RESTART_FAILED, crash_id, "%s", error->text);
     if (verdict == AEE__VERDICT_RESTART) {
+        aee__sys_sleep(RETRY_NS << (tries < 4 ? tries : 4));
         schedule_restart(context);
     } else {
         quarantine(context, crash_id);
@@ -460,17 +543,21 @@ static void restart_after_crash(struct aee__context *context)
 {
     struct aee__instance *instance = NULL;
     aee_error error = {0};
-    (void)pthread_mutex_lock(&context->life);
-    (void)pthread_mutex_lock(&context->lock);
-    bool wanted = context->state == AEE_STATE_RESTARTING && !context->dying;
-    (void)pthread_mutex_unlock(&context->lock);
-    aee_result result = wanted ? build(context, context->image, &instance, &error) : AEE_OK;
-    if (instance) {
+    aee_result result = begin_operation(context, "restart", &error);
+    if (result == AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
-        (void)make_restarted(context, instance, "from its image"); /* the crash took the old one */
+        bool wanted = context->state == AEE_STATE_RESTARTING;
         (void)pthread_mutex_unlock(&context->lock);
+        if (wanted) {
+            result = build(context, context->image, &instance, &error);
+        }
+        if (instance) {
+            (void)pthread_mutex_lock(&context->lock);
+            (void)make_restarted(context, instance, "from its image"); /* there was no old one */
+            (void)pthread_mutex_unlock(&context->lock);
+        }
+        end_operation(context);
     }
-    (void)pthread_mutex_unlock(&context->life);
     if (result != AEE_OK) {
         restart_failed(context, &error);
     }

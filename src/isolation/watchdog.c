@@ -15,15 +15,19 @@ static uint64_t look(struct aee__watchdog *watchdog)
     (void)pthread_mutex_lock(&watchdog->lock);
     for (struct aee__watch *watch = watchdog->watches; watch; watch = watch->next) {
         uint64_t deadline = atomic_load(&watch->deadline_ns);
-        if (deadline == 0 || deadline == AEE__WATCH_EXPIRED) {
+        if (deadline == 0) {
             continue;
         }
-        if (deadline > now) {
-            earliest = deadline < earliest ? deadline : earliest;
-        } else if (atomic_compare_exchange_strong(&watch->deadline_ns, &deadline,
-                                                  AEE__WATCH_EXPIRED)) {
-            watch->expire(watch);
+        if (deadline <= now &&
+            !atomic_compare_exchange_strong(&watch->deadline_ns, &deadline, AEE__WATCH_EXPIRED)) {
+            continue; /* disarmed, or armed anew, at the last moment */
         }
+        if (deadline <= now || deadline == AEE__WATCH_EXPIRED) {
+            watch->expire(watch);
+            deadline =
+                now + LOOK_NS; /* again then: a kick can be lost, signal queues have limits */
+        }
+        earliest = deadline < earliest ? deadline : earliest;
     }
     (void)pthread_mutex_unlock(&watchdog->lock);
     return earliest;
@@ -126,6 +130,19 @@ void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch,
 bool aee__watchdog_disarm(struct aee__watch *watch)
 {
     return atomic_exchange(&watch->deadline_ns, 0) != AEE__WATCH_EXPIRED;
+}
+
+bool aee__watchdog_suspend(struct aee__watch *watch, uint64_t *left_ns)
+{
+    uint64_t deadline = atomic_load(&watch->deadline_ns);
+    do {
+        if (deadline == AEE__WATCH_EXPIRED) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&watch->deadline_ns, &deadline, 0));
+    uint64_t now = aee__now_ns();
+    *left_ns = deadline > now ? deadline - now : 0;
+    return true;
 }
 
 bool aee__watch_expired(const struct aee__watch *watch)

@@ -16,7 +16,8 @@
 
 struct aee__watch {
     _Atomic uint64_t deadline_ns; /* 0: not armed; AEE__WATCH_EXPIRED: the watchdog came */
-    void (*expire)(struct aee__watch *watch); /* on the watchdog's thread, after EXPIRED is set */
+    void (*expire)(struct aee__watch *watch); /* on the watchdog's thread, after EXPIRED is set, and
+                                               * again from time to time until it is disarmed */
     struct aee__watch *next;                  /* list of all watches, under the watchdog's lock */
     struct aee__watch *previous;
 };
@@ -40,6 +41,8 @@ void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch,
                        uint64_t deadline_ns);
 /* False: it had expired. */
 bool aee__watchdog_disarm(struct aee__watch *watch);
+/* Disarms unless it has expired (false); *left_ns receives what was left. */
+bool aee__watchdog_suspend(struct aee__watch *watch, uint64_t *left_ns);
 bool aee__watch_expired(const struct aee__watch *watch);
 
 #endif

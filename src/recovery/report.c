@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* A sentence under construction; what does not fit is cut. */
 struct text {
     char *at;
@@ -84,12 +86,11 @@ static void add_image_area(struct text *text, const struct aee__image *image, ui
 static void add_place(struct text *text, struct aee__context *context,
                       const struct aee__instance *instance, uint64_t address)
 {
-    struct aee__mapping mapping;
+    struct aee__region_view region;
     if (address < AEE_GVA_NULL_GUARD_END) {
         add(text, "null pointer + %llu", (unsigned long long)address);
-    } else if (aee__context_region_at(context, address, &mapping)) {
-        add(text, "region \"%s\", %s", mapping.region->name,
-            mapping.writable ? "read-write" : "read-only");
+    } else if (aee__context_region_at(context, address, &region)) {
+        add(text, "region \"%s\", %s", region.name, region.writable ? "read-write" : "read-only");
     } else if (address < AEE_GVA_VDSO) {
         add(text, "the system area");
     } else if (address < AEE_GVA_IMAGE) {
@@ -173,26 +174,17 @@ static void add_where(struct text *text, const aee_crash *crash)
     }
 }
 
-/* Detail text that came out of the component: keep it to one printable line. */
-static void make_printable(char *text)
-{
-    for (; *text; text++) {
-        unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f) {
-            *text = ' ';
-        }
-    }
-}
-
 void aee__report_describe(struct aee__context *context, const struct aee__instance *instance,
                           const char *detail, aee_crash *crash)
 {
     const char *function =
         aee__image_symbol_at(instance->image->image, crash->registers.rip, &crash->function_offset);
-    (void)snprintf(crash->function, sizeof crash->function, "%s", function ? function : "");
+    aee__text_copy(crash->function, sizeof crash->function, function ? function : "", AEE_NAME_MAX);
+    char clean[96];
+    aee__text_copy(clean, sizeof clean, detail,
+                   sizeof clean); /* it may be the component's own words */
     struct text text = {.at = crash->text, .left = sizeof crash->text};
     add(&text, "context \"%s\": ", context->name);
-    add_cause(&text, context, instance, detail, crash);
+    add_cause(&text, context, instance, clean, crash);
     add_where(&text, crash);
-    make_printable(crash->text);
 }

@@ -42,6 +42,9 @@ static int capability(const struct aee__backend *backend, unsigned long what)
 static aee_result check_capabilities(struct aee__backend *backend, aee_error *error)
 {
     int version = aee__sys_ioctl_value(backend->fd, KVM_GET_API_VERSION, 0);
+    if (version < 0) {
+        return aee__fail_os(error, errno, "KVM_GET_API_VERSION");
+    }
     if (version != KVM_API_VERSION) { /* api.rst 4.1: refuse anything else */
         return aee__fail(error, AEE_ERR_UNSUPPORTED, "/dev/kvm has API version %d, not %d", version,
                          KVM_API_VERSION);
@@ -63,15 +66,18 @@ static aee_result check_capabilities(struct aee__backend *backend, aee_error *er
 }
 
 static aee_result kvm_open(const struct aee__alloc *alloc, int kick_signal,
-                           struct aee__backend **out, aee_error *error)
+                           struct aee__facts *facts, struct aee__backend **out, aee_error *error)
 {
     *out = NULL;
     struct aee__backend *backend = aee__alloc_zero(alloc, 1, sizeof *backend);
     if (!backend) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot open the KVM back end: out of memory");
     }
-    *backend = (struct aee__backend){
-        .alloc = alloc, .fd = -1, .kick_signal = kick_signal, .tr_type = task_segment_type()};
+    *backend = (struct aee__backend){.alloc = alloc,
+                                     .fd = -1,
+                                     .kick_signal = kick_signal,
+                                     .facts = facts,
+                                     .tr_type = task_segment_type()};
     aee_result result;
     backend->fd = aee__sys_open("/dev/kvm", O_RDWR);
     if (backend->fd < 0) {
@@ -85,6 +91,7 @@ static aee_result kvm_open(const struct aee__alloc *alloc, int kick_signal,
     if (result == AEE_OK) {
         result = aee__kvm_probe(backend, error);
     }
+    backend->facts = NULL;
     if (result == AEE_OK) {
         *out = backend;
         return AEE_OK;
@@ -92,15 +99,6 @@ static aee_result kvm_open(const struct aee__alloc *alloc, int kick_signal,
 fail:
     kvm_close(backend);
     return result;
-}
-
-static uint32_t kvm_facts(const struct aee__backend *backend, aee_fact *facts, uint32_t capacity)
-{
-    uint32_t count = backend->fact_count < capacity ? backend->fact_count : capacity;
-    for (uint32_t i = 0; i < count; i++) {
-        facts[i] = backend->facts[i];
-    }
-    return count;
 }
 
 static uint64_t kvm_features(const struct aee__backend *backend)
@@ -129,7 +127,6 @@ const struct aee__backend_ops aee__kvm_backend = {
     .level = AEE_LEVEL_FULL,
     .open = kvm_open,
     .close = kvm_close,
-    .facts = kvm_facts,
     .features = kvm_features,
     .hardware = kvm_hardware,
     .nested_paging = kvm_nested_paging,

@@ -9,7 +9,6 @@
 #include "aee_abi.h"
 #include "isolation/backend.h"
 
-#define AEE__KVM_MAX_FACTS 24u
 #define AEE__KVM_MAX_CPUID 256u
 
 struct aee__backend {
@@ -26,8 +25,7 @@ struct aee__backend {
     uint64_t xcr0; /* 0: the guest's XCR0 cannot be set here */
     struct kvm_cpuid2 *cpuid;
     size_t cpuid_size;
-    uint32_t fact_count;
-    aee_fact facts[AEE__KVM_MAX_FACTS];
+    struct aee__facts *facts; /* of the opener, while the back end is being opened; may be NULL */
 };
 
 struct aee__vcpu {
@@ -36,10 +34,11 @@ struct aee__vcpu {
     pthread_mutex_t kick_lock; /* orders kicks with leaving KVM_RUN */
     pthread_t runner;          /* thread in lane_run(), while `running`; under kick_lock */
     bool running;
-    bool signalled;     /* a signal was sent to runner; under kick_lock */
-    bool kick_pending;  /* the next lane_run() returns at once; under kick_lock */
-    bool io_pending;    /* the last exit's OUT must be finished before registers are set */
-    int vector_in_stub; /* vector whose stub made the last exit, or -1 */
+    bool signalled;       /* a signal was sent to runner; under kick_lock */
+    bool kick_pending;    /* the next lane_run() returns at once; under kick_lock */
+    bool io_pending;      /* the last exit's OUT must be finished before registers are set */
+    bool at_syscall_gate; /* the last exit was made by the code at LSTAR */
+    int vector_in_stub;   /* vector whose stub made the last exit, or -1 */
 };
 
 struct aee__vm {

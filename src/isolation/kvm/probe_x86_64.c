@@ -25,10 +25,10 @@ __attribute__((format(printf, 5, 6))) static void add_fact(struct aee__backend *
                                                            const char *name, bool usable,
                                                            const char *how, const char *format, ...)
 {
-    if (backend->fact_count == AEE__KVM_MAX_FACTS) {
+    if (!backend->facts || backend->facts->count == AEE_FACTS_MAX) {
         return;
     }
-    aee_fact *fact = &backend->facts[backend->fact_count++];
+    aee_fact *fact = &backend->facts->list[backend->facts->count++];
     va_list args;
     va_start(args, format);
     (void)snprintf(fact->name, sizeof fact->name, "kvm.%s", name);
@@ -166,17 +166,19 @@ static void *kick_later(void *argument)
 
 static bool try_kick(struct probe *probe)
 {
-    const uint8_t forever[] = {0xeb, 0xfe};
+    /* mov $2^31 - 1, %ecx; again: dec %ecx; jnz again; mov $7, %eax; out: most of a second */
+    const uint8_t long_loop[] = {0xb9, 0xff, 0xff, 0xff,      0x7f,   0xff,
+                                 0xc9, 0x75, 0xfc, MOV_EAX_7, OUT_EAX};
     struct aee__thread thread = {0};
     struct aee__exit exit = {0};
-    bool works = start(probe, forever, sizeof forever, NULL) == AEE_OK &&
+    bool works = start(probe, long_loop, sizeof long_loop, NULL) == AEE_OK &&
                  aee__thread_start(&thread, "aee-probe", kick_later, probe, NULL) == AEE_OK;
     if (works) {
         aee__kvm_lane_run(probe->vm, 0, &exit);
         aee__thread_join(&thread);
         works = exit.kind == AEE__EXIT_KICKED;
     }
-    add_fact(probe->backend, "kick", works, "an endless loop is stopped from another thread", "%s",
+    add_fact(probe->backend, "kick", works, "a long loop is stopped from another thread", "%s",
              yes_no(works));
     return works;
 }
@@ -187,7 +189,7 @@ static bool try_kick(struct probe *probe)
 static void try_hardware(struct probe *probe)
 {
     struct aee__exit exit;
-    probe->backend->hardware = RUN(probe, &exit, 0x0f, 0x05, 0xeb, 0xfe) && raised(&exit, 6);
+    probe->backend->hardware = RUN(probe, &exit, 0x0f, 0x05, OUT_EAX) && raised(&exit, 6);
     add_fact(probe->backend, "hardware", true, "SYSCALL in the guest obeys the guest's EFER", "%s",
              yes_no(probe->backend->hardware));
 }

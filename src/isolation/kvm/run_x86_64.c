@@ -96,6 +96,7 @@ static void decode_io(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit)
         memcpy(&exit->hypercall, (const uint8_t *)run + run->io.data_offset,
                sizeof exit->hypercall);
     } else if (port == AEE_PORT_SYSCALL) {
+        vm->vcpus[lane].at_syscall_gate = true;
         crash(exit, AEE_CRASH_SYSCALL, 0, "");
     } else if (port >= AEE_PORT_EXCEPTION && port < AEE_PORT_EXCEPTION + 32) {
         decode_exception(vm, lane, port - AEE_PORT_EXCEPTION, exit);
@@ -160,6 +161,7 @@ void aee__kvm_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit
     memset(exit, 0, sizeof *exit);
     exit->kind = AEE__EXIT_KICKED;
     vcpu->vector_in_stub = -1;
+    vcpu->at_syscall_gate = false;
     if (!enter(vcpu)) {
         return;
     }

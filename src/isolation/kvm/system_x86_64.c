@@ -10,6 +10,10 @@ _Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <= 16 * UINT64_C
 _Static_assert(AEE__KVM_TSS + AEE_MAX_LANES * AEE__KVM_TSS_STRIDE <= AEE__KVM_STUBS, "TSSs fit");
 _Static_assert(AEE__KVM_TR(AEE_MAX_LANES) <= AEE__KVM_GDT_LIMIT + 1, "TSS descriptors fit the GDT");
 
+_Static_assert(AEE__KVM_STUBS == AEE__SYSTEM_TABLE_PAGES * UINT64_C(4096), "tables are read-only");
+_Static_assert(AEE__KVM_IST == AEE__KVM_STUBS + AEE__SYSTEM_CODE_PAGES * UINT64_C(4096),
+               "stubs execute, stacks do not");
+
 static void put64(uint8_t *at, uint64_t value)
 {
     memcpy(at, &value, sizeof value);

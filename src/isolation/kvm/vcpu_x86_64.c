@@ -235,6 +235,10 @@ void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *r
                                  .r15 = regs.r15,
                                  .rip = regs.rip,
                                  .rflags = regs.rflags};
+    if (vcpu->at_syscall_gate) { /* SYSCALL saved them here (SDM vol. 2B) */
+        registers->rip = regs.rcx - 2;
+        registers->rflags = regs.r11;
+    }
     if (vcpu->vector_in_stub >= 0) {
         struct aee__kvm_frame frame;
         aee__kvm_system_frame(vm->system, lane, (uint32_t)vcpu->vector_in_stub, &frame);
