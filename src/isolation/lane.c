@@ -16,7 +16,7 @@
 #define AUTO_GAP_NS UINT64_C(40000)
 /* After a ring call the lane must park within this time; far above the spin, so that only a
  * component that keeps its worker meets it. */
-#define IDLE_NS UINT64_C(100000000)
+#define IDLE_NS AEE__NS_PER_SECOND
 
 #define STORE_SHARED(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 

@@ -99,6 +99,8 @@ static void add_place(struct text *text, struct aee__context *context,
         add_image_area(text, instance->image->image, address);
     } else if (address < AEE_GVA_STACKS + AEE_MAX_LANES * AEE_STACK_STRIDE) {
         add_stack_area(text, &instance->plan, address);
+    } else if (address - AEE_GVA_LANES < instance->plan.lanes * AEE_LANE_STRIDE) {
+        add(text, "the pages of the calling protocol");
     } else if (address - AEE_GVA_HEAP < AEE_HEAP_MAX) {
         bool inside = address - AEE_GVA_HEAP < instance->memory.heap_size;
         add(text, inside ? "the heap" : "beyond the heap's limit");
@@ -169,8 +171,10 @@ static void add_where(struct text *text, const aee_crash *crash)
     } else {
         add(text, " at 0x%llx", (unsigned long long)crash->registers.rip);
     }
-    if (strcmp(crash->called, crash->function) != 0) {
-        add(text, ", called through %s", crash->called[0] ? crash->called : "its initialiser");
+    if (!crash->called[0]) {
+        add(text, ", called through its initialiser");
+    } else if (strcmp(crash->called, crash->function) != 0) {
+        add(text, ", called through %s", crash->called);
     }
 }
 
