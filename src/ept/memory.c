@@ -198,6 +198,7 @@ aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memo
                               (unsigned long long)memory->file_size);
         goto fail;
     }
+    memory->file_capacity = memory->file_size;
     result = map_chunk(memory, 0, memory->file_size, error);
     if (result != AEE_OK) {
         goto fail;
@@ -251,9 +252,13 @@ aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size,
                          AEE__MEMORY_MAX_CHUNKS - 1);
     }
     uint64_t added = heap_size - memory->heap_size;
-    if (aee__sys_resize_memfd(memory->fd, memory->file_size + added) != 0) {
-        return aee__fail_os(error, errno, "cannot grow the heap to %llu bytes",
-                            (unsigned long long)heap_size);
+    uint64_t file_size = memory->file_size + added;
+    if (file_size > memory->file_capacity) { /* else a growth was taken back */
+        if (aee__sys_resize_memfd(memory->fd, file_size) != 0) {
+            return aee__fail_os(error, errno, "cannot grow the heap to %llu bytes",
+                                (unsigned long long)heap_size);
+        }
+        memory->file_capacity = file_size;
     }
     aee_result result = map_chunk(memory, memory->file_size, added, error);
     if (result == AEE_OK) {

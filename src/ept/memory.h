@@ -51,7 +51,8 @@ struct aee__memory {
     int fd;
     uint32_t chunk_count;
     uint32_t area_count;
-    uint64_t file_size;
+    uint64_t file_size; /* in use; the file itself only grows */
+    uint64_t file_capacity;
     uint64_t heap_size;
     struct aee__pagetable table;
     struct aee__memory_chunk chunks[AEE__MEMORY_MAX_CHUNKS];

@@ -12,38 +12,45 @@ static struct aee__job *pop(struct aee__housekeeper *housekeeper)
     return job;
 }
 
+static void run_job(struct aee__housekeeper *housekeeper, struct aee__job *job)
+{
+    housekeeper->busy = true;
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+    job->run(job);
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    housekeeper->busy = false;
+    housekeeper->poked = true; /* the job may have made room for idle work */
+}
+
+static void run_idle_work(struct aee__housekeeper *housekeeper)
+{
+    housekeeper->poked = false;
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+    bool more = housekeeper->idle_work(housekeeper->user);
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    housekeeper->poked = housekeeper->poked || more;
+}
+
 /* One step with the lock held at both ends: a job, a piece of idle work, or a wait. */
-static void step(struct aee__housekeeper *housekeeper, bool *more_idle_work)
+static void step(struct aee__housekeeper *housekeeper)
 {
     struct aee__job *job = pop(housekeeper);
-    if (job || *more_idle_work) {
-        housekeeper->busy = job != NULL;
-        (void)pthread_mutex_unlock(&housekeeper->lock);
-        if (job) {
-            job->run(job);
-            *more_idle_work = true;
-        } else {
-            *more_idle_work = housekeeper->idle_work && housekeeper->idle_work(housekeeper->user);
-        }
-        (void)pthread_mutex_lock(&housekeeper->lock);
-        housekeeper->busy = false;
-        return;
+    if (job) {
+        run_job(housekeeper, job);
+    } else if (housekeeper->poked && housekeeper->idle_work && !housekeeper->stopping) {
+        run_idle_work(housekeeper);
+    } else {
+        (void)pthread_cond_broadcast(&housekeeper->idle);
+        (void)pthread_cond_wait(&housekeeper->wake, &housekeeper->lock);
     }
-    (void)pthread_cond_broadcast(&housekeeper->idle);
-    (void)pthread_cond_wait(&housekeeper->wake, &housekeeper->lock);
-    *more_idle_work = true;
 }
 
 static void *run(void *argument)
 {
     struct aee__housekeeper *housekeeper = argument;
-    bool more_idle_work = true;
     (void)pthread_mutex_lock(&housekeeper->lock);
     while (!housekeeper->stopping || housekeeper->first) {
-        if (housekeeper->stopping) {
-            more_idle_work = false;
-        }
-        step(housekeeper, &more_idle_work);
+        step(housekeeper);
     }
     (void)pthread_cond_broadcast(&housekeeper->idle);
     (void)pthread_mutex_unlock(&housekeeper->lock);
@@ -53,7 +60,7 @@ static void *run(void *argument)
 aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, const char *name,
                                   bool (*idle_work)(void *user), void *user, aee_error *error)
 {
-    *housekeeper = (struct aee__housekeeper){.idle_work = idle_work, .user = user};
+    *housekeeper = (struct aee__housekeeper){.idle_work = idle_work, .user = user, .poked = true};
     (void)pthread_mutex_init(&housekeeper->lock, NULL);
     (void)pthread_cond_init(&housekeeper->wake, NULL);
     (void)pthread_cond_init(&housekeeper->idle, NULL);
@@ -103,6 +110,7 @@ void aee__housekeeper_flush(struct aee__housekeeper *housekeeper)
 void aee__housekeeper_poke(struct aee__housekeeper *housekeeper)
 {
     (void)pthread_mutex_lock(&housekeeper->lock);
+    housekeeper->poked = true;
     (void)pthread_cond_signal(&housekeeper->wake);
     (void)pthread_mutex_unlock(&housekeeper->lock);
 }

@@ -24,6 +24,7 @@ struct aee__housekeeper {
     struct aee__job *last;
     bool busy;
     bool stopping;
+    bool poked;                    /* since idle_work last began */
     bool (*idle_work)(void *user); /* when there are no jobs; false: nothing left to do */
     void *user;
     struct aee__thread thread;
