@@ -229,7 +229,8 @@ AEE_API void aee_engine_destroy(aee_engine *engine);
 typedef struct aee_limits {
     uint64_t memory_bytes;         /* heap of the component, rounded up to 2 MiB; 16 MiB */
     uint64_t stack_bytes;          /* per lane, rounded up to 4 KiB; 256 KiB, at most 16 MiB */
-    uint64_t call_budget_ns;       /* wall-clock time of one call; 100 ms, at least 50 us */
+    uint64_t call_budget_ns;       /* wall-clock time of one call; 100 ms, at least 50 us.
+                                    * Host functions are free up to once the budget. */
     uint32_t lanes;                /* vCPUs; 1, at most 8 */
     uint32_t log_bytes_per_second; /* what the component may log; 64 KiB; the rest is dropped */
     uint32_t restarts;             /* within restart_window_ns, before quarantine; 5, at most 63 */
@@ -280,9 +281,9 @@ AEE_API aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context con
 
 /* Loads an image (ELF64, static or static-PIE) and runs its initialisers, under the call budget.
  * The bytes are copied. Replaces an image that is loaded already; functions found in the old one
- * become stale, and calls that begin in the old one meanwhile return AEE_ERR_STOPPED. On failure the
- * context keeps what it had. Errors: BAD_IMAGE, ABI_VERSION,
- * CRASHED/HUNG (an initialiser failed), STALE, BUSY (calls are in flight), NO_MEMORY, SYSTEM. */
+ * become stale, and calls that begin in the old one meanwhile return AEE_ERR_STOPPED. On failure
+ * the context keeps what it had. Errors: BAD_IMAGE, ABI_VERSION, CRASHED/HUNG (an initialiser
+ * failed), STALE, BUSY (calls are in flight), NO_MEMORY, SYSTEM. */
 AEE_API aee_result aee_load(aee_engine *engine, aee_context context, const void *bytes, size_t size,
                             aee_error *error);
 AEE_API aee_result aee_load_file(aee_engine *engine, aee_context context, const char *path,
@@ -326,10 +327,10 @@ AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, co
 /* Calls a function with up to AEE_ARGS_MAX integers and doubles and waits for its result.
  * `result` may be NULL; otherwise its `type`, set by the caller, says which of the two to take.
  * Where the image declares the function's signature, number and types are checked against it.
- * Blocks up to the call budget, and as long before it when every lane is taken (then BUSY). Does not
- * allocate, but for two buffers when a lane's first host call comes. Errors: ARGUMENT_COUNT, WRONG_HANDLE, STALE,
- * NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY (re-entry from a host
- * function that this context called). */
+ * Blocks up to the call budget, and as long before it when every lane is taken (then BUSY). Does
+ * not allocate, but for two buffers when a lane's first host call comes. Errors: ARGUMENT_COUNT,
+ * WRONG_HANDLE, STALE, NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY
+ * (re-entry from a host function that this context called). */
 AEE_API aee_result aee_call(aee_engine *engine, aee_context context, aee_function function,
                             const aee_value *args, uint32_t count, aee_value *result,
                             aee_error *error);
@@ -518,7 +519,7 @@ typedef struct aee_crash {
     aee_registers registers;
     char function[AEE_NAME_MAX]; /* that contains registers.rip; "" if unknown */
     uint64_t function_offset;
-    char called[AEE_NAME_MAX]; /* export that the engine had called; "" for initialisers */
+    char called[AEE_NAME_MAX]; /* export; "" for initialisers, "-" between calls */
     char text[248];            /* the report in one sentence */
 } aee_crash;
 

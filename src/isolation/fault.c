@@ -8,8 +8,11 @@
 
 static const char *called_name(const struct aee__lane *lane)
 {
-    uint32_t called = atomic_load_explicit(&lane->called_plus_1, memory_order_relaxed);
-    return called > 0 ? lane->instance->image->image->exports[called - 1].name : "";
+    int32_t called = atomic_load_explicit(&lane->called, memory_order_relaxed);
+    if (called == AEE__CALLED_NOTHING) {
+        return "-";
+    }
+    return called >= 0 ? lane->instance->image->image->exports[called].name : "";
 }
 
 static void conclude(struct aee__instance *instance, aee_crash *crash, const char *detail)

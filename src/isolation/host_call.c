@@ -62,6 +62,19 @@ static int32_t serve_log(struct aee__context *context, const struct aee__ring_ho
 
 /* ---- Functions ---------------------------------------------------------------------------- */
 
+/* The engine's own time is free up to once the budget, so that no component can hold its caller
+ * with host calls without end; what goes beyond is charged. */
+static void resume_budget(struct aee__lane *lane, uint64_t left, uint64_t begin)
+{
+    uint64_t now = aee__now_ns();
+    uint64_t took = now - begin;
+    uint64_t free = took < lane->host_credit_ns ? took : lane->host_credit_ns;
+    lane->host_credit_ns -= free;
+    uint64_t charged = took - free;
+    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch,
+                      now + (left > charged ? left - charged : 0));
+}
+
 static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *call,
                       const uint8_t *payload, uint8_t *reply, uint32_t *reply_size, int64_t *value)
 {
@@ -84,10 +97,11 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
         return AEE_HOST_LIMIT; /* the budget is used up: the instance is about to end */
     }
     struct aee__server server;
+    uint64_t begin = aee__now_ns();
     aee__context_serve_begin(context, &server);
     aee_result result = functions->entries[index].function(functions->entries[index].user, &host);
     aee__context_serve_end(context, &server);
-    aee__watchdog_arm(&context->core->watchdog, &lane->watch, aee__now_ns() + left);
+    resume_budget(lane, left, begin);
     (void)atomic_fetch_add_explicit(&context->stats.host_calls, 1, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&context->core->counters.host_calls, 1, memory_order_relaxed);
     if (host.reply_size > host.reply_capacity) {

@@ -6,7 +6,7 @@
 #include "isolation/instance.h"
 
 /* Serves the lane's pending host call, if there is one; true when it did. The call's budget does
- * not run meanwhile: it limits the component, not the engine. */
+ * not run meanwhile: up to once the budget: it limits the component. */
 bool aee__lane_serve_host_call(struct aee__lane *lane);
 
 #endif

@@ -312,8 +312,7 @@ static void prepare(struct aee__lane *lane, struct aee__call *call)
         call->request.args[2] = base + offsetof(struct aee_abi_lane, reply_arena);
         call->request.args[3] = call->reply_capacity;
     }
-    atomic_store_explicit(&lane->called_plus_1, (uint32_t)(call->export_index + 1),
-                          memory_order_relaxed);
+    atomic_store_explicit(&lane->called, call->export_index, memory_order_relaxed);
 }
 
 /* Copies the reply out once; its size is the component's word and is checked. */
@@ -348,11 +347,12 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_er
     aee_call_mode mode = choose_mode(lane, call->mode, now);
     prepare(lane, call);
     lane->budget_ns = call->budget_ns;
+    lane->host_credit_ns = call->budget_ns;
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, now + call->budget_ns);
     atomic_store(&lane->busy, true);
     result = transact(lane, call, mode);
     atomic_store(&lane->busy, false);
-    atomic_store_explicit(&lane->called_plus_1, 0, memory_order_relaxed);
+    atomic_store_explicit(&lane->called, AEE__CALLED_NOTHING, memory_order_relaxed);
     (void)aee__watchdog_disarm(&lane->watch);
     lane->last_end_ns = aee__now_ns();
     if (call->mode_used == AEE_CALL_RING && result == AEE_OK) {
@@ -423,6 +423,7 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     lane->index = index;
     lane->gap_ns = AEE__NS_PER_SECOND / 100;
     lane->last_end_ns = aee__now_ns();
+    atomic_init(&lane->called, AEE__CALLED_NOTHING);
     lane->runnable.run = run_on_worker;
     lane->watch.expire = expire;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};

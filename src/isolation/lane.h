@@ -16,6 +16,9 @@ struct aee__instance;
 
 enum aee__lane_state { AEE__LANE_PARKED = 0, AEE__LANE_RUNNING };
 
+/* Beside the index of an export, and -1 for the initialiser. */
+#define AEE__CALLED_NOTHING (-2)
+
 struct aee__lane {
     struct aee__instance *instance;
     uint32_t index;
@@ -26,15 +29,16 @@ struct aee__lane {
     _Atomic uint32_t state;            /* enum aee__lane_state: who may run the vCPU */
     _Atomic uint32_t waker;            /* futex: the caller should look again */
     _Atomic uint32_t answer;           /* futex: a host call was answered, or the instance ended */
-    _Atomic uint32_t called_plus_1;    /* index of the export in the call under way, + 1; 0: none */
+    _Atomic int32_t called;            /* call->export_index of the call under way */
     _Atomic bool busy;                 /* a caller waits for an answer */
     _Atomic uint64_t idle_deadline_ns; /* by when it must have parked, after a ring call */
     uint64_t spurious_address;         /* of the last spurious fault, and how often in a row */
     uint32_t spurious_count;
-    uint64_t budget_ns;    /* of the call under way; written before `busy` */
-    uint64_t last_end_ns;  /* of who has taken the lane: when the last call ended */
-    uint64_t gap_ns;       /* moving average from the end of a call to the next */
-    uint8_t *host_buffers; /* copies of host-call payloads, made when first needed */
+    uint64_t budget_ns;      /* of the call under way; written before `busy` */
+    uint64_t host_credit_ns; /* time in host functions that the call is not charged for */
+    uint64_t last_end_ns;    /* of who has taken the lane: when the last call ended */
+    uint64_t gap_ns;         /* moving average from the end of a call to the next */
+    uint8_t *host_buffers;   /* copies of host-call payloads, made when first needed */
 };
 
 struct aee__call {

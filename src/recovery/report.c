@@ -171,7 +171,9 @@ static void add_where(struct text *text, const aee_crash *crash)
     } else {
         add(text, " at 0x%llx", (unsigned long long)crash->registers.rip);
     }
-    if (!crash->called[0]) {
+    if (strcmp(crash->called, "-") == 0) {
+        add(text, ", after its answer");
+    } else if (!crash->called[0]) {
         add(text, ", called through its initialiser");
     } else if (strcmp(crash->called, crash->function) != 0) {
         add(text, ", called through %s", crash->called);

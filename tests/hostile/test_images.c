@@ -393,9 +393,7 @@ static const struct hostile_case cases[] = {
     {.name = "headers of other kinds and numbers", .script = extreme_kinds, .modes = MODES_DIRECT},
     {.name = "images with flipped bytes", .script = flipped},
     {.name = "random code", .script = random_code},
-    {.name = "names with control characters",
-     .script = names_with_control_characters,
-     .known_bug = "crash.function, crash.called and error texts repeat raw symbol names"},
+    {.name = "names with control characters", .script = names_with_control_characters},
     {.name = "symbols over everything", .script = symbols_over_everything},
 };
 

@@ -356,9 +356,7 @@ static const struct hostile_case cases[] = {
      .script = engine_without_descriptors,
      .modes = MODES_DIRECT},
     {.name = "no address space", .script = address_space_limit},
-    {.name = "no threads",
-     .script = thread_limit,
-     .known_bug = "EAGAIN of KVM_RUN is taken for a kick: the component is blamed for a hang"},
+    {.name = "no threads", .script = thread_limit},
 };
 
 int main(int argc, char **argv)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "aee_abi.h"
+#include "base/text.h"
 #include "isolation/image/parser.h"
 
 struct symbol_table {
@@ -130,6 +131,14 @@ static bool is_exported(const struct aee__image_parser *parser, const Elf64_Sym 
             aee__image_section_named(parser, &section, AEE_ABI_EXPORT_SECTION));
 }
 
+/* Names of exports come back in error sentences, which people read in terminals. */
+static bool is_printable(const char *name)
+{
+    char clean[AEE__IMAGE_MAX_NAME + 1];
+    aee__text_copy(clean, sizeof clean, name, sizeof clean);
+    return strcmp(clean, name) == 0;
+}
+
 static aee_result check_export(const struct aee__image_parser *parser,
                                const struct symbol_table *table, uint64_t number, const char *name,
                                const Elf64_Sym *symbol)
@@ -146,6 +155,12 @@ static aee_result check_export(const struct aee__image_parser *parser,
                             "section %" PRIu32 ": exported name \"%s...\" (symbol %" PRIu64
                             ") is longer than %u bytes",
                             table->index, quoted.text, number, AEE__IMAGE_MAX_NAME);
+    }
+    if (!is_printable(name)) {
+        return aee__elf_bad(&parser->elf,
+                            "section %" PRIu32 ": exported name of symbol %" PRIu64
+                            " has control characters",
+                            table->index, number);
     }
     return AEE_OK;
 }

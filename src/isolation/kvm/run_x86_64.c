@@ -108,7 +108,7 @@ static void decode_io(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit)
 static void decode_error(const struct kvm_run *run, int error, struct aee__exit *exit)
 {
     char text[sizeof exit->detail];
-    if (error == EINTR || error == EAGAIN) {
+    if (error == EINTR) {
         exit->kind = AEE__EXIT_KICKED;
     } else if (error == EFAULT) {
         /* Guest physical address and flags follow the header where the host reports them. */
