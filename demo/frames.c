@@ -134,13 +134,23 @@ static aee_result play_frame(struct demo *demo, uint32_t frame, aee_error *error
     return ended;
 }
 
+/* Without pacing there is no time between frames in which contexts come back. */
+static void wait_for_restarts(struct demo *demo)
+{
+    for (uint32_t i = 0; i < ACTORS; i++) {
+        (void)aee_wait_ready(demo->engine, demo->actors[i].context, UINT64_C(5000000000), NULL);
+    }
+}
+
 aee_result frames_run(struct demo *demo, aee_error *error)
 {
     (void)aee_poll_events(demo->engine, NULL, NULL);
     aee_result result = aee_set_event_callback(demo->engine, on_event, demo, error);
     uint64_t due = now_ns();
     for (uint32_t frame = 1; frame <= demo->options.frames && result == AEE_OK; frame++) {
-        if (!demo->options.fast) {
+        if (demo->options.fast) {
+            wait_for_restarts(demo);
+        } else {
             wait_for_frame(&due);
         }
         result = play_frame(demo, frame, error);

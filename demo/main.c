@@ -17,7 +17,7 @@ static const char usage[] =
     "Plays N frames (default 600) of a game whose parts run in contexts of their own, while\n"
     "mods crash, hang, exhaust their memory and attack.\n"
     "\n"
-    "  --fast   do not wait for the next sixtieth of a second\n"
+    "  --fast   wait only for contexts that restart, not for the next sixtieth of a second\n"
     "  --json   one JSON object instead of text; its fields are in docs/demo.md\n"
     "\n"
     "AEE_COMPONENT_DIR names the folder of the components; default: ../guest beside the demo.\n"

@@ -93,7 +93,7 @@ static inline aee_result scenario_use(struct scenario *s)
     STEP(scenario_call(s, s->worker, "sha_run", 1, &value));
     STEP(aee_region_transfer(s->engine, s->worker, s->crasher_context, s->region, NULL, &s->error));
     STEP(aee_allocate_isolated_memory(s->engine, s->worker, 32, &s->error));
-    STEP(scenario_call(s, s->worker, "bench_touch", 5000, &value));
+    STEP(scenario_call(s, s->worker, "bench_touch", 20, &value));
     return AEE_OK;
 }
 
@@ -112,7 +112,7 @@ static inline aee_result scenario_crash(struct scenario *s)
     }
     STEP(aee_region_unmap(s->engine, s->crasher_context, s->region, &s->error));
     STEP(aee_restart(s->engine, s->worker, &s->error));
-    STEP(scenario_call(s, s->worker, "bench_touch", 5000, &value));
+    STEP(scenario_call(s, s->worker, "bench_touch", 20, &value));
     STEP(aee_stop(s->engine, s->worker, &s->error));
     STEP(aee_restart(s->engine, s->worker, &s->error));
     STEP(aee_destroy(s->engine, s->worker, &s->error));
