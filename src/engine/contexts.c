@@ -18,9 +18,10 @@ static aee_result check_desc(const aee_engine *engine, const aee_context_desc *d
     if (result != AEE_OK) {
         return result;
     }
-    if (desc->flags != 0 || desc->kind < 0 || desc->kind >= AEE_KIND_COUNT ||
-        desc->call_mode < AEE_CALL_AUTO || desc->call_mode > AEE_CALL_DIRECT ||
-        desc->minimum_level < AEE_LEVEL_AUTO || desc->minimum_level > AEE_LEVEL_FULL) {
+    if (desc->flags != 0 || desc->reserved0 != 0 || desc->kind < 0 ||
+        desc->kind >= AEE_KIND_COUNT || desc->call_mode < AEE_CALL_AUTO ||
+        desc->call_mode > AEE_CALL_DIRECT || desc->minimum_level < AEE_LEVEL_AUTO ||
+        desc->minimum_level > AEE_LEVEL_FULL) {
         return aee__fail(
             error, AEE_ERR_INVALID_ARGUMENT,
             "cannot create context \"%s\": flags, kind, level or call mode is out of range",

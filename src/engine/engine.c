@@ -23,6 +23,7 @@ static aee_result check_desc(aee_engine_desc *desc, aee_error *error)
         uint64_t most;
     } ranges[] = {
         {"flags", desc->flags, 0},
+        {"reserved0", desc->reserved0, 0},
         {"minimum_level", desc->minimum_level, AEE_LEVEL_FULL},
         {"max_contexts", desc->max_contexts, 65536},
         {"pool_size", desc->pool_size, AEE__POOL_MAX},

@@ -38,6 +38,9 @@ static uint32_t deliver(aee_engine *engine)
 
 aee_result aee_poll_events(aee_engine *engine, uint32_t *delivered, aee_error *error)
 {
+    if (delivered) {
+        *delivered = 0;
+    }
     aee_result result = aee__engine_check(engine, "poll events", error);
     if (result != AEE_OK) {
         return result;

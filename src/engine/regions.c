@@ -155,6 +155,12 @@ void aee__regions_destroy_all(aee_engine *engine)
 aee_result aee_region_data(aee_engine *engine, aee_region handle, void **data, size_t *size,
                            aee_error *error)
 {
+    if (data) {
+        *data = NULL;
+    }
+    if (size) {
+        *size = 0;
+    }
     aee_result result = aee__engine_check(engine, "get a region's data", error);
     if (result != AEE_OK) {
         return result;
@@ -209,6 +215,9 @@ aee_result aee_region_map(aee_engine *engine, aee_context context, aee_region re
                           aee_access access, uint64_t *guest_address, aee_error *error)
 {
     struct pair pair;
+    if (guest_address) {
+        *guest_address = 0;
+    }
     if (access != AEE_ACCESS_READ && access != AEE_ACCESS_READ_WRITE) {
         return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
                          "cannot map a region: access %d is neither read nor read-write",
@@ -276,6 +285,9 @@ aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee_context
 {
     struct pair pair;
     struct aee__context *receiver;
+    if (guest_address) {
+        *guest_address = 0;
+    }
     aee_result result = aee__engine_enter(engine, to, "transfer a region", &receiver, error);
     if (result != AEE_OK) {
         return result;
