@@ -168,9 +168,9 @@ static void add_where(struct text *text, const aee_crash *crash)
 {
     if (crash->function[0]) {
         add(text, " in %s+0x%llx", crash->function, (unsigned long long)crash->function_offset);
-    } else {
+    } else if (crash->registers.rip < AEE_GVA_VDSO || crash->registers.rip >= AEE_GVA_INFO) {
         add(text, " at 0x%llx", (unsigned long long)crash->registers.rip);
-    }
+    } /* an address in the vDSO, as when a component gives up, tells nobody anything */
     if (strcmp(crash->called, "-") == 0) {
         add(text, ", after its answer");
     } else if (!crash->called[0]) {
