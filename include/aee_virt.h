@@ -211,8 +211,8 @@ typedef struct aee_engine_desc {
 } aee_engine_desc;
 
 /* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
- * housekeeper, workers when ring calls need them). Blocks for some milliseconds. On failure *out is
- * NULL. Errors: INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, SYSTEM. */
+ * housekeeper, a restarter, workers when ring calls need them). Blocks for some milliseconds. On
+ * failure *out is NULL. Errors: INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM. */
 AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out,
                                      aee_error *error);
 /* Destroys every context and region; later calls on the engine return AEE_ERR_CLOSED. Calls that
@@ -295,10 +295,13 @@ AEE_API aee_result aee_load_fd(aee_engine *engine, aee_context context, int fd, 
 AEE_API aee_result aee_pause(aee_engine *engine, aee_context context, aee_error *error);
 AEE_API aee_result aee_resume(aee_engine *engine, aee_context context, aee_error *error);
 /* Ends calls in flight with AEE_ERR_STOPPED and releases the virtual machine. Image, functions and
- * region mappings stay and come back with aee_restart(). */
+ * region mappings stay and come back with aee_restart(). An initialiser under way is ended too.
+ * Errors: NOT_LOADED, STALE, and BUSY: from within a host function that this context called, or
+ * when another load, restart, stop or destroy of it does not end within 10 s and a call budget. */
 AEE_API aee_result aee_stop(aee_engine *engine, aee_context context, aee_error *error);
 /* Starts again from the image, from any state but CREATED; ends a quarantine and forgets the crash
- * history. Blocks until the context is ready. */
+ * history. Blocks until the context is ready; on failure it keeps what it had. Errors: NOT_LOADED,
+ * CRASHED/HUNG (an initialiser failed), STALE, BUSY as for aee_stop(), LIMIT, NO_MEMORY, SYSTEM. */
 AEE_API aee_result aee_restart(aee_engine *engine, aee_context context, aee_error *error);
 /* Waits until the context takes calls, at most `timeout_ns`. Errors: TIMED_OUT, QUARANTINED,
  * STOPPED, PAUSED, NOT_LOADED, STALE. */

@@ -83,7 +83,7 @@ static void grid_fill(const struct world_columns *world)
     uint32_t sum = 0;
     for (uint32_t c = 0; c < cells; c++) {
         sum += grid.start[c];
-        grid.start[c] = sum; /* the end for now; filling from the back makes it the start */
+        grid.start[c] = sum; /* the end, until filling from the back makes it the start */
     }
     grid.start[cells] = sum;
     for (uint32_t i = world->count; i-- > 0;) {

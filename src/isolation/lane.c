@@ -288,8 +288,8 @@ static aee_result transact(struct aee__lane *lane, struct aee__call *call, aee_c
     STORE_SHARED(lane->ring.shared->control.notify, 0);
     aee__call_ring_push(&lane->ring, &call->request);
     if (!atomic_compare_exchange_strong(&lane->state, &expected, AEE__LANE_RUNNING)) {
-        call->mode_used =
-            AEE_CALL_RING; /* a worker has it; await_reply() sees it should it leave */
+        /* A worker has it; should that leave, await_reply() takes the lane over. */
+        call->mode_used = AEE_CALL_RING;
         return await_reply(lane, &call->result);
     }
     if (mode == AEE_CALL_RING && hand_to_worker(lane)) {

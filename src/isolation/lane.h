@@ -1,5 +1,5 @@
-/* lane.h: one vCPU of an instance and the calls on it. A call takes the lane's lock, so that its
- * ring has one writer; the vCPU is run by the calling thread (direct) or by a worker (ring). */
+/* lane.h: one vCPU of an instance and the calls on it. A call takes the lane, so that its ring
+ * has one writer; the vCPU is run by the calling thread (direct) or by a worker (ring). */
 #ifndef AEE_ISOLATION_LANE_H
 #define AEE_ISOLATION_LANE_H
 
