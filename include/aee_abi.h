@@ -102,7 +102,9 @@ AEE_ABI_ASSERT(sizeof(struct aee_abi_info) == 104, "frozen");
  * Request n (n counts from 0) uses slot n % AEE_RING_SLOTS. The host fills the request line and
  * stores seq = n + 1 with release order; the guest's acquire load of seq pairs with it. The guest
  * answers in the reply line in the same way. A slot is used again only after its reply was
- * consumed. Neither side stores an index that the other depends on. */
+ * consumed. Neither side stores an index that the other depends on. Up to AEE_RING_SLOTS requests
+ * may be outstanding; the guest serves them in order. While a function waits for a host call, it
+ * serves requests in the `nested` slot of that level in the same way. */
 
 #define AEE_RING_SLOTS 64u
 
@@ -208,16 +210,22 @@ AEE_ABI_ASSERT(sizeof(struct aee_abi_vdso) == 32, "frozen");
 
 /* ---- Lane area (guest: read/write) -------------------------------------------------------- */
 
-struct aee_abi_lane_control { /* written by the host, one line */
+struct aee_abi_lane_control { /* written by the host, one line, and only when something changes */
     uint32_t lane_index;
     uint32_t spin;   /* loop turns to wait for a request before AEE_HC_PARK; 0: none */
-    uint32_t notify; /* non-zero: AEE_HC_NOTIFY after each reply */
+    uint32_t notify; /* non-zero: AEE_HC_NOTIFY after a reply; seen at the latest after the last */
     uint32_t reserved0[13];
+};
+
+struct aee_abi_lane_private { /* the guest's own, one line */
+    uint32_t depth;           /* host calls that wait for their answer, one inside the other */
+    uint32_t reserved0[15];
 };
 
 struct aee_abi_lane {
     struct aee_abi_lane_control control;
-    uint8_t pad0[4096 - sizeof(struct aee_abi_lane_control)];
+    struct aee_abi_lane_private own;
+    uint8_t pad0[4096 - sizeof(struct aee_abi_lane_control) - sizeof(struct aee_abi_lane_private)];
     struct aee_abi_slot slots[AEE_RING_SLOTS];
     struct aee_abi_level levels[AEE_HOST_CALL_DEPTH];
     uint8_t pad1[65536 - 4096 - sizeof(struct aee_abi_slot) * AEE_RING_SLOTS -
@@ -228,6 +236,7 @@ struct aee_abi_lane {
 };
 #define AEE_LANE_STRIDE UINT64_C(0x40000)
 AEE_ABI_ASSERT(sizeof(struct aee_abi_lane_control) == 64, "one cache line");
+AEE_ABI_ASSERT(offsetof(struct aee_abi_lane, own) == 64, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_lane, slots) == 4096, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_lane, levels) == 12288, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_lane, request_arena) == 65536, "frozen");

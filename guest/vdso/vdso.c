@@ -6,6 +6,7 @@
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define LOAD_ACQUIRE(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+#define STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 #define STORE_RELEASE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 
 void aee_vdso_lane_entry(void) __attribute__((noreturn));
@@ -34,8 +35,9 @@ static void copy_bytes(void *to, const void *from, uint64_t size)
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 
-/* Calls a function with all integer and all vector argument registers loaded (System V ABI: the two
- * classes are counted separately), whatever its signature. */
+/* Calls a function with all integer argument registers loaded and, unless `doubles` is NULL, all
+ * vector ones too (System V ABI: the two classes are counted separately), whatever its signature.
+ */
 __asm__(".text\n"
         ".type aee_vdso_invoke, @function\n"
         "aee_vdso_invoke:\n"
@@ -43,13 +45,15 @@ __asm__(".text\n"
         "    movq %rcx, %rbx\n"
         "    movq %rdi, %rax\n"
         "    movq %rsi, %r10\n"
+        "    testq %rdx, %rdx\n"
+        "    jz 1f\n"
         "    movsd (%rdx), %xmm0\n"
         "    movsd 8(%rdx), %xmm1\n"
         "    movsd 16(%rdx), %xmm2\n"
         "    movsd 24(%rdx), %xmm3\n"
         "    movsd 32(%rdx), %xmm4\n"
         "    movsd 40(%rdx), %xmm5\n"
-        "    movq (%r10), %rdi\n"
+        "1:  movq (%r10), %rdi\n"
         "    movq 8(%r10), %rsi\n"
         "    movq 16(%r10), %rdx\n"
         "    movq 24(%r10), %rcx\n"
@@ -71,6 +75,8 @@ __asm__(".text\n"
         "    ud2\n");
 _Static_assert(AEE_PORT_SYSCALL == 0x14, "the instruction above names the port");
 
+#define DOUBLE_MASK (((1u << AEE_MAX_ARGS) - 1) << AEE_CALL_DOUBLE_SHIFT)
+
 static void sort_arguments(const struct aee_abi_request *request, uint32_t flags,
                            uint64_t *integers, uint64_t *doubles)
 {
@@ -86,27 +92,43 @@ static void sort_arguments(const struct aee_abi_request *request, uint32_t flags
     }
 }
 
-static void serve(struct aee_abi_lane *lane, struct aee_abi_slot *slot, uint32_t seq)
+static uint64_t invoke_with_doubles(const struct aee_abi_request *request, uint32_t flags,
+                                    uint64_t *double_value)
 {
     uint64_t integers[AEE_MAX_ARGS] = {0};
     uint64_t doubles[AEE_MAX_ARGS] = {0};
-    uint64_t double_value = 0;
-    sort_arguments(&slot->request, LOAD(slot->request.flags), integers, doubles);
-    uint64_t value =
-        aee_vdso_invoke(LOAD(slot->request.function), integers, doubles, &double_value);
-    slot->reply.value = value;
+    sort_arguments(request, flags, integers, doubles);
+    return aee_vdso_invoke(LOAD(request->function), integers, doubles, double_value);
+}
+
+static void serve(struct aee_abi_slot *slot, uint32_t seq)
+{
+    const struct aee_abi_request *request = &slot->request;
+    uint32_t flags = LOAD(request->flags);
+    uint64_t double_value;
+    slot->reply.value = flags & DOUBLE_MASK ? invoke_with_doubles(request, flags, &double_value)
+                                            : aee_vdso_invoke(LOAD(request->function),
+                                                              request->args, 0, &double_value);
     slot->reply.double_value = double_value;
     STORE_RELEASE(slot->reply.seq, seq); /* pairs with aee__call_ring_pop() */
-    /* The host sets notify and then looks at seq; we do it the other way round. */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* The host wants to know of answers: it sleeps. */
+static void tell(const struct aee_abi_lane *lane)
+{
     if (LOAD(lane->control.notify)) {
         hypercall(AEE_HC_NOTIFY);
     }
 }
 
-/* Waits for request `seq` in `slot`; parks after the spin that the host allows. */
-static void await(struct aee_abi_lane *lane, const struct aee_abi_slot *slot, uint32_t seq)
+/* Waits for request `seq` in `slot`; parks after the spin that the host allows. The host sets
+ * notify and then looks at seq of the last answer; we do it the other way round, with the fence
+ * between. Only an idle lane pays for the fence: a busy one meets a late notify after its next
+ * answer. */
+static void await(const struct aee_abi_lane *lane, const struct aee_abi_slot *slot, uint32_t seq)
 {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    tell(lane);
     for (;;) {
         uint32_t spin = LOAD(lane->control.spin);
         for (uint32_t i = 0; i <= spin; i++) {
@@ -126,40 +148,79 @@ static void __attribute__((noreturn, used)) lane_loop(void)
     struct aee_abi_lane *lane = this_lane();
     for (uint32_t seq = 1;; seq++) {
         struct aee_abi_slot *slot = &lane->slots[(seq - 1) % AEE_RING_SLOTS];
-        await(lane, slot, seq);
-        serve(lane, slot, seq);
+        if (LOAD_ACQUIRE(slot->request.seq) != seq) {
+            await(lane, slot, seq);
+        } else {
+            tell(lane);
+        }
+        serve(slot, seq);
     }
 }
 
 static uint32_t send(struct aee_abi_lane *lane, struct aee_abi_level *level,
                      const struct aee_abi_host_request *request, const void *payload)
 {
+    const uint64_t *from = (const uint64_t *)request;
+    uint64_t *to = (uint64_t *)&level->request;
     uint32_t size =
         request->payload_size <= AEE_MAX_PAYLOAD ? request->payload_size : AEE_MAX_PAYLOAD;
     uint32_t seq = LOAD(level->reply.seq) + 1;
-    copy_bytes(lane->host_arena, payload, size);
-    copy_bytes(&level->request.kind, &request->kind,
-               sizeof *request - offsetof(struct aee_abi_host_request, kind));
+    if (size > 0) {
+        copy_bytes(lane->host_arena, payload, size);
+    }
+    level->request.kind = request->kind;
+    for (unsigned i = 1; i < sizeof *request / sizeof *to; i++) {
+        to[i] = from[i];
+    }
     STORE_RELEASE(level->request.seq, seq); /* pairs with aee__call_ring_host_call() */
     return seq;
+}
+
+/* Serves what the engine asks of us until it answers. */
+static void await_answer(const struct aee_abi_lane *lane, struct aee_abi_level *level, uint32_t seq)
+{
+    uint32_t nested = LOAD(level->nested.reply.seq) + 1;
+    for (;;) {
+        uint32_t spin = LOAD(lane->control.spin);
+        for (uint32_t i = 0; i <= spin; i++) {
+            if (LOAD_ACQUIRE(level->reply.seq) ==
+                seq) { /* pairs with aee__call_ring_host_reply() */
+                return;
+            }
+            if (LOAD_ACQUIRE(level->nested.request.seq) == nested) {
+                serve(&level->nested, nested);
+                __atomic_thread_fence(__ATOMIC_SEQ_CST); /* as in await() */
+                tell(lane);
+                nested++;
+                i = 0;
+            }
+            if (spin) {
+                __builtin_ia32_pause();
+            }
+        }
+        hypercall(AEE_HC_HOST_CALL);
+    }
 }
 
 int32_t aee_vdso_host_call(const struct aee_abi_host_request *request, const void *payload,
                            void *reply, int64_t *value, uint32_t *reply_size)
 {
     struct aee_abi_lane *lane = this_lane();
-    struct aee_abi_level *level = &lane->levels[0];
-    uint32_t seq = send(lane, level, request, payload);
-    uint32_t spin = LOAD(lane->control.spin);
-    for (uint32_t i = 0; i < spin && LOAD_ACQUIRE(level->reply.seq) != seq; i++) {
-        __builtin_ia32_pause();
+    uint32_t depth = LOAD(lane->own.depth);
+    if (depth >= AEE_HOST_CALL_DEPTH) {
+        *value = 0;
+        *reply_size = 0;
+        return AEE_HOST_LIMIT;
     }
-    while (LOAD_ACQUIRE(level->reply.seq) != seq) { /* pairs with aee__call_ring_host_reply() */
-        hypercall(AEE_HC_HOST_CALL);
-    }
+    struct aee_abi_level *level = &lane->levels[depth];
+    STORE(lane->own.depth, depth + 1);
+    await_answer(lane, level, send(lane, level, request, payload));
+    STORE(lane->own.depth, depth);
     uint32_t size = level->reply.payload_size;
     size = size <= request->payload_capacity ? size : request->payload_capacity;
-    copy_bytes(reply, lane->host_arena, size);
+    if (size > 0) {
+        copy_bytes(reply, lane->host_arena, size);
+    }
     *value = level->reply.value;
     *reply_size = size;
     return level->reply.status;

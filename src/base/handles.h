@@ -12,7 +12,12 @@
 
 #include "base/alloc.h"
 
-enum aee__handle_type { AEE__HANDLE_CONTEXT = 1, AEE__HANDLE_REGION = 2, AEE__HANDLE_FUNCTION = 3 };
+enum aee__handle_type {
+    AEE__HANDLE_CONTEXT = 1,
+    AEE__HANDLE_REGION = 2,
+    AEE__HANDLE_FUNCTION = 3,
+    AEE__HANDLE_BATCH = 4
+};
 
 struct aee__handle_slot {
     _Atomic uint64_t state; /* generation << 32 | live << 31 | references */

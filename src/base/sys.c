@@ -184,6 +184,27 @@ void aee__sys_fine_timers(void)
     (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 }
 
+int aee__sys_cpu(void)
+{
+    return sched_getcpu();
+}
+
+/* The mask is narrowed and widened again: the first moves the thread, the second leaves it where it
+ * then is. */
+void aee__sys_leave_cpu(int cpu)
+{
+    cpu_set_t allowed;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getcpu() != cpu ||
+        sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) {
+        return;
+    }
+    cpu_set_t others = allowed;
+    CPU_CLR((unsigned)cpu, &others);
+    if (sched_setaffinity(0, sizeof others, &others) == 0) {
+        (void)sched_setaffinity(0, sizeof allowed, &allowed);
+    }
+}
+
 int aee__sys_cpu_count(void)
 {
     cpu_set_t set;

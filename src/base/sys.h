@@ -38,6 +38,9 @@ void aee__sys_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t 
 void aee__sys_futex_wake_all(const _Atomic uint32_t *word);
 void aee__sys_fine_timers(void); /* the calling thread's timer slack becomes 1 ns */
 int aee__sys_cpu_count(void);    /* CPUs the process may run on, at least 1 */
+int aee__sys_cpu(void);          /* on which the calling thread runs; a negative value: unknown */
+/* If the calling thread runs on that CPU, it moves to another one, as far as it may. */
+void aee__sys_leave_cpu(int cpu);
 
 #ifdef AEE_TESTING
 /* Called before each fallible system call with its name; a non-zero return is the errno it fails

@@ -39,6 +39,21 @@ aee_result aee_find_function(aee_engine *engine, aee_context handle, const char 
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
+uint16_t aee__function_epoch(aee_function function)
+{
+    return (uint16_t)(function.id >> 12);
+}
+
+aee_result aee__function_check(aee_function function, aee_context handle,
+                               const struct aee__context *context, aee_error *error)
+{
+    return (function.id & FUNCTION_PREFIX) == function_prefix(handle.id)
+               ? AEE_OK
+               : aee__fail(error, AEE_ERR_WRONG_HANDLE,
+                           "cannot call 0x%llx: it is not a function of context \"%s\"",
+                           (unsigned long long)function.id, context->name);
+}
+
 static aee_result call(aee_engine *engine, aee_context handle, aee_function function,
                        struct aee__call *call, aee_error *error)
 {
@@ -47,13 +62,10 @@ static aee_result call(aee_engine *engine, aee_context handle, aee_function func
     if (result != AEE_OK) {
         return result;
     }
-    if ((function.id & FUNCTION_PREFIX) != function_prefix(handle.id)) {
-        result = aee__fail(error, AEE_ERR_WRONG_HANDLE,
-                           "cannot call 0x%llx: it is not a function of context \"%s\"",
-                           (unsigned long long)function.id, context->name);
-    } else {
+    result = aee__function_check(function, handle, context, error);
+    if (result == AEE_OK) {
         call->export_index = (int32_t)(function.id & 0xfff);
-        result = aee__context_call(context, (uint16_t)(function.id >> 12), call, error);
+        result = aee__context_call(context, aee__function_epoch(function), call, error);
     }
     aee__engine_leave(context);
     return result;
@@ -177,6 +189,11 @@ aee_result aee_register_host_function(aee_engine *engine, const char *name, aee_
         result = aee__host_functions_add(&engine->core.functions, name, function, user, error);
     }
     return result == AEE_OK ? aee__ok(error) : result;
+}
+
+int aee_host_call_cancelled(const aee_host_call *call)
+{
+    return call && call->internal ? aee__lane_is_over(call->internal) : 0;
 }
 
 static aee_result set_grant(aee_engine *engine, aee_context handle, const char *name, bool granted,

@@ -28,6 +28,9 @@ static aee_result check_desc(aee_engine_desc *desc, aee_error *error)
         {"max_contexts", desc->max_contexts, 65536},
         {"pool_size", desc->pool_size, AEE__POOL_MAX},
         {"worker_threads", desc->worker_threads, AEE__WORKERS_MAX},
+        {"spin_ns", desc->spin_ns, 10000000},
+        {"max_submitted", desc->max_submitted, 1u << 20},
+        {"reserved1", desc->reserved1, 0},
     };
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         if (ranges[i].value > ranges[i].most) {
@@ -51,6 +54,8 @@ static void fill_defaults(aee_engine_desc *desc, uint32_t cpus)
     desc->max_contexts = desc->max_contexts ? desc->max_contexts : 1024;
     desc->pool_size = desc->pool_size ? desc->pool_size : 4;
     desc->frame_budget_ns = desc->frame_budget_ns ? desc->frame_budget_ns : 16666667;
+    desc->spin_ns = desc->spin_ns ? desc->spin_ns : 50000;
+    desc->max_submitted = desc->max_submitted ? desc->max_submitted : 16384;
     desc->kick_signal = desc->kick_signal ? desc->kick_signal : SIGRTMAX - 1;
     if (desc->worker_threads == 0) {
         uint32_t spare = cpus > 1 ? cpus - 1 : 1;
@@ -90,6 +95,7 @@ static aee_result open_backend(struct aee__core *core, aee_error *error)
 enum {
     PART_BACKEND,
     PART_CONTEXTS,
+    PART_BATCHES,
     PART_REGIONS,
     PART_EVENTS,
     PART_FUNCTIONS,
@@ -109,6 +115,10 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
     case PART_CONTEXTS:
         return aee__handles_create(&core->contexts, &core->alloc, AEE__HANDLE_CONTEXT, salt,
                                    desc->max_contexts, error);
+    case PART_BATCHES:
+        aee__batches_init(&core->batches, &core->alloc, desc->max_submitted);
+        return aee__handles_create(&core->batch_handles, &core->alloc, AEE__HANDLE_BATCH, salt,
+                                   AEE__BATCHES_MAX, error);
     case PART_REGIONS:
         return aee__handles_create(&engine->regions, &core->alloc, AEE__HANDLE_REGION, salt,
                                    (uint32_t)AEE__REGION_GRANULES, error);
@@ -128,6 +138,13 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
     }
 }
 
+/* Its calls have ended with their contexts. */
+static void drop_batch(void *user, uint64_t handle, void *object)
+{
+    (void)handle;
+    aee__batch_free(user, object);
+}
+
 static void stop_part(aee_engine *engine, uint32_t part)
 {
     struct aee__core *core = &engine->core;
@@ -137,6 +154,11 @@ static void stop_part(aee_engine *engine, uint32_t part)
         break;
     case PART_CONTEXTS:
         aee__handles_destroy(&core->contexts);
+        break;
+    case PART_BATCHES:
+        aee__handles_each(&core->batch_handles, drop_batch, &core->batches);
+        aee__handles_destroy(&core->batch_handles);
+        aee__batches_destroy(&core->batches);
         break;
     case PART_REGIONS:
         aee__handles_destroy(&engine->regions);
@@ -243,6 +265,9 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     engine->core.log_user = desc.log_user;
     engine->core.kick_signal = desc.kick_signal;
     engine->core.cpus = cpus;
+    engine->core.spin_ns = desc.spin_ns;
+    aee__ticker_init(&engine->core.ticker);
+    engine->core.spin_turns = cpus > 1 ? aee__ticker_turns(&engine->core.ticker, desc.spin_ns) : 0;
     engine->core.recovery = &recovery;
     engine->frame_budget_ns = desc.frame_budget_ns;
     (void)pthread_mutex_init(&engine->shutdown_lock, NULL);

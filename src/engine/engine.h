@@ -47,7 +47,14 @@ aee_result aee__check_name(const char *operation, const char *name, aee_error *e
 aee_result aee__copy_desc(const char *operation, const void *desc, void *known, size_t size,
                           size_t least, aee_error *error);
 
+/* calls.c: refuses a function that is not of that context; the image epoch in a function's handle.
+ */
+aee_result aee__function_check(aee_function function, aee_context handle,
+                               const struct aee__context *context, aee_error *error);
+uint16_t aee__function_epoch(aee_function function);
+
 /* limits.c */
+#define AEE__LIMIT_BUDGET_LEAST_NS UINT64_C(50000)
 void aee__limits_default(aee_kind kind, aee_limits *limits);
 /* Fills zero fields of *limits from `base`, rounds and checks. */
 aee_result aee__limits_complete(const char *name, const aee_limits *base, aee_limits *limits,

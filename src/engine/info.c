@@ -45,6 +45,7 @@ static void count_context(void *user, uint64_t handle, void *object)
 {
     aee_stats *stats = user;
     (void)handle;
+    aee__context_add_counts(object, stats);
     stats->total_contexts++;
     stats->active_contexts += aee__context_state(object) == AEE_STATE_READY;
 }

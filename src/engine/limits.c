@@ -46,7 +46,8 @@ aee_result aee__limits_complete(const char *name, const aee_limits *base, aee_li
     } ranges[] = {
         {"memory_bytes", limits->memory_bytes, 1, AEE_HEAP_MAX},
         {"stack_bytes", limits->stack_bytes, 1, AEE_STACK_MAX},
-        {"call_budget_ns", limits->call_budget_ns, 50000, UINT64_C(3600000000000)},
+        {"call_budget_ns", limits->call_budget_ns, AEE__LIMIT_BUDGET_LEAST_NS,
+         UINT64_C(3600000000000)},
         {"lanes", limits->lanes, 1, AEE_MAX_LANES},
         {"restarts", limits->restarts, 1, AEE__HISTORY_MAX - 1},
         {"restart_window_ns", limits->restart_window_ns, 1, UINT64_C(3600000000000)},

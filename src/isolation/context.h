@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "ept/region.h"
+#include "isolation/batch.h"
 #include "isolation/core.h"
 #include "isolation/instance.h"
 #include "monitor/histogram.h"
@@ -31,11 +32,12 @@ struct aee__region_view {
 /* A thread that runs a host function for the context; on that thread's stack. */
 struct aee__server {
     pthread_t thread;
+    struct aee__lane *lane; /* that made the call; owned by the thread */
     struct aee__server *next;
 };
 
 struct aee__context_stats {
-    _Atomic uint64_t calls;
+    _Atomic uint64_t calls; /* of instances that are gone; lanes count their own */
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
     _Atomic uint64_t crashes;
@@ -56,18 +58,27 @@ struct aee__context {
     struct aee__grants grants;
     struct aee__context_stats stats;
     struct aee__job restart_job; /* holds a reference to the handle while queued */
+    struct aee__call_queue queue;
+
+    /* What a call looks at without the lock. */
+    _Atomic(struct aee__instance *) current; /* takes calls; NULL unless state is READY */
+    _Atomic bool paused;                     /* written under the lock */
+    _Atomic uint64_t budget_ns;              /* limits.call_budget_ns */
+    _Atomic uint32_t serving;                /* threads in `servers` */
+    _Atomic uint32_t zombies;                /* instances that only wait for lanes' owners */
+    _Atomic uint32_t waiters;                /* threads that wait for a lane */
+    _Atomic uint32_t lanes_freed;            /* futex: they should look again */
 
     pthread_mutex_t lock;
-    pthread_cond_t changed;         /* state, paused */
-    aee_state state;                /* never AEE_STATE_PAUSED: that is READY and paused */
-    _Atomic bool paused;            /* written under the lock */
-    bool in_operation;              /* a life-cycle operation is under way */
-    bool dying;                     /* being destroyed: no restart any more */
-    aee_limits limits;              /* complete: no zero fields */
-    struct aee__image_ref *image;   /* NULL until the first load */
-    uint16_t image_epoch;           /* counts loads; part of function handles */
-    struct aee__instance *instance; /* takes calls; NULL unless state is READY */
-    struct aee__instance *living;   /* all that can still run, current or not */
+    pthread_cond_t changed;       /* state, paused */
+    aee_state state;              /* never AEE_STATE_PAUSED: that is READY and paused */
+    bool in_operation;            /* a life-cycle operation is under way */
+    bool dying;                   /* being destroyed: no restart any more */
+    aee_limits limits;            /* complete: no zero fields */
+    struct aee__image_ref *image; /* NULL until the first load */
+    uint16_t image_epoch;         /* counts loads; part of function handles */
+    struct aee__instance *living; /* all that can still run, current or not */
+    struct aee__instance *shells; /* objects of instances that are gone, to be used again */
     struct aee__server *servers;
     struct aee__instance *building; /* sees region changes while its initialisers run */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
@@ -109,21 +120,39 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
                                    aee_error *error);
 
 void aee__context_get_limits(struct aee__context *context, aee_limits *limits);
-/* Consistent copies for the engine's thread. */
+/* Consistent copies for any thread. */
 aee_state aee__context_state(struct aee__context *context);
 void aee__context_get_info(struct aee__context *context, aee_context_info *info);
+/* Adds what the counters of the core do not hold yet: calls of living instances, host calls. */
+void aee__context_add_counts(struct aee__context *context, aee_stats *stats);
 aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash, aee_error *error);
 
-/* Calls. */
+/* Calls (calls.c). */
 aee_result aee__context_find(struct aee__context *context, const char *name, uint32_t *index,
                              uint16_t *epoch, aee_error *error);
 /* call->export_index and request.args and flags are set; checks signature and epoch. */
 aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struct aee__call *call,
                              aee_error *error);
+/* Checks a call that is to be submitted and completes its request. */
+aee_result aee__context_check_call(struct aee__context *context, uint16_t epoch,
+                                   struct aee__call *call, aee_error *error);
+/* Queues checked calls (linked by `next`, `count` of them). False, and nothing happens: the context
+ * takes no calls any more. */
+bool aee__context_submit(struct aee__context *context, struct aee__call *first,
+                         struct aee__call *last, uint32_t count);
+/* Brings submitted calls forward: gives them to lanes, or runs those here (`run`). */
+void aee__context_advance(struct aee__context *context, bool run);
+/* Lets lanes with submitted calls park when they are done, and tell of each answer if asked to. */
+void aee__context_expect_sleep(struct aee__context *context, bool each);
+/* A lane is free: whoever waits for one may look, and what waited for its owner may go. */
+void aee__context_lane_freed(struct aee__context *context);
+/* Calls under way, submitted ones included. */
+uint32_t aee__context_calls_now(struct aee__context *context);
 
-/* For an instance that is being built; no state is looked at. */
-aee_result aee__context_call_instance(struct aee__context *context, struct aee__instance *instance,
-                                      struct aee__call *call, aee_error *error);
+/* Runs the initialiser of an instance that is being built. */
+aee_result aee__context_call_initialiser(struct aee__context *context,
+                                         struct aee__instance *instance, uint64_t budget_ns,
+                                         aee_error *error);
 /* Brackets a host function that the context called; then, whether this thread is in one. */
 void aee__context_serve_begin(struct aee__context *context, struct aee__server *server);
 void aee__context_serve_end(struct aee__context *context, struct aee__server *server);
@@ -146,10 +175,11 @@ bool aee__context_has_room(struct aee__context *context);
 void aee__context_crashed(struct aee__context *context, struct aee__instance *instance,
                           aee_crash *crash);
 
-/* The instance cannot run any more and is about to be freed. */
-void aee__context_forget(struct aee__context *context, struct aee__instance *instance);
-/* It is freed. The context may go with the last one: not to be touched after this. */
-void aee__context_instance_gone(struct aee__context *context);
+/* An object for a new instance with that many lanes, owned by the caller, or NULL. */
+struct aee__instance *aee__context_take_shell(struct aee__context *context, uint32_t lanes);
+/* With no lock held: an instance that nobody refers to any more is freed, now or when the last
+ * owner of one of its lanes has left. On the housekeeper's thread. */
+void aee__context_bury(struct aee__context *context, struct aee__instance *instance);
 
 void aee__context_event(struct aee__context *context, aee_event_type type, uint64_t crash_id,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));

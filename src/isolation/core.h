@@ -2,8 +2,10 @@
 #ifndef AEE_ISOLATION_CORE_H
 #define AEE_ISOLATION_CORE_H
 
+#include "base/clock.h"
 #include "base/handles.h"
 #include "isolation/backend.h"
+#include "isolation/batch.h"
 #include "isolation/events.h"
 #include "isolation/host_functions.h"
 #include "isolation/housekeeper.h"
@@ -34,7 +36,7 @@ struct aee__recovery_ops {
 };
 
 struct aee__counters {
-    _Atomic uint64_t calls;
+    _Atomic uint64_t calls; /* of instances that are gone, as are host_calls those of contexts */
     _Atomic uint64_t host_calls;
     _Atomic uint64_t crashes;
     _Atomic uint64_t hangs;
@@ -51,6 +53,9 @@ struct aee__core {
     void *log_user;
     int kick_signal;
     uint32_t cpus;
+    uint64_t spin_ns;    /* how long lanes and callers stay awake without work */
+    uint32_t spin_turns; /* the same in turns of a loop; 0 on one CPU */
+    struct aee__ticker ticker;
     const struct aee__backend_ops *ops;
     struct aee__backend *backend;
     const struct aee__recovery_ops *recovery;
@@ -62,6 +67,8 @@ struct aee__core {
     struct aee__housekeeper restarter;
     struct aee__events events;
     struct aee__host_functions functions;
+    struct aee__batches batches;
+    struct aee__handles batch_handles;
     struct aee__counters counters;
 };
 

@@ -8,7 +8,7 @@
 
 static const char *called_name(const struct aee__lane *lane)
 {
-    int32_t called = atomic_load_explicit(&lane->called, memory_order_relaxed);
+    int32_t called = aee__lane_called(lane);
     if (called == AEE__CALLED_NOTHING) {
         return "-";
     }
@@ -72,7 +72,8 @@ void aee__lane_fault_hung(struct aee__lane *lane)
 {
     aee_crash crash = {.cause = AEE_CRASH_HUNG};
     char budget[32];
-    (void)snprintf(budget, sizeof budget, "%llu us", (unsigned long long)(lane->budget_ns / 1000));
+    (void)snprintf(budget, sizeof budget, "%llu us",
+                   (unsigned long long)(atomic_load(&lane->budget.budget_ns) / 1000));
     end(lane, &crash, budget);
 }
 

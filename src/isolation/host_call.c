@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "isolation/context.h"
+#include "isolation/lane_internal.h"
 
 /* ---- Log lines ---------------------------------------------------------------------------- */
 
@@ -62,17 +63,56 @@ static int32_t serve_log(struct aee__context *context, const struct aee__ring_ho
 
 /* ---- Functions ---------------------------------------------------------------------------- */
 
-/* The engine's own time is free up to once the budget, so that no component can hold its caller
- * with host calls without end; what goes beyond is charged. */
-static void resume_budget(struct aee__lane *lane, uint64_t left, uint64_t begin)
+/* Number of the function of that name, or -1. Names are looked up once per lane: most components
+ * use a few functions, and functions never go away. */
+static int32_t find(struct aee__lane *lane, const struct aee__host_functions *functions,
+                    const char *name)
 {
-    uint64_t now = aee__now_ns();
-    uint64_t took = now - begin;
-    uint64_t free = took < lane->host_credit_ns ? took : lane->host_credit_ns;
-    lane->host_credit_ns -= free;
-    uint64_t charged = took - free;
-    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch,
-                      now + (left > charged ? left - charged : 0));
+    uint64_t words[2];
+    memcpy(words, name, sizeof words);
+    uint64_t hash = (words[0] ^ (words[1] << 1)) * UINT64_C(0x9e3779b97f4a7c15);
+    struct aee__lane_name *known = &lane->names[hash >> 61];
+    if (known->index < 0 || memcmp(known->name, name, sizeof known->name) != 0) {
+        known->index = aee__host_functions_find(functions, name);
+        memcpy(known->name, name, sizeof known->name);
+    }
+    return known->index;
+}
+
+/* Time in host functions; written by the lane's owner alone. */
+static void add_host_time(struct aee__lane *lane, uint64_t ticks)
+{
+    _Atomic uint64_t *sum = &lane->budget.host_ns;
+    uint64_t took = aee__ticks_to_ns(&lane->instance->core->ticker, ticks);
+    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + took,
+                          memory_order_relaxed);
+}
+
+/* On the thread that runs the vCPU others may need its place meanwhile. */
+static aee_result run_function(struct aee__lane *lane, const struct aee__host_function *function,
+                               aee_host_call *host)
+{
+    struct aee__context *context = lane->instance->context;
+    struct aee__core *core = context->core;
+    struct aee__server server = {.lane = lane};
+    bool runs =
+        atomic_load_explicit(&lane->runner, memory_order_relaxed) == (uintptr_t)pthread_self();
+    uint64_t begin = aee__ticks(&core->ticker);
+    if (runs) {
+        aee__workers_block(&core->workers, true);
+    }
+    atomic_store_explicit(&lane->budget.in_host, 1, memory_order_relaxed);
+    lane->host_depth++;
+    aee__context_serve_begin(context, &server);
+    aee_result result = function->function(function->user, host);
+    aee__context_serve_end(context, &server);
+    lane->host_depth--;
+    add_host_time(lane, aee__ticks(&core->ticker) - begin);
+    atomic_store_explicit(&lane->budget.in_host, lane->host_depth > 0, memory_order_relaxed);
+    if (runs) {
+        aee__workers_block(&core->workers, false);
+    }
+    return result;
 }
 
 static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *call,
@@ -80,9 +120,12 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
 {
     struct aee__context *context = lane->instance->context;
     struct aee__host_functions *functions = &context->core->functions;
-    int32_t index = aee__host_functions_find(functions, call->name);
+    int32_t index = find(lane, functions, call->name);
     if (index < 0 || !aee__grants_has(&context->grants, (uint32_t)index)) {
         return AEE_HOST_NOT_FOUND;
+    }
+    if (aee__lane_is_over(lane)) {
+        return AEE_HOST_LIMIT; /* the budget is used up: the instance is about to end */
     }
     aee_host_call host = {.engine = context->core->engine,
                           .context = {context->handle},
@@ -90,20 +133,11 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
                           .payload = payload,
                           .payload_size = call->payload_size,
                           .reply = reply,
-                          .reply_capacity = call->payload_capacity};
+                          .reply_capacity = call->payload_capacity,
+                          .internal = lane};
     memcpy(host.args, call->args, sizeof host.args);
-    uint64_t left;
-    if (!aee__watchdog_suspend(&lane->watch, &left)) {
-        return AEE_HOST_LIMIT; /* the budget is used up: the instance is about to end */
-    }
-    struct aee__server server;
-    uint64_t begin = aee__now_ns();
-    aee__context_serve_begin(context, &server);
-    aee_result result = functions->entries[index].function(functions->entries[index].user, &host);
-    aee__context_serve_end(context, &server);
-    resume_budget(lane, left, begin);
+    aee_result result = run_function(lane, &functions->entries[index], &host);
     (void)atomic_fetch_add_explicit(&context->stats.host_calls, 1, memory_order_relaxed);
-    (void)atomic_fetch_add_explicit(&context->core->counters.host_calls, 1, memory_order_relaxed);
     if (host.reply_size > host.reply_capacity) {
         return AEE_HOST_BAD;
     }
@@ -112,45 +146,55 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
     return result == AEE_OK ? AEE_HOST_OK : AEE_HOST_FAILED;
 }
 
-/* Two buffers of AEE_MAX_PAYLOAD bytes: the payload's copy and the reply. Made when a component
- * first uses a host call, because most never do. */
-static bool need_buffers(struct aee__lane *lane)
+/* Room for a payload's copy and a reply: at each depth its own, because an outer function still
+ * reads its payload while an inner one runs. Made when a component first sends or takes bytes
+ * there, because most never do. False: there is no memory. */
+static bool need_buffers(struct aee__lane *lane, const struct aee__ring_host_call *call,
+                         uint8_t **buffers)
 {
-    if (!lane->host_buffers) {
-        lane->host_buffers = aee__alloc_zero(&lane->instance->core->alloc, 2, AEE_MAX_PAYLOAD);
+    uint8_t **kept = &lane->host_buffers[lane->host_depth];
+    bool bytes = call->payload_size > 0 || call->payload_capacity > 0;
+    if (bytes && !*kept) {
+        *kept = aee__alloc_zero(&lane->instance->core->alloc, 2, AEE_MAX_PAYLOAD);
     }
-    return lane->host_buffers != NULL;
+    *buffers = *kept;
+    return !bytes || *kept != NULL;
 }
 
-static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call)
+static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call, uint8_t *payload)
 {
-    uint8_t *payload = lane->host_buffers;
-    uint8_t *reply = lane->host_buffers + AEE_MAX_PAYLOAD;
+    uint32_t level = lane->host_depth;
+    uint8_t *reply = payload ? payload + AEE_MAX_PAYLOAD : NULL;
     uint32_t reply_size = 0;
     int64_t value = 0;
     int32_t status = AEE_HOST_BAD;
-    memcpy(payload, lane->ring.shared->host_arena, call->payload_size);
+    if (call->payload_size > 0) {
+        memcpy(payload, lane->ring.shared->host_arena, call->payload_size);
+    }
     if (call->kind == AEE_HOST_CALL_INVOKE) {
         status = invoke(lane, call, payload, reply, &reply_size, &value);
     } else if (call->kind == AEE_HOST_CALL_LOG) {
-        status = serve_log(lane->instance->context, call, (const char *)payload);
+        status = serve_log(lane->instance->context, call, payload ? (const char *)payload : "");
     }
-    aee__call_ring_host_reply(&lane->ring, 0, status, value, reply, reply_size);
+    aee__call_ring_host_reply(&lane->ring, level, status, value, reply, reply_size);
 }
 
 bool aee__lane_serve_host_call(struct aee__lane *lane)
 {
     struct aee__ring_host_call call;
-    enum aee__ring_poll poll = aee__call_ring_host_call(&lane->ring, 0, &call);
+    if (lane->host_depth == AEE_HOST_CALL_DEPTH || aee__lane_outstanding(lane) == 0) {
+        return false;
+    }
+    enum aee__ring_poll poll = aee__call_ring_host_call(&lane->ring, lane->host_depth, &call);
     if (poll == AEE__RING_NONE) {
         return false;
     }
-    if (poll == AEE__RING_MALFORMED || !need_buffers(lane)) {
-        aee__call_ring_host_reply(&lane->ring, 0, AEE_HOST_BAD, 0, NULL, 0);
+    uint8_t *buffers;
+    if (poll == AEE__RING_READY && need_buffers(lane, &call, &buffers)) {
+        serve(lane, &call, buffers);
     } else {
-        serve(lane, &call);
+        aee__call_ring_host_reply(&lane->ring, lane->host_depth, AEE_HOST_BAD, 0, NULL, 0);
     }
-    (void)atomic_fetch_add(&lane->answer, 1);
-    aee__sys_futex_wake_all(&lane->answer);
+    aee__lane_answered(lane);
     return true;
 }

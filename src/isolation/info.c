@@ -39,21 +39,45 @@ static void copy_stats(const struct aee__context_stats *stats, aee_context_info 
     info->latency_max_ns = aee__histogram_max(&stats->latency);
 }
 
+/* With the lock held: what the lanes of its instances have counted. */
+static void count_living(const struct aee__context *context, uint64_t *calls, uint64_t *failed)
+{
+    for (const struct aee__instance *at = context->living; at; at = at->next) {
+        uint32_t lanes = atomic_load(&at->lane_count);
+        for (uint32_t i = 0; i < lanes; i++) {
+            *calls += atomic_load(&at->lanes[i].calls);
+            *failed += atomic_load(&at->lanes[i].failed_calls);
+        }
+    }
+}
+
+void aee__context_add_counts(struct aee__context *context, aee_stats *stats)
+{
+    uint64_t failed = 0;
+    (void)pthread_mutex_lock(&context->lock);
+    count_living(context, &stats->calls, &failed);
+    (void)pthread_mutex_unlock(&context->lock);
+    stats->host_calls += atomic_load(&context->stats.host_calls);
+}
+
 void aee__context_get_info(struct aee__context *context, aee_context_info *info)
 {
     memset(info, 0, sizeof *info);
     memcpy(info->name, context->name, sizeof info->name);
     info->kind = context->kind;
     info->call_mode = context->mode;
-    copy_stats(&context->stats, info);
     (void)pthread_mutex_lock(&context->lock);
+    copy_stats(&context->stats, info);
     info->state = state_of(context);
     info->limits = context->limits;
-    if (context->instance) {
+    info->queued_calls = atomic_load(&context->queue.count);
+    count_living(context, &info->calls, &info->failed_calls);
+    const struct aee__instance *current = atomic_load(&context->current);
+    if (current) {
         info->level = context->core->ops->level;
         info->isolated = info->level > AEE_LEVEL_NONE;
-        info->memory_reserved = context->instance->memory.file_size;
-        info->memory_resident = aee__memory_resident(&context->instance->memory);
+        info->memory_reserved = current->memory.file_size;
+        info->memory_resident = aee__memory_resident(&current->memory);
     }
     (void)pthread_mutex_unlock(&context->lock);
 }

@@ -144,7 +144,7 @@ static aee_result start_lanes(struct aee__instance *instance, const struct aee_a
             return result;
         }
         aee__lane_init(&instance->lanes[lane], instance, lane);
-        instance->lane_count++;
+        atomic_store(&instance->lane_count, lane + 1);
     }
     return AEE_OK;
 }
@@ -176,32 +176,26 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
     return start_lanes(instance, &vdso, error);
 }
 
-static size_t instance_size(uint32_t lanes)
-{
-    return sizeof(struct aee__instance) + lanes * sizeof(struct aee__lane);
-}
-
-static void destroy(struct aee__instance *instance)
+void aee__instance_strip(struct aee__instance *instance)
 {
     struct aee__core *core = instance->core;
-    for (uint32_t lane = 0; lane < instance->lane_count; lane++) {
+    uint32_t lanes = atomic_load(&instance->lane_count);
+    for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_destroy(&instance->lanes[lane]);
     }
     core->ops->vm_destroy(instance->vm);
+    instance->vm = NULL;
     aee__window_destroy(&instance->window);
     aee__memory_destroy(&instance->memory);
     aee__image_ref_release(instance->image);
-    aee__alloc_free(&core->alloc, instance, instance_size(instance->plan.lanes));
+    instance->image = NULL;
 }
 
-static void destroy_job(struct aee__job *job)
+static void bury_job(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
-    struct aee__context *context = instance->context;
-    aee__context_forget(context, instance);
-    destroy(instance);
-    aee__context_instance_gone(context);
+    aee__context_bury(instance->context, instance);
 }
 
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
@@ -209,28 +203,46 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
                                 struct aee__instance **out, aee_error *error)
 {
     *out = NULL;
-    struct aee__instance *instance = aee__alloc_zero(&core->alloc, 1, instance_size(limits->lanes));
+    struct aee__instance *instance = aee__context_take_shell(context, limits->lanes);
     if (!instance) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start context \"%s\": out of memory",
                          context->name);
     }
     instance->core = core;
-    instance->context = context;
     instance->image = aee__image_ref_take(image);
     instance->plan = make_plan(image->image, limits);
-    instance->free_job.run = destroy_job;
-    atomic_init(&instance->references, 1);
+    instance->free_job.run = bury_job;
+    atomic_store(&instance->references, 1);
     aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
     aee__window_init(&instance->window, &instance->memory.table, add_slot, instance);
     if (result == AEE_OK) {
         result = fill(instance, error);
     }
     if (result != AEE_OK) {
-        destroy(instance);
+        aee__instance_stop(instance);
+        aee__instance_open(instance);
+        aee__instance_release(instance);
         return result;
     }
     *out = instance;
     return AEE_OK;
+}
+
+void aee__instance_open(struct aee__instance *instance)
+{
+    for (uint32_t i = 0; i < instance->plan.lanes; i++) {
+        aee__lane_give(&instance->lanes[i]);
+    }
+}
+
+bool aee__instance_is_owned(const struct aee__instance *instance)
+{
+    for (uint32_t i = 0; i < instance->lane_capacity; i++) {
+        if (atomic_load(&instance->lanes[i].owned)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void aee__instance_take(struct aee__instance *instance)
@@ -258,11 +270,12 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
 {
     atomic_store(&instance->end, end);
     aee__sys_futex_wake_all(&instance->end);
-    (void)atomic_fetch_add(&instance->lanes_freed, 1);
-    aee__sys_futex_wake_all(&instance->lanes_freed);
-    for (uint32_t lane = 0; lane < instance->lane_count; lane++) {
+    uint32_t lanes = atomic_load(&instance->lane_count);
+    for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_interrupt(&instance->lanes[lane]);
+        aee__lane_attend(&instance->lanes[lane]); /* calls in a lane that nobody runs end, too */
     }
+    aee__context_lane_freed(instance->context); /* who waits for a lane learns of it */
 }
 
 void aee__instance_stop(struct aee__instance *instance)

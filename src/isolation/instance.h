@@ -1,7 +1,9 @@
 /* instance.h: one incarnation of a context: a virtual machine, its memory, its region window and
- * its lanes, made from an image and never reused. Reference-counted: the context holds one
- * reference while the instance is current, each call one while it runs. The last release frees it
- * on the housekeeper's thread. */
+ * its lanes, made from an image and never reused. The context holds one reference while the
+ * instance is current, each lane one that a worker runs; a call holds none: it owns a lane. When
+ * the last reference and the last owner are gone, everything is freed on the housekeeper's thread,
+ * but the object itself stays with its context, to be used again: a caller that comes too late
+ * finds memory that is still an instance. */
 #ifndef AEE_ISOLATION_INSTANCE_H
 #define AEE_ISOLATION_INSTANCE_H
 
@@ -34,6 +36,14 @@ enum aee__end {
     AEE__END_STOPPED
 };
 
+/* Where its object is on its way from the first reference to the next use. */
+enum aee__life {
+    AEE__LIFE_LIVING,
+    AEE__LIFE_ZOMBIE, /* no references; a lane has an owner */
+    AEE__LIFE_CALLED, /* the last owner has left; to be freed by the housekeeper */
+    AEE__LIFE_SHELL   /* freed, but for the object */
+};
+
 struct aee__instance {
     struct aee__core *core;
     struct aee__context *context; /* outlives the instance */
@@ -42,21 +52,28 @@ struct aee__instance {
     struct aee__memory_plan plan;
     struct aee__memory memory;
     struct aee__window window;
-    _Atomic uint32_t references;
-    _Atomic uint32_t end;         /* enum aee__end */
-    _Atomic uint32_t calls;       /* in flight */
-    _Atomic uint32_t lanes_freed; /* futex: callers that found all lanes taken should look again */
-    _Atomic uint32_t lane_waiters;
-    struct aee__instance *next; /* living instances of the context, under its lock */
+    uint16_t epoch;             /* of the image, for function handles */
+    enum aee__life life;        /* under the context's lock, as is the next one */
+    struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
-    uint32_t lane_count;
+    _Atomic uint32_t references;
+    _Atomic uint32_t end; /* enum aee__end */
+    _Atomic uint32_t lane_count;
+    uint32_t lane_capacity;
     struct aee__lane lanes[];
 };
 
-/* Makes an instance and starts its lanes; the initialisers have not run. */
+/* Makes an instance, as one of the living of its context, and starts its lanes, all of which the
+ * caller owns; the initialisers have not run. */
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
                                 struct aee__instance **out, aee_error *error);
+/* Gives all lanes free that aee__instance_create() left to the caller. */
+void aee__instance_open(struct aee__instance *instance);
+/* Frees what an instance owns, but for its object. */
+void aee__instance_strip(struct aee__instance *instance);
+/* Somebody owns one of the lanes, or tries to. */
+bool aee__instance_is_owned(const struct aee__instance *instance);
 void aee__instance_take(struct aee__instance *instance);
 void aee__instance_release(struct aee__instance *instance);
 
@@ -65,7 +82,8 @@ void aee__instance_stop(struct aee__instance *instance);
 /* Ends it with blame, once: the first caller wins and gets true, and must fill the crash in and
  * call aee__instance_conclude(). */
 bool aee__instance_claim_end(struct aee__instance *instance);
-/* Publishes the end and wakes whoever runs or waits in the instance. */
+/* Publishes the end and wakes whoever runs or waits in the instance. Not with the context's lock
+ * held, as all that ends an instance. */
 void aee__instance_conclude(struct aee__instance *instance, enum aee__end end);
 /* AEE_OK while it lives; otherwise what calls return. */
 aee_result aee__instance_ended(const struct aee__instance *instance);

@@ -5,435 +5,501 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/context.h"
-#include "isolation/fault.h"
 #include "isolation/host_call.h"
+#include "isolation/lane_internal.h"
 
-/* How long a lane that a worker runs waits for the next call before it parks, and how long a caller
- * watches the ring before it sleeps: turns of a loop with one PAUSE, about 50 us. */
-#define SPIN_TURNS 1500u
-/* AUTO takes the ring when the usual gap between calls is at most this: then the lane still spins
- * from the last one. */
-#define AUTO_GAP_NS UINT64_C(40000)
-/* After a ring call the lane must park within this time; far above the spin, so that only a
- * component that keeps its worker meets it. */
-#define IDLE_NS AEE__NS_PER_SECOND
+#define ARENA_ALIGN 64u
+/* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
+#define RING_BAN 256u
 
-#define STORE_SHARED(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+/* ---- Ownership ---------------------------------------------------------------------------- */
 
-/* ---- Interrupts --------------------------------------------------------------------------- */
-
-static void wake_caller(struct aee__lane *lane)
+bool aee__lane_try(struct aee__lane *lane)
 {
-    (void)atomic_fetch_add(&lane->waker, 1);
-    aee__sys_futex_wake_all(&lane->waker);
+    uint32_t free = 0;
+    return atomic_load_explicit(&lane->owned, memory_order_relaxed) == 0 &&
+           atomic_compare_exchange_strong(&lane->owned, &free, 1);
 }
 
-void aee__lane_interrupt(struct aee__lane *lane)
+/* The store and the load pair with those of aee__lane_attend(): either it finds the lane free, or
+ * we find its wish. */
+void aee__lane_give(struct aee__lane *lane)
 {
-    struct aee__instance *instance = lane->instance;
-    instance->core->ops->lane_kick(instance->vm, lane->index);
-    wake_caller(lane);
-    (void)atomic_fetch_add(&lane->answer, 1);
-    aee__sys_futex_wake_all(&lane->answer);
-}
-
-static void expire(struct aee__watch *watch)
-{
-    aee__lane_interrupt((struct aee__lane *)((char *)watch - offsetof(struct aee__lane, watch)));
-}
-
-/* ---- Running the vCPU --------------------------------------------------------------------- */
-
-enum step { STEP_GO_ON, STEP_PARKED, STEP_HOST_CALL, STEP_OVER };
-
-static enum step digest_hypercall(struct aee__lane *lane, const struct aee__exit *exit)
-{
-    struct aee__exit abort = {.kind = AEE__EXIT_CRASH};
-    switch (exit->hypercall) {
-    case AEE_HC_PARK:
-        return STEP_PARKED;
-    case AEE_HC_NOTIFY:
-        wake_caller(lane);
-        return STEP_GO_ON;
-    case AEE_HC_HOST_CALL:
-        return STEP_HOST_CALL;
-    case AEE_HC_ABORT:
-    case AEE_HC_OUT_OF_MEMORY:
-        abort.cause = exit->hypercall == AEE_HC_ABORT ? AEE_CRASH_ABORT : AEE_CRASH_OUT_OF_MEMORY;
-        /* Copied once; terminated here, whatever the component does to it meanwhile. */
-        memcpy(abort.detail, lane->ring.shared->host_arena, sizeof abort.detail - 1);
-        aee__lane_fault(lane, &abort);
-        return STEP_OVER;
-    default:
-        aee__lane_fault_protocol(lane, "unknown hypercall");
-        return STEP_OVER;
-    }
-}
-
-/* Enters the guest once and says what is to be done next. */
-static enum step run_once(struct aee__lane *lane)
-{
-    struct aee__instance *instance = lane->instance;
-    struct aee__exit exit;
-    if (aee__instance_ended(instance) != AEE_OK) {
-        return STEP_OVER;
-    }
-    if (aee__watch_expired(&lane->watch)) {
-        if (atomic_load(&lane->busy)) {
-            aee__lane_fault_hung(lane);
-        } else {
-            aee__lane_fault_protocol(lane, "it went on running after its answer");
-        }
-        return STEP_OVER;
-    }
-    instance->core->ops->lane_run(instance->vm, lane->index, &exit);
-    (void)atomic_fetch_add_explicit(&instance->context->stats.exits, 1, memory_order_relaxed);
-    switch (exit.kind) {
-    case AEE__EXIT_HYPERCALL:
-        return digest_hypercall(lane, &exit);
-    case AEE__EXIT_CRASH:
-        if (aee__lane_fault_is_spurious(lane, &exit)) {
-            return STEP_GO_ON;
-        }
-        aee__lane_fault(lane, &exit);
-        return STEP_OVER;
-    case AEE__EXIT_KICKED:
-    default:
-        return STEP_GO_ON;
-    }
-}
-
-/* ---- Direct: the calling thread runs the vCPU --------------------------------------------- */
-
-static aee_result drive(struct aee__lane *lane, struct aee__ring_reply *reply)
-{
+    struct aee__context *context = lane->instance->context;
     for (;;) {
-        switch (run_once(lane)) {
-        case STEP_PARKED:
-            if (aee__call_ring_pop(&lane->ring, reply)) {
-                return AEE_OK;
-            }
-            break;
-        case STEP_HOST_CALL:
-            (void)aee__lane_serve_host_call(lane);
-            break;
-        case STEP_OVER:
-            return aee__instance_await_end(lane->instance);
-        case STEP_GO_ON:
-        default:
+        atomic_store(&lane->owned, 0);
+        if (!atomic_load(&lane->attention) || !aee__lane_try(lane)) {
             break;
         }
+        aee__lane_pump(lane);
+    }
+    aee__context_lane_freed(context);
+}
+
+void aee__lane_attend(struct aee__lane *lane)
+{
+    atomic_store(&lane->attention, 1);
+    if (aee__lane_try(lane)) {
+        aee__lane_pump(lane);
+        aee__lane_give(lane);
+    } else {
+        aee__lane_wake(lane);
     }
 }
 
-static aee_result drive_on_this_thread(struct aee__lane *lane, struct aee__ring_reply *reply)
+/* ---- Requests ----------------------------------------------------------------------------- */
+
+static bool fits(const struct aee__lane *lane, const struct aee__call *call)
 {
-    sigset_t mask;
-    STORE_SHARED(lane->ring.shared->control.spin, 0);
-    (void)aee__sys_block_signal(lane->instance->core->kick_signal, &mask);
-    aee_result result = drive(lane, reply);
-    (void)aee__sys_restore_mask(&mask);
-    atomic_store(&lane->state, AEE__LANE_PARKED);
-    return result;
+    return !aee__call_is_bytes(call) ||
+           (lane->request_arena_used + call->payload_size <= AEE_MAX_PAYLOAD &&
+            lane->reply_arena_used + call->reply_capacity <= AEE_MAX_PAYLOAD);
 }
 
-/* ---- Ring: a worker runs the vCPU --------------------------------------------------------- */
-
-/* Disarms the idle watch, and nothing that a caller has armed since. */
-static void disarm_idle(struct aee__lane *lane)
+static uint32_t arena_end(size_t end)
 {
-    uint64_t idle = atomic_load(&lane->idle_deadline_ns);
-    (void)atomic_compare_exchange_strong(&lane->watch.deadline_ns, &idle, 0);
+    size_t aligned = (end + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    return (uint32_t)(aligned < AEE_MAX_PAYLOAD ? aligned : AEE_MAX_PAYLOAD);
 }
 
-/* The guest left: nobody runs the lane any more. A caller that waits takes it over: what it is owed
- * is its own knowledge, not the guest's word. */
-static void release_lane(struct aee__lane *lane)
+/* Gives the call its place in the arenas and copies the payload there. */
+static void place(struct aee__lane *lane, struct aee__call *call)
 {
-    atomic_store(&lane->state, AEE__LANE_PARKED);
-    disarm_idle(lane); /* after the store: pairs with arm_idle() */
-    if (atomic_load(&lane->busy)) {
-        wake_caller(lane);
+    if (!aee__call_is_bytes(call)) {
+        return;
     }
-}
-
-/* Waits until the caller has answered the host call that the guest left for. False: nobody will. */
-static bool await_answer(struct aee__lane *lane)
-{
-    const struct aee_abi_level *level = &lane->ring.shared->levels[0];
-    wake_caller(lane);
-    for (;;) {
-        uint32_t answer = atomic_load(&lane->answer);
-        if (aee__instance_ended(lane->instance) != AEE_OK || aee__watch_expired(&lane->watch)) {
-            return true; /* run_once() deals with it */
-        }
-        if (__atomic_load_n(&level->request.seq, __ATOMIC_ACQUIRE) ==
-            __atomic_load_n(&level->reply.seq, __ATOMIC_ACQUIRE)) {
-            return true;
-        }
-        if (!atomic_load(&lane->busy)) {
-            return false;
-        }
-        aee__sys_futex_wait(&lane->answer, answer, 0);
-    }
-}
-
-static void run_on_worker(struct aee__runnable *runnable)
-{
-    struct aee__lane *lane =
-        (struct aee__lane *)((char *)runnable - offsetof(struct aee__lane, runnable));
-    struct aee__instance *instance = lane->instance;
-    enum step step;
-    do {
-        step = run_once(lane);
-        if (step == STEP_HOST_CALL && !await_answer(lane)) {
-            aee__lane_fault_protocol(lane, "host call outside of a call");
-        }
-    } while (step != STEP_OVER && step != STEP_PARKED);
-    release_lane(lane);
-    aee__instance_release(instance);
-}
-
-/* Sleeps until the guest answers, asks, leaves or ends. The guest looks at notify after its answer;
- * we look for an answer after setting notify. */
-static void sleep_until_woken(struct aee__lane *lane)
-{
-    struct aee_abi_lane_control *control = &lane->ring.shared->control;
-    struct aee__ring_host_call unused;
-    uint32_t waker = atomic_load(&lane->waker);
-    STORE_SHARED(control->notify, 1);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!aee__call_ring_answered(&lane->ring) && atomic_load(&lane->state) == AEE__LANE_RUNNING &&
-        aee__instance_ended(lane->instance) == AEE_OK &&
-        aee__call_ring_host_call(&lane->ring, 0, &unused) == AEE__RING_NONE) {
-        aee__sys_futex_wait(&lane->waker, waker, 0);
-    }
-    STORE_SHARED(control->notify, 0);
-}
-
-/* True: nobody runs the lane, and this thread has the right to. */
-static bool take_over(struct aee__lane *lane)
-{
-    uint32_t parked = AEE__LANE_PARKED;
-    return atomic_load_explicit(&lane->state, memory_order_relaxed) == AEE__LANE_PARKED &&
-           atomic_compare_exchange_strong(&lane->state, &parked, AEE__LANE_RUNNING);
-}
-
-static aee_result await_reply(struct aee__lane *lane, struct aee__ring_reply *reply)
-{
-    uint32_t turns = lane->instance->core->cpus > 1 ? SPIN_TURNS : 0;
-    for (uint32_t turn = 0;; turn++) {
-        if (aee__call_ring_pop(&lane->ring, reply)) {
-            return AEE_OK;
-        }
-        if (aee__instance_ended(lane->instance) != AEE_OK) {
-            return aee__instance_await_end(lane->instance);
-        }
-        if (take_over(lane)) { /* it parked without an answer, or before it saw the request */
-            return drive_on_this_thread(lane, reply);
-        }
-        if (aee__lane_serve_host_call(lane)) {
-            turn = 0;
-        } else if (turn < turns) {
-            aee__cpu_relax();
-        } else {
-            sleep_until_woken(lane);
-        }
-    }
-}
-
-/* A lane that stays with a worker after a call must park by itself in a while; the watch sees to
- * it. */
-static void arm_idle(struct aee__lane *lane, uint64_t now)
-{
-    uint64_t deadline = now + IDLE_NS;
-    atomic_store(&lane->idle_deadline_ns, deadline);
-    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
-    if (atomic_load(&lane->state) == AEE__LANE_PARKED) { /* it has parked meanwhile */
-        disarm_idle(lane);
-    }
-}
-
-/* Gives the lane to a worker; false when none is free. */
-static bool hand_to_worker(struct aee__lane *lane)
-{
-    aee__instance_take(lane->instance);
-    if (aee__workers_run(&lane->instance->core->workers, &lane->runnable)) {
-        return true;
-    }
-    aee__instance_release(lane->instance);
-    return false;
-}
-
-/* ---- Calls -------------------------------------------------------------------------------- */
-
-static aee_call_mode choose_mode(struct aee__lane *lane, aee_call_mode wanted, uint64_t now)
-{
-    uint64_t gap = now - lane->last_end_ns;
-    lane->gap_ns = lane->gap_ns - lane->gap_ns / 8 + gap / 8;
-    if (wanted != AEE_CALL_AUTO) {
-        return wanted;
-    }
-    bool close = lane->gap_ns < AUTO_GAP_NS && lane->instance->core->cpus > 1;
-    return close ? AEE_CALL_RING : AEE_CALL_DIRECT;
-}
-
-/* Publishes the request and gets the answer, one way or the other. The lane's state decides who may
- * run the vCPU: taking it from PARKED to RUNNING gives the right. */
-static aee_result transact(struct aee__lane *lane, struct aee__call *call, aee_call_mode mode)
-{
-    uint32_t expected = AEE__LANE_PARKED;
-    uint32_t spin = mode == AEE_CALL_RING && lane->instance->core->cpus > 1 ? SPIN_TURNS : 0;
-    STORE_SHARED(lane->ring.shared->control.spin, spin);
-    STORE_SHARED(lane->ring.shared->control.notify, 0);
-    aee__call_ring_push(&lane->ring, &call->request);
-    if (!atomic_compare_exchange_strong(&lane->state, &expected, AEE__LANE_RUNNING)) {
-        /* A worker has it; should that leave, await_reply() takes the lane over. */
-        call->mode_used = AEE_CALL_RING;
-        return await_reply(lane, &call->result);
-    }
-    if (mode == AEE_CALL_RING && hand_to_worker(lane)) {
-        call->mode_used = AEE_CALL_RING;
-        return await_reply(lane, &call->result);
-    }
-    call->mode_used = AEE_CALL_DIRECT;
-    return drive_on_this_thread(lane, &call->result);
-}
-
-static void prepare(struct aee__lane *lane, struct aee__call *call)
-{
+    uint64_t base = AEE_GVA_LANES + lane->index * AEE_LANE_STRIDE;
+    uint32_t at = lane->request_arena_used;
     if (call->payload_size > 0) {
-        memcpy(lane->ring.shared->request_arena, call->payload, call->payload_size);
+        memcpy(lane->ring.shared->request_arena + at, call->payload, call->payload_size);
     }
-    if ((call->request.flags & AEE_CALL_KIND_MASK) == AEE_CALL_BYTES) {
-        uint64_t base = AEE_GVA_LANES + lane->index * AEE_LANE_STRIDE;
-        call->request.args[0] = base + offsetof(struct aee_abi_lane, request_arena);
-        call->request.args[1] = call->payload_size;
-        call->request.args[2] = base + offsetof(struct aee_abi_lane, reply_arena);
-        call->request.args[3] = call->reply_capacity;
-    }
-    atomic_store_explicit(&lane->called, call->export_index, memory_order_relaxed);
+    call->reply_offset = lane->reply_arena_used;
+    call->request.args[0] = base + offsetof(struct aee_abi_lane, request_arena) + at;
+    call->request.args[1] = call->payload_size;
+    call->request.args[2] = base + offsetof(struct aee_abi_lane, reply_arena) + call->reply_offset;
+    call->request.args[3] = call->reply_capacity;
+    lane->request_arena_used = arena_end(at + call->payload_size);
+    lane->reply_arena_used = arena_end(call->reply_offset + call->reply_capacity);
 }
+
+static void push(struct aee__lane *lane, struct aee__call *call)
+{
+    uint32_t at = atomic_load_explicit(&lane->ring.submitted, memory_order_relaxed);
+    at %= AEE_RING_SLOTS;
+    place(lane, call);
+    lane->in_flight[at] = call;
+    atomic_store_explicit(&lane->called[at], call->export_index, memory_order_relaxed);
+    aee__call_ring_push(&lane->ring, &call->request);
+}
+
+void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
+{
+    struct aee__lane_budget *budget = &lane->budget;
+    uint64_t deadline = aee__now_ns() + budget_ns;
+    atomic_store_explicit(&budget->budget_ns, budget_ns, memory_order_relaxed);
+    atomic_store_explicit(&budget->host_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&budget->deadline_ns, deadline, memory_order_relaxed);
+    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
+}
+
+void aee__lane_set_spin(struct aee__lane *lane, bool spin)
+{
+    uint32_t turns = spin ? lane->instance->core->spin_turns : 0;
+    if (lane->spin != turns) { /* else the guest keeps the line in its cache */
+        lane->spin = turns;
+        AEE__SHARED_STORE(lane->ring.shared->control.spin, turns);
+    }
+}
+
+void aee__lane_set_notify(struct aee__lane *lane, bool notify)
+{
+    if (lane->notify != notify) {
+        lane->notify = notify;
+        AEE__SHARED_STORE(lane->ring.shared->control.notify, notify);
+    }
+}
+
+void aee__lane_expect_sleep(struct aee__lane *lane, bool each)
+{
+    aee__lane_set_spin(lane, false);
+    aee__lane_set_notify(lane, each);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the one in the guest's await() */
+    (void)aee__lane_collect(lane);
+}
+
+/* ---- Replies ------------------------------------------------------------------------------ */
 
 /* Copies the reply out once; its size is the component's word and is checked. */
-static aee_result take_payload(struct aee__lane *lane, struct aee__call *call, aee_error *error)
+static aee_result take_payload(struct aee__lane *lane, struct aee__call *call)
 {
     int64_t size = (int64_t)call->result.value;
-    if ((call->request.flags & AEE_CALL_KIND_MASK) != AEE_CALL_BYTES) {
+    if (!aee__call_is_bytes(call)) {
         return AEE_OK;
     }
     if (size < 0) {
-        return aee__fail(error, AEE_ERR_COMPONENT, "the component answered %lld", (long long)size);
+        return AEE_ERR_COMPONENT;
     }
     if ((uint64_t)size > call->reply_capacity) {
-        return aee__fail(error, AEE_ERR_TOO_LARGE,
-                         "the component's reply of %lld bytes does not fit into %zu",
-                         (long long)size, call->reply_capacity);
+        return AEE_ERR_TOO_LARGE;
     }
     if (size > 0) {
-        memcpy(call->reply, lane->ring.shared->reply_arena, (size_t)size);
+        memcpy(call->reply, lane->ring.shared->reply_arena + call->reply_offset, (size_t)size);
     }
     call->reply_size = (size_t)size;
     return AEE_OK;
 }
 
-aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_error *error)
+static void count(_Atomic uint64_t *number)
 {
-    aee_result result = aee__instance_ended(lane->instance);
-    if (result != AEE_OK) {
-        return aee__instance_await_end(lane->instance);
-    }
-    uint64_t now = aee__now_ns();
-    aee_call_mode mode = choose_mode(lane, call->mode, now);
-    prepare(lane, call);
-    lane->budget_ns = call->budget_ns;
-    lane->host_credit_ns = call->budget_ns;
-    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, now + call->budget_ns);
-    atomic_store(&lane->busy, true);
-    result = transact(lane, call, mode);
-    atomic_store(&lane->busy, false);
-    atomic_store_explicit(&lane->called, AEE__CALLED_NOTHING, memory_order_relaxed);
-    (void)aee__watchdog_disarm(&lane->watch);
-    lane->last_end_ns = aee__now_ns();
-    if (call->mode_used == AEE_CALL_RING && result == AEE_OK) {
-        arm_idle(lane, lane->last_end_ns);
-    }
-    return result == AEE_OK ? take_payload(lane, call, error) : result;
+    uint64_t value = atomic_load_explicit(number, memory_order_relaxed);
+    atomic_store_explicit(number, value + 1, memory_order_relaxed);
 }
 
-/* ---- Turns -------------------------------------------------------------------------------- */
-
-static struct aee__lane *try_lanes(struct aee__instance *instance)
+static void finish(struct aee__lane *lane, struct aee__call *call, aee_result status)
 {
-    for (uint32_t i = 0; i < instance->lane_count; i++) {
-        uint32_t free = 0;
-        if (atomic_compare_exchange_strong(&instance->lanes[i].taken, &free, 1)) {
-            return &instance->lanes[i];
-        }
+    if (call->export_index != AEE__CALLED_INITIALISER) {
+        count(status == AEE_OK ? &lane->calls : &lane->failed_calls);
     }
-    return NULL;
+    call->status = status;
+    if (call->batch) {
+        aee__batch_finish(call);
+    } else {
+        call->done = true;
+    }
 }
 
-/* A giver that does not see us among the waiters has freed its lane before our second try. */
-aee_result aee__lane_take(struct aee__instance *instance, uint64_t deadline_ns,
-                          struct aee__lane **out)
+static const struct aee__call *oldest(const struct aee__lane *lane)
 {
-    aee_result result = AEE_OK;
-    *out = try_lanes(instance);
-    if (*out) {
-        return AEE_OK;
-    }
-    (void)atomic_fetch_add(&instance->lane_waiters, 1);
-    for (;;) {
-        uint32_t freed = atomic_load(&instance->lanes_freed);
-        *out = try_lanes(instance);
-        if (*out) {
-            break;
-        }
-        if (aee__instance_ended(instance) != AEE_OK) {
-            result = aee__instance_await_end(instance);
-            break;
-        }
-        if (aee__now_ns() >= deadline_ns) {
-            result = AEE_ERR_BUSY;
-            break;
-        }
-        aee__sys_futex_wait(&instance->lanes_freed, freed, deadline_ns);
-    }
-    (void)atomic_fetch_sub(&instance->lane_waiters, 1);
-    return result;
+    uint32_t at = atomic_load_explicit(&lane->ring.completed, memory_order_relaxed);
+    return lane->in_flight[at % AEE_RING_SLOTS];
 }
 
-void aee__lane_give(struct aee__lane *lane)
+/* The oldest reply, if it is there. */
+static bool take_one(struct aee__lane *lane)
 {
-    struct aee__instance *instance = lane->instance;
-    atomic_store(&lane->taken, 0);
-    if (atomic_load(&instance->lane_waiters) > 0) {
-        (void)atomic_fetch_add(&instance->lanes_freed, 1);
-        aee__sys_futex_wake_all(&instance->lanes_freed);
+    struct aee__ring_reply reply;
+    uint32_t at = atomic_load_explicit(&lane->ring.completed, memory_order_relaxed);
+    if (!aee__call_ring_pop(&lane->ring, &reply)) {
+        return false;
     }
+    struct aee__call *call = lane->in_flight[at % AEE_RING_SLOTS];
+    call->result = reply;
+    finish(lane, call, take_payload(lane, call));
+    return true;
+}
+
+uint32_t aee__lane_collect(struct aee__lane *lane)
+{
+    uint32_t taken = 0;
+    while (take_one(lane)) {
+        taken++;
+    }
+    if (taken == 0) {
+        return 0;
+    }
+    if (aee__lane_outstanding(lane) > 0) {
+        aee__lane_arm(lane, oldest(lane)->budget_ns);
+    } else {
+        lane->request_arena_used = 0;
+        lane->reply_arena_used = 0;
+    }
+    aee__batches_wake(&lane->instance->core->batches);
+    return taken;
+}
+
+bool aee__lane_take(struct aee__lane *lane, struct aee__call *call)
+{
+    if (!call) {
+        (void)aee__lane_collect(lane);
+        return aee__lane_outstanding(lane) == 0;
+    }
+    if (call->level == 0) {
+        (void)aee__lane_collect(lane);
+        return call->done;
+    }
+    if (!aee__call_ring_nested_pop(&lane->ring, call->level - 1u, &call->result)) {
+        return false;
+    }
+    finish(lane, call, take_payload(lane, call));
+    return true;
+}
+
+void aee__lane_fail_all(struct aee__lane *lane)
+{
+    aee_result status = aee__instance_await_end(lane->instance);
+    struct aee__call_ring *ring = &lane->ring;
+    if (aee__lane_outstanding(lane) == 0) {
+        return;
+    }
+    /* Submitted calls that were answered before the end have their results. */
+    while (aee__lane_outstanding(lane) > 0 && oldest(lane)->batch &&
+           aee__call_ring_answered(ring)) {
+        take_one(lane);
+    }
+    while (aee__lane_outstanding(lane) > 0) {
+        uint32_t at = atomic_load_explicit(&ring->completed, memory_order_relaxed);
+        finish(lane, lane->in_flight[at % AEE_RING_SLOTS], status);
+        atomic_store_explicit(&ring->completed, at + 1, memory_order_relaxed);
+    }
+    aee__batches_wake(&lane->instance->core->batches);
+}
+
+/* ---- Queued calls ------------------------------------------------------------------------- */
+
+/* An equal part for each lane. */
+static uint32_t share(const struct aee__lane *lane, uint32_t queued)
+{
+    uint32_t lanes = atomic_load_explicit(&lane->instance->lane_count, memory_order_relaxed);
+    return lanes > 1 ? (queued + lanes - 1) / lanes : queued;
+}
+
+/* With the queue's lock held: whether calls may begin on this lane. Not while a host function runs
+ * for it: nested calls have the arenas' ends. */
+static bool may_begin(const struct aee__lane *lane)
+{
+    const struct aee__context *context = lane->instance->context;
+    return atomic_load(&context->current) == lane->instance && !atomic_load(&context->paused) &&
+           lane->host_depth == 0;
+}
+
+static bool is_late(const struct aee__call *call)
+{
+    return call->deadline_ns != 0 && aee__now_ns() >= call->deadline_ns;
+}
+
+/* With the queue's lock held; true if calls ended because they were late. */
+static bool feed_some(struct aee__lane *lane, struct aee__call_queue *queue)
+{
+    uint32_t left = share(lane, atomic_load_explicit(&queue->count, memory_order_relaxed));
+    bool late = false;
+    while (left > 0 && queue->first && aee__lane_outstanding(lane) < AEE_RING_SLOTS &&
+           fits(lane, queue->first)) {
+        struct aee__call *call = aee__call_queue_pop(queue);
+        if (is_late(call)) {
+            finish(lane, call, AEE_ERR_TIMED_OUT);
+            late = true;
+        } else {
+            push(lane, call);
+        }
+        left--;
+    }
+    return late;
+}
+
+void aee__lane_feed(struct aee__lane *lane)
+{
+    struct aee__call_queue *queue = &lane->instance->context->queue;
+    bool idle = aee__lane_outstanding(lane) == 0;
+    bool late = false;
+    if (atomic_load(&queue->count) == 0) {
+        return;
+    }
+    (void)pthread_mutex_lock(&queue->lock);
+    if (may_begin(lane)) {
+        late = feed_some(lane, queue);
+    }
+    (void)pthread_mutex_unlock(&queue->lock);
+    if (idle && aee__lane_outstanding(lane) > 0) {
+        aee__lane_arm(lane, oldest(lane)->budget_ns);
+    }
+    if (late) {
+        aee__batches_wake(&lane->instance->core->batches);
+    }
+}
+
+void aee__lane_pump(struct aee__lane *lane)
+{
+    atomic_store(&lane->attention, 0);
+    if (aee__instance_ended(lane->instance) != AEE_OK) {
+        aee__lane_fail_all(lane);
+        return;
+    }
+    (void)aee__lane_collect(lane);
+    while (aee__lane_serve_host_call(lane)) {
+        (void)aee__lane_collect(lane);
+    }
+    aee__lane_feed(lane);
+    if (aee__lane_outstanding(lane) > 0 && lane->instance->context->mode != AEE_CALL_DIRECT) {
+        (void)aee__lane_start(lane, false);
+    }
+}
+
+/* ---- Which way ---------------------------------------------------------------------------- */
+
+/* The ring pays where the next call usually comes while the lane still spins, and where it has not
+ * turned out slower than the exit that it saves: on a machine with other work to do it can. */
+static aee_call_mode choose_mode(struct aee__lane *lane, aee_call_mode wanted)
+{
+    const struct aee__core *core = lane->instance->core;
+    struct aee__lane_costs *costs = &lane->costs;
+    if (wanted != AEE_CALL_AUTO) {
+        return wanted;
+    }
+    if (costs->gap_ns >= core->spin_ns || core->cpus == 1 || aee__workers_crowded(&core->workers)) {
+        return AEE_CALL_DIRECT;
+    }
+    if (costs->ring_banned > 0) {
+        costs->ring_banned--;
+        return AEE_CALL_DIRECT;
+    }
+    if (costs->direct_ns > 0 && costs->ring_ns > costs->direct_ns + costs->direct_ns / 4) {
+        costs->ring_banned = RING_BAN;
+        costs->ring_ns = 0;
+        return AEE_CALL_DIRECT;
+    }
+    return AEE_CALL_RING;
+}
+
+static uint64_t average(uint64_t old, uint64_t sample)
+{
+    return old == 0 ? sample : old - old / 8 + sample / 8;
+}
+
+/* A pause between two frames says little about the calls within one: it counts as a few spins. */
+static void note_gap(struct aee__lane *lane, uint64_t begin)
+{
+    const struct aee__core *core = lane->instance->core;
+    struct aee__lane_costs *costs = &lane->costs;
+    uint64_t gap = aee__ticks_to_ns(&core->ticker, begin - costs->last_end);
+    uint64_t most = 8 * core->spin_ns;
+    costs->gap_ns = average(costs->gap_ns, gap < most ? gap : most);
+}
+
+/* `awake`: the lane was running when the call came. The first call of many wakes it, which says
+ * nothing about the others. */
+static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint64_t begin,
+                      bool awake)
+{
+    const struct aee__core *core = lane->instance->core;
+    struct aee__lane_costs *costs = &lane->costs;
+    costs->last_end = aee__ticks(&core->ticker);
+    uint64_t took = aee__ticks_to_ns(&core->ticker, costs->last_end - begin);
+    if (call->mode_used == AEE_CALL_DIRECT) {
+        costs->direct_ns = average(costs->direct_ns, took);
+    } else if (awake) {
+        costs->ring_ns = average(costs->ring_ns, took);
+    }
+    if (call->status == AEE_OK) {
+        aee__histogram_record(&lane->instance->context->stats.latency, took);
+    }
+}
+
+/* ---- Calls -------------------------------------------------------------------------------- */
+
+static aee_result ended(struct aee__lane *lane, struct aee__call *call)
+{
+    call->status = aee__instance_await_end(lane->instance);
+    return call->status;
+}
+
+/* The request is written first: clock, watchdog and statistics are looked after while the component
+ * works. */
+aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
+{
+    struct aee__core *core = lane->instance->core;
+    call->level = 0;
+    call->done = false;
+    if (aee__lane_outstanding(lane) == AEE_RING_SLOTS || !fits(lane, call)) {
+        aee__lane_await(lane, NULL);
+    }
+    if (aee__instance_ended(lane->instance) != AEE_OK) {
+        return ended(lane, call);
+    }
+    bool idle = aee__lane_outstanding(lane) == 0;
+    bool awake = atomic_load_explicit(&lane->state, memory_order_relaxed) == AEE__LANE_RUNNING;
+    call->mode_used = choose_mode(lane, call->mode);
+    aee__lane_set_spin(lane,
+                       call->mode_used == AEE_CALL_RING && !aee__workers_crowded(&core->workers));
+    aee__lane_set_notify(lane, false);
+    push(lane, call);
+    uint64_t begin = aee__ticks(&core->ticker);
+    if (idle) {
+        aee__lane_arm(lane, call->budget_ns);
+    }
+    note_gap(lane, begin);
+    aee__lane_await(lane, call);
+    note_cost(lane, call, begin, awake);
+    return call->status;
+}
+
+/* The outer call's budget rests meanwhile; its arenas' contents stay where they are. */
+aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
+{
+    struct aee__lane_budget *budget = &lane->budget;
+    uint32_t request_used = lane->request_arena_used;
+    uint32_t reply_used = lane->reply_arena_used;
+    uint64_t deadline = atomic_load(&budget->deadline_ns);
+    uint64_t host_ns = atomic_load(&budget->host_ns);
+    uint64_t outer_budget = atomic_load(&budget->budget_ns);
+    int32_t called = atomic_load(&lane->nested_called);
+    if (aee__instance_ended(lane->instance) != AEE_OK) {
+        return ended(lane, call);
+    }
+    if (!fits(lane, call)) {
+        return AEE_ERR_TOO_LARGE;
+    }
+    call->level = (uint8_t)lane->host_depth;
+    call->done = false;
+    call->mode_used = call->mode;
+    place(lane, call);
+    atomic_store(&lane->nested_called, call->export_index);
+    atomic_store(&budget->in_host, 0);
+    aee__call_ring_nested_push(&lane->ring, call->level - 1u, &call->request);
+    aee__lane_answered(lane);
+    aee__lane_arm(lane, call->budget_ns);
+    aee__lane_await(lane, call);
+    atomic_store(&lane->nested_called, called);
+    lane->request_arena_used = request_used;
+    lane->reply_arena_used = reply_used;
+    atomic_store(&budget->budget_ns, outer_budget);
+    atomic_store(&budget->host_ns, host_ns);
+    atomic_store(&budget->deadline_ns, deadline);
+    atomic_store(&budget->in_host, 1);
+    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
+    return call->status;
+}
+
+int32_t aee__lane_called(const struct aee__lane *lane)
+{
+    int32_t nested = atomic_load(&lane->nested_called);
+    if (nested != AEE__CALLED_NOTHING) {
+        return nested;
+    }
+    uint32_t at = aee__call_ring_oldest(&lane->ring);
+    return at == atomic_load(&lane->ring.submitted)
+               ? AEE__CALLED_NOTHING
+               : atomic_load(&lane->called[at % AEE_RING_SLOTS]);
 }
 
 /* ---- Life --------------------------------------------------------------------------------- */
 
 void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint32_t index)
 {
-    memset(lane, 0, sizeof *lane);
+    size_t keep = offsetof(struct aee__lane, attention);
+    memset((char *)lane + keep, 0, sizeof *lane - keep);
     lane->instance = instance;
     lane->index = index;
-    lane->gap_ns = AEE__NS_PER_SECOND / 100;
-    lane->last_end_ns = aee__now_ns();
-    atomic_init(&lane->called, AEE__CALLED_NOTHING);
-    lane->runnable.run = run_on_worker;
-    lane->watch.expire = expire;
+    lane->idle_number = UINT64_MAX;
+    lane->costs.gap_ns = 8 * instance->core->spin_ns;
+    lane->costs.last_end = aee__ticks(&instance->core->ticker);
+    for (unsigned i = 0; i < AEE__LANE_NAMES; i++) {
+        lane->names[i].index = -1;
+    }
+    atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
+    lane->runnable.run = aee__lane_run;
+    lane->watch.expire = aee__lane_expire;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};
     aee__call_ring_init(&lane->ring, aee__memory_at(&instance->memory, gva, AEE_LANE_STRIDE));
-    STORE_SHARED(lane->ring.shared->control.lane_index, index);
+    AEE__SHARED_STORE(lane->ring.shared->control.lane_index, index);
     aee__watchdog_add(&instance->core->watchdog, &lane->watch);
 }
 
 void aee__lane_destroy(struct aee__lane *lane)
 {
     aee__watchdog_remove(&lane->instance->core->watchdog, &lane->watch);
-    aee__alloc_free(&lane->instance->core->alloc, lane->host_buffers, 2 * (size_t)AEE_MAX_PAYLOAD);
+    for (unsigned i = 0; i < AEE_HOST_CALL_DEPTH; i++) {
+        aee__alloc_free(&lane->instance->core->alloc, lane->host_buffers[i],
+                        2 * (size_t)AEE_MAX_PAYLOAD);
+        lane->host_buffers[i] = NULL;
+    }
 }

@@ -1,5 +1,7 @@
-/* lane.h: one vCPU of an instance and the calls on it. A call takes the lane, so that its ring
- * has one writer; the vCPU is run by the calling thread (direct) or by a worker (ring). */
+/* lane.h: one vCPU of an instance and the calls on it. Two rights are given away, each by one
+ * atomic operation: who *owns* the lane touches its ring (one thread at a time, for a call or for a
+ * look); who took its state from PARKED to RUNNING runs the vCPU (the owner itself, or a worker).
+ */
 #ifndef AEE_ISOLATION_LANE_H
 #define AEE_ISOLATION_LANE_H
 
@@ -8,6 +10,7 @@
 #include <stdbool.h>
 
 #include "isolation/backend.h"
+#include "isolation/call.h"
 #include "isolation/watchdog.h"
 #include "ring/call_ring.h"
 #include "runtime/workers.h"
@@ -16,57 +19,107 @@ struct aee__instance;
 
 enum aee__lane_state { AEE__LANE_PARKED = 0, AEE__LANE_RUNNING };
 
-/* Beside the index of an export, and -1 for the initialiser. */
-#define AEE__CALLED_NOTHING (-2)
+/* Host functions that a lane called lately, found by name. */
+#define AEE__LANE_NAMES 8u
+struct aee__lane_name {
+    char name[AEE_HOST_NAME_MAX];
+    int32_t index; /* -1: none */
+};
+
+/* What AUTO knows of a lane. */
+struct aee__lane_costs {
+    uint64_t last_end; /* ticks: when the last call ended */
+    uint64_t gap_ns;   /* moving average from the end of a call to the next */
+    uint64_t ring_ns;  /* moving averages of round trips; 0: not known */
+    uint64_t direct_ns;
+    uint32_t ring_banned; /* calls until the ring is tried again */
+};
+
+/* Deadline of the call under way, as aee__lane_expire() judges it. */
+struct aee__lane_budget {
+    _Atomic uint64_t deadline_ns; /* without the time in host functions */
+    _Atomic uint64_t budget_ns;
+    _Atomic uint64_t host_ns;  /* time in host functions so far; free up to once the budget */
+    _Atomic uint32_t in_host;  /* a host function runs now */
+    _Atomic bool overdue_idle; /* it goes on running though no call is under way */
+};
 
 struct aee__lane {
-    struct aee__instance *instance;
+    struct aee__instance *instance; /* as is the index: never changes */
     uint32_t index;
-    _Atomic uint32_t taken;     /* by the one caller at a time */
-    struct aee__call_ring ring; /* of who has taken the lane */
+    _Atomic uint32_t owned;      /* not touched when the instance's object is used again */
+    _Atomic uint32_t attention;  /* the owner must look at ring and queue before it leaves */
+    _Atomic uint32_t state;      /* enum aee__lane_state */
+    _Atomic uintptr_t runner;    /* the thread that runs the vCPU, or 0 */
+    _Atomic int32_t watcher_cpu; /* where the thread ran last that watches the ring */
+    _Atomic uint32_t sleeping;   /* the owner sleeps on `waker` */
+    _Atomic uint32_t waker;      /* futex */
+    _Atomic uint32_t answer;     /* futex: answers and nested requests written so far */
+    _Atomic uint32_t awaiting;   /* the runner sleeps on `answer` */
+    _Atomic int32_t called[AEE_RING_SLOTS]; /* export of each request, for reports */
+    _Atomic int32_t nested_called;          /* the same of the innermost nested call */
     struct aee__watch watch;
+    struct aee__lane_budget budget;
     struct aee__runnable runnable;
-    _Atomic uint32_t state;            /* enum aee__lane_state: who may run the vCPU */
-    _Atomic uint32_t waker;            /* futex: the caller should look again */
-    _Atomic uint32_t answer;           /* futex: a host call was answered, or the instance ended */
-    _Atomic int32_t called;            /* call->export_index of the call under way */
-    _Atomic bool busy;                 /* a caller waits for an answer */
-    _Atomic uint64_t idle_deadline_ns; /* by when it must have parked, after a ring call */
-    uint64_t spurious_address;         /* of the last spurious fault, and how often in a row */
+    _Atomic uint64_t calls; /* written by the owner only, as is all that follows */
+    _Atomic uint64_t failed_calls;
+    struct aee__call_ring ring;
+    struct aee__call *in_flight[AEE_RING_SLOTS];
+    uint32_t request_arena_used;
+    uint32_t reply_arena_used;
+    uint32_t spin;             /* what control.spin holds */
+    uint32_t host_depth;       /* host functions that run for the lane, one inside the other */
+    bool notify;               /* what control.notify holds */
+    uint64_t idle_number;      /* of the watchdog: requests at its last look at an idle lane */
+    uint64_t spurious_address; /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
-    uint64_t budget_ns;      /* of the call under way; written before `busy` */
-    uint64_t host_credit_ns; /* time in host functions that the call is not charged for */
-    uint64_t last_end_ns;    /* of who has taken the lane: when the last call ended */
-    uint64_t gap_ns;         /* moving average from the end of a call to the next */
-    uint8_t *host_buffers;   /* copies of host-call payloads, made when first needed */
+    uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
+    struct aee__lane_costs costs;
+    struct aee__lane_name names[AEE__LANE_NAMES];
 };
 
-struct aee__call {
-    struct aee__ring_request request;
-    bool takes_result; /* then: is it a double? */
-    bool takes_double;
-    int32_t export_index; /* -1: the image's initialiser */
-    uint64_t budget_ns;
-    aee_call_mode mode;
-    const void *payload; /* copied into the lane's request arena */
-    size_t payload_size;
-    void *reply;
-    size_t reply_capacity;
-    size_t reply_size;             /* out */
-    struct aee__ring_reply result; /* out */
-    aee_call_mode mode_used;       /* out */
-};
-
+/* Makes a lane whose owner the caller is. */
 void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint32_t index);
 void aee__lane_destroy(struct aee__lane *lane);
-/* Takes a lane that nobody uses, waiting for one until the deadline: then BUSY. What calls return
- * when the instance ends meanwhile. */
-aee_result aee__lane_take(struct aee__instance *instance, uint64_t deadline_ns,
-                          struct aee__lane **out);
+
+/* Takes the lane if nobody has it. What was taken may belong to an instance that has ended, or was
+ * made anew: the caller checks. */
+bool aee__lane_try(struct aee__lane *lane);
+/* Gives it back, after the looks that others asked for. Not with the context's lock held. */
 void aee__lane_give(struct aee__lane *lane);
-/* Makes the call on a lane that was taken and waits for its result. */
-aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call, aee_error *error);
+/* Sees to it that somebody looks at ring and queue: this thread, or the present owner. Not with the
+ * context's lock held. */
+void aee__lane_attend(struct aee__lane *lane);
+/* Calls without a taken reply. */
+static inline uint32_t aee__lane_outstanding(const struct aee__lane *lane)
+{
+    return aee__call_ring_outstanding(&lane->ring);
+}
+
+/* For the owner. */
+
+/* Makes the call and waits for its end; call->status. */
+aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call);
+/* The same from within a host function that the lane called. */
+aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call);
+/* One look: takes replies, serves host calls, hands out queued calls, sees to it that somebody runs
+ * the vCPU. */
+void aee__lane_pump(struct aee__lane *lane);
+/* Runs the vCPU on this thread until nothing is outstanding, unless somebody else does. */
+void aee__lane_help(struct aee__lane *lane);
+/* How long the guest waits for the next request before it parks. */
+void aee__lane_set_spin(struct aee__lane *lane, bool spin);
+/* Nobody will look for a while: the guest parks when it is done and, if asked to, tells of each
+ * answer. Until the next call or help. */
+void aee__lane_expect_sleep(struct aee__lane *lane, bool each);
+
+/* For any thread. */
+
 /* Makes whoever runs or waits look at the instance's state. */
 void aee__lane_interrupt(struct aee__lane *lane);
+/* The budget of what the lane does is used up, or it ended. */
+bool aee__lane_is_over(const struct aee__lane *lane);
+/* Export of the oldest call without an answer, or AEE__CALLED_ values; for reports. */
+int32_t aee__lane_called(const struct aee__lane *lane);
 
 #endif

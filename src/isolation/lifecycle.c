@@ -34,7 +34,9 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     context->mode = plan->mode;
     context->user = plan->user;
     context->limits = plan->limits;
+    atomic_init(&context->budget_ns, plan->limits.call_budget_ns);
     context->restart_job.run = restart_job;
+    aee__call_queue_init(&context->queue);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);
     pthread_condattr_t monotonic;
     (void)pthread_condattr_init(&monotonic);
@@ -46,12 +48,141 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     return AEE_OK;
 }
 
+static size_t shell_size(uint32_t lanes);
+
 void aee__context_free(struct aee__context *context)
 {
     aee__image_ref_release(context->image);
+    while (context->shells) {
+        struct aee__instance *shell = context->shells;
+        context->shells = shell->next;
+        aee__alloc_free(&context->core->alloc, shell, shell_size(shell->lane_capacity));
+    }
+    aee__call_queue_destroy(&context->queue);
+    (void)atomic_fetch_add(&context->core->counters.host_calls,
+                           atomic_load(&context->stats.host_calls));
     (void)pthread_mutex_destroy(&context->lock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
+}
+
+/* ---- Objects of instances ----------------------------------------------------------------- */
+
+static size_t shell_size(uint32_t lanes)
+{
+    return sizeof(struct aee__instance) + lanes * sizeof(struct aee__lane);
+}
+
+static struct aee__instance *make_shell(struct aee__context *context, uint32_t lanes)
+{
+    struct aee__instance *shell = aee__alloc_zero(&context->core->alloc, 1, shell_size(lanes));
+    if (shell) {
+        shell->context = context;
+        shell->lane_capacity = lanes;
+        for (uint32_t i = 0; i < lanes; i++) {
+            shell->lanes[i].instance = shell;
+            shell->lanes[i].index = i;
+        }
+    }
+    return shell;
+}
+
+static struct aee__instance *find_shell(struct aee__context *context, uint32_t lanes)
+{
+    struct aee__instance **link = &context->shells;
+    while (*link && (*link)->lane_capacity < lanes) {
+        link = &(*link)->next;
+    }
+    struct aee__instance *shell = *link;
+    if (shell) {
+        *link = shell->next;
+    }
+    return shell;
+}
+
+/* A caller that comes too late may still own a lane for the moment that it takes to notice. */
+static void own_lanes(struct aee__instance *shell)
+{
+    for (uint32_t i = 0; i < shell->lane_capacity; i++) {
+        while (!aee__lane_try(&shell->lanes[i])) {
+            aee__cpu_relax();
+        }
+    }
+}
+
+struct aee__instance *aee__context_take_shell(struct aee__context *context, uint32_t lanes)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__instance *shell = find_shell(context, lanes);
+    shell = shell ? shell : make_shell(context, lanes);
+    if (shell) {
+        shell->life = AEE__LIFE_LIVING;
+        shell->next = NULL;
+        context->instances++;
+    }
+    (void)pthread_mutex_unlock(&context->lock);
+    if (shell) {
+        own_lanes(shell);
+        atomic_store(&shell->lane_count, 0);
+        atomic_store(&shell->end, AEE__END_NOT);
+    }
+    return shell;
+}
+
+/* With the lock held: its counts live on. */
+static void retire(struct aee__context *context, struct aee__instance *instance)
+{
+    uint32_t lanes = atomic_load(&instance->lane_count);
+    for (uint32_t i = 0; i < lanes; i++) {
+        uint64_t calls = atomic_load(&instance->lanes[i].calls);
+        (void)atomic_fetch_add(&context->stats.calls, calls);
+        (void)atomic_fetch_add(&context->core->counters.calls, calls);
+        (void)atomic_fetch_add(&context->stats.failed_calls,
+                               atomic_load(&instance->lanes[i].failed_calls));
+    }
+    struct aee__instance **link = &context->living;
+    while (*link && *link != instance) {
+        link = &(*link)->next;
+    }
+    if (*link) {
+        *link = instance->next;
+    }
+}
+
+/* With the lock held: whether the instance can be freed now. The count of zombies comes before the
+ * look at the lanes, as in aee__lane_give() the end of ownership before the look at the count. */
+static bool may_bury(struct aee__context *context, struct aee__instance *instance)
+{
+    if (instance->life == AEE__LIFE_LIVING) {
+        (void)atomic_fetch_add(&context->zombies, 1);
+    }
+    if (aee__instance_is_owned(instance)) {
+        instance->life = AEE__LIFE_ZOMBIE;
+        return false;
+    }
+    (void)atomic_fetch_sub(&context->zombies, 1);
+    instance->life = AEE__LIFE_SHELL;
+    return true;
+}
+
+void aee__context_bury(struct aee__context *context, struct aee__instance *instance)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    bool now = may_bury(context, instance);
+    if (now) {
+        retire(context, instance);
+    }
+    (void)pthread_mutex_unlock(&context->lock);
+    if (!now) {
+        return;
+    }
+    aee__instance_strip(instance);
+    (void)pthread_mutex_lock(&context->lock);
+    instance->next = context->shells;
+    context->shells = instance;
+    context->instances--; /* the context may go with the last one: not to be touched after this */
+    (void)pthread_cond_broadcast(&context->changed);
+    (void)pthread_mutex_unlock(&context->lock);
 }
 
 /* ---- Building an instance ----------------------------------------------------------------- */
@@ -75,17 +206,6 @@ static aee_result adopt(struct aee__context *context, struct aee__instance *inst
                : AEE_OK;
 }
 
-static aee_result run_initialiser(struct aee__context *context, struct aee__instance *instance,
-                                  uint64_t budget_ns, aee_error *error)
-{
-    uint64_t entry = instance->image->image->entry;
-    struct aee__call call = {.request = {.function = entry},
-                             .export_index = -1,
-                             .budget_ns = budget_ns,
-                             .mode = AEE_CALL_DIRECT};
-    return entry ? aee__context_call_instance(context, instance, &call, error) : AEE_OK;
-}
-
 /* In an operation: makes an instance of `image` that is ready to become current. */
 static aee_result build(struct aee__context *context, struct aee__image_ref *image,
                         struct aee__instance **out, aee_error *error)
@@ -98,19 +218,21 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
-    context->instances++;
     (*out)->next = context->living;
     context->living = *out;
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
-    if (result == AEE_OK) {
-        result = run_initialiser(context, *out, limits.call_budget_ns, error);
+    if (result == AEE_OK && image->image->entry != 0) {
+        result = aee__context_call_initialiser(context, *out, limits.call_budget_ns, error);
     }
     if (result != AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
         context->building = NULL;
         (void)pthread_mutex_unlock(&context->lock);
         aee__instance_stop(*out);
+    }
+    aee__instance_open(*out);
+    if (result != AEE_OK) {
         aee__instance_release(*out);
         *out = NULL;
     }
@@ -122,8 +244,9 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
 static struct aee__instance *make_current(struct aee__context *context,
                                           struct aee__instance *instance)
 {
-    struct aee__instance *old = context->instance;
-    context->instance = instance;
+    struct aee__instance *old = atomic_load(&context->current);
+    instance->epoch = context->image_epoch;
+    atomic_store(&context->current, instance);
     context->building = NULL;
     context->state = AEE_STATE_READY;
     (void)pthread_cond_broadcast(&context->changed);
@@ -141,31 +264,14 @@ static struct aee__instance *make_restarted(struct aee__context *context,
     return make_current(context, instance);
 }
 
-static void discard(struct aee__instance *instance)
+/* Without the lock: ends an instance that is not current any more, and what was queued for it. */
+static void discard(struct aee__context *context, struct aee__instance *instance)
 {
     if (instance) {
+        aee__call_queue_flush(&context->queue, &context->core->batches, AEE_ERR_STOPPED);
         aee__instance_stop(instance);
         aee__instance_release(instance);
     }
-}
-
-void aee__context_forget(struct aee__context *context, struct aee__instance *instance)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    struct aee__instance **link = &context->living;
-    while (*link != instance) {
-        link = &(*link)->next;
-    }
-    *link = instance->next;
-    (void)pthread_mutex_unlock(&context->lock);
-}
-
-void aee__context_instance_gone(struct aee__context *context)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    context->instances--;
-    (void)pthread_cond_broadcast(&context->changed);
-    (void)pthread_mutex_unlock(&context->lock);
 }
 
 /* ---- Load, stop, restart ------------------------------------------------------------------ */
@@ -221,10 +327,7 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
                               aee_error *error)
 {
     struct aee__instance *instance;
-    (void)pthread_mutex_lock(&context->lock);
-    bool busy = context->instance && atomic_load(&context->instance->calls) > 0;
-    (void)pthread_mutex_unlock(&context->lock);
-    if (busy) {
+    if (aee__context_calls_now(context) > 0) {
         return aee__fail(error, AEE_ERR_BUSY,
                          "cannot load into context \"%s\": calls are in flight", context->name);
     }
@@ -233,13 +336,13 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
-    struct aee__instance *old = make_current(context, instance);
     struct aee__image_ref *old_image = context->image;
     context->image = aee__image_ref_take(image);
     context->image_epoch++;
+    struct aee__instance *old = make_current(context, instance);
     context->history.count = 0;
     (void)pthread_mutex_unlock(&context->lock);
-    discard(old);
+    discard(context, old);
     aee__image_ref_release(old_image);
     aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": image loaded", context->name);
     return AEE_OK;
@@ -273,8 +376,8 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
 /* With the lock held: takes the current instance away. */
 static struct aee__instance *detach(struct aee__context *context, aee_state state)
 {
-    struct aee__instance *instance = context->instance;
-    context->instance = NULL;
+    struct aee__instance *instance = atomic_load(&context->current);
+    atomic_store(&context->current, NULL);
     context->state = state;
     (void)pthread_cond_broadcast(&context->changed);
     return instance;
@@ -298,7 +401,7 @@ aee_result aee__context_restart(struct aee__context *context, aee_error *error)
         context->history.count = 0;
         struct aee__instance *old = make_restarted(context, instance, "on request");
         (void)pthread_mutex_unlock(&context->lock);
-        discard(old);
+        discard(context, old);
     }
     end_operation(context);
     return result == AEE_OK ? aee__ok(error) : result;
@@ -308,10 +411,15 @@ aee_result aee__context_restart(struct aee__context *context, aee_error *error)
 static void stop_building(struct aee__context *context)
 {
     (void)pthread_mutex_lock(&context->lock);
-    if (context->building) {
-        aee__instance_stop(context->building);
+    struct aee__instance *building = context->building;
+    if (building) {
+        aee__instance_take(building);
     }
     (void)pthread_mutex_unlock(&context->lock);
+    if (building) {
+        aee__instance_stop(building);
+        aee__instance_release(building);
+    }
 }
 
 aee_result aee__context_stop(struct aee__context *context, aee_error *error)
@@ -327,7 +435,7 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
     bool loaded = context->state != AEE_STATE_CREATED;
     struct aee__instance *instance = loaded ? detach(context, AEE_STATE_STOPPED) : NULL;
     (void)pthread_mutex_unlock(&context->lock);
-    discard(instance);
+    discard(context, instance);
     end_operation(context);
     if (!loaded) {
         return aee__fail(error, AEE_ERR_NOT_LOADED,
@@ -357,7 +465,7 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     struct aee__instance *instance = detach(context, AEE_STATE_STOPPED);
     (void)pthread_mutex_unlock(&context->lock);
     end_operation(context);
-    discard(instance);
+    discard(context, instance);
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);
@@ -375,7 +483,7 @@ aee_result aee__context_pause(struct aee__context *context, bool paused, aee_err
     bool loaded = context->state != AEE_STATE_CREATED;
     bool change = loaded && context->paused != paused;
     if (change) {
-        context->paused = paused;
+        atomic_store(&context->paused, paused);
         (void)pthread_cond_broadcast(&context->changed);
     }
     (void)pthread_mutex_unlock(&context->lock);
@@ -386,6 +494,9 @@ aee_result aee__context_pause(struct aee__context *context, bool paused, aee_err
     if (!change) {
         return aee__fail(error, AEE_ERR_STATE, "cannot %s context \"%s\": it is %s", verb,
                          context->name, paused ? "paused already" : "not paused");
+    }
+    if (paused) {
+        aee__call_queue_flush(&context->queue, &context->core->batches, AEE_ERR_PAUSED);
     }
     aee__context_event(context, paused ? AEE_EVENT_PAUSED : AEE_EVENT_RESUMED, 0,
                        "context \"%s\": %sd", context->name, verb);
@@ -447,11 +558,14 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
                       "cannot give context \"%s\" %llu MiB: it has %llu MiB, and memory only grows",
                       context->name, (unsigned long long)(limits->memory_bytes >> 20),
                       (unsigned long long)(context->limits.memory_bytes >> 20));
-    } else if (limits->memory_bytes > context->limits.memory_bytes && context->instance) {
-        result = aee__instance_grow_heap(context->instance, limits->memory_bytes, error);
+    } else if (limits->memory_bytes > context->limits.memory_bytes &&
+               atomic_load(&context->current)) {
+        result =
+            aee__instance_grow_heap(atomic_load(&context->current), limits->memory_bytes, error);
     }
     if (result == AEE_OK) {
         context->limits = *limits;
+        atomic_store(&context->budget_ns, limits->call_budget_ns);
     }
     (void)pthread_mutex_unlock(&context->lock);
     end_operation(context);
@@ -485,7 +599,7 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     (void)pthread_mutex_lock(&context->lock);
     crash->id = context->crash.id + 1;
     context->crash = *crash;
-    bool current = context->instance == instance;
+    bool current = atomic_load(&context->current) == instance;
     enum aee__verdict verdict = AEE__VERDICT_RESTART;
     if (current) {
         verdict =
@@ -506,6 +620,8 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
         quarantine(context, crash->id);
     }
     if (current) {
+        aee__call_queue_flush(&context->queue, &context->core->batches,
+                              hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
         aee__instance_release(instance); /* the context's reference; the caller has its own */
     }
 }

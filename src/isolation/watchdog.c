@@ -3,9 +3,30 @@
 #include "base/clock.h"
 #include "base/sys.h"
 
-/* While calls come in, the thread looks at least this often instead of waiting to be told: arming a
- * later deadline is then free of system calls. After two looks without a call it sleeps. */
+/* While a watch is armed, the thread looks at least this often instead of waiting to be told:
+ * arming a later deadline is then free of system calls. */
 #define LOOK_NS UINT64_C(4000000)
+
+/* One watch; when it wants the next look, or UINT64_MAX. */
+static uint64_t look_at(struct aee__watch *watch, uint64_t now)
+{
+    uint64_t deadline = atomic_load(&watch->deadline_ns);
+    if (deadline == 0) {
+        return UINT64_MAX;
+    }
+    if (deadline <= now &&
+        !atomic_compare_exchange_strong(&watch->deadline_ns, &deadline, AEE__WATCH_EXPIRED)) {
+        return now + LOOK_NS; /* armed anew at the last moment */
+    }
+    if (deadline > now && deadline != AEE__WATCH_EXPIRED) {
+        return deadline;
+    }
+    watch->expire(watch);
+    deadline = atomic_load(&watch->deadline_ns);
+    /* Again after a while if it still has not left: a kick can be lost, signal queues have limits.
+     */
+    return deadline == AEE__WATCH_EXPIRED ? now + LOOK_NS : deadline ? deadline : UINT64_MAX;
+}
 
 /* Expires what is due; the earliest deadline that is left, or UINT64_MAX. */
 static uint64_t look(struct aee__watchdog *watchdog)
@@ -14,20 +35,8 @@ static uint64_t look(struct aee__watchdog *watchdog)
     uint64_t earliest = UINT64_MAX;
     (void)pthread_mutex_lock(&watchdog->lock);
     for (struct aee__watch *watch = watchdog->watches; watch; watch = watch->next) {
-        uint64_t deadline = atomic_load(&watch->deadline_ns);
-        if (deadline == 0) {
-            continue;
-        }
-        if (deadline <= now &&
-            !atomic_compare_exchange_strong(&watch->deadline_ns, &deadline, AEE__WATCH_EXPIRED)) {
-            continue; /* disarmed, or armed anew, at the last moment */
-        }
-        if (deadline <= now || deadline == AEE__WATCH_EXPIRED) {
-            watch->expire(watch);
-            deadline =
-                now + LOOK_NS; /* again then: a kick can be lost, signal queues have limits */
-        }
-        earliest = deadline < earliest ? deadline : earliest;
+        uint64_t next = look_at(watch, now);
+        earliest = next < earliest ? next : earliest;
     }
     (void)pthread_mutex_unlock(&watchdog->lock);
     return earliest;
@@ -36,15 +45,17 @@ static uint64_t look(struct aee__watchdog *watchdog)
 /* One turn: publish when we look next, look, sleep. A watch that is armed before the publication is
  * seen by the look; one that is armed later sees the publication and tells us when it is earlier.
  */
-static void turn(struct aee__watchdog *watchdog, uint64_t *last_arms, uint32_t *quiet)
+static void turn(struct aee__watchdog *watchdog)
 {
     uint32_t told = atomic_load(&watchdog->told);
-    uint64_t arms = atomic_load(&watchdog->arms);
-    *quiet = arms == *last_arms ? *quiet + 1 : 0;
-    *last_arms = arms;
-    uint64_t next = *quiet >= 2 ? UINT64_MAX : aee__now_ns() + LOOK_NS;
+    uint64_t next = aee__now_ns() + LOOK_NS;
     atomic_store(&watchdog->wake_ns, next);
     uint64_t earliest = look(watchdog);
+    if (earliest == UINT64_MAX) {
+        atomic_store(&watchdog->wake_ns, UINT64_MAX);
+        earliest = look(watchdog); /* for what was armed before that store */
+        next = UINT64_MAX;
+    }
     if (earliest < next) {
         next = earliest;
         atomic_store(&watchdog->wake_ns, next);
@@ -57,11 +68,9 @@ static void turn(struct aee__watchdog *watchdog, uint64_t *last_arms, uint32_t *
 static void *run(void *argument)
 {
     struct aee__watchdog *watchdog = argument;
-    uint64_t last_arms = 0;
-    uint32_t quiet = 0;
     aee__sys_fine_timers();
     while (!atomic_load(&watchdog->stopping)) {
-        turn(watchdog, &last_arms, &quiet);
+        turn(watchdog);
     }
     return NULL;
 }
@@ -71,7 +80,6 @@ aee_result aee__watchdog_start(struct aee__watchdog *watchdog, aee_error *error)
     watchdog->watches = NULL;
     atomic_init(&watchdog->wake_ns, UINT64_MAX);
     atomic_init(&watchdog->told, 0);
-    atomic_init(&watchdog->arms, 0);
     atomic_init(&watchdog->stopping, false);
     (void)pthread_mutex_init(&watchdog->lock, NULL);
     return aee__thread_start(&watchdog->thread, "aee-watchdog", run, watchdog, error);
@@ -120,29 +128,16 @@ void aee__watchdog_remove(struct aee__watchdog *watchdog, struct aee__watch *wat
 void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch,
                        uint64_t deadline_ns)
 {
-    (void)atomic_fetch_add_explicit(&watchdog->arms, 1, memory_order_relaxed);
     atomic_store(&watch->deadline_ns, deadline_ns);
     if (deadline_ns < atomic_load(&watchdog->wake_ns)) {
         tell(watchdog);
     }
 }
 
-bool aee__watchdog_disarm(struct aee__watch *watch)
+void aee__watch_postpone(struct aee__watch *watch, uint64_t deadline_ns)
 {
-    return atomic_exchange(&watch->deadline_ns, 0) != AEE__WATCH_EXPIRED;
-}
-
-bool aee__watchdog_suspend(struct aee__watch *watch, uint64_t *left_ns)
-{
-    uint64_t deadline = atomic_load(&watch->deadline_ns);
-    do {
-        if (deadline == AEE__WATCH_EXPIRED) {
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak(&watch->deadline_ns, &deadline, 0));
-    uint64_t now = aee__now_ns();
-    *left_ns = deadline > now ? deadline - now : 0;
-    return true;
+    uint64_t expired = AEE__WATCH_EXPIRED;
+    (void)atomic_compare_exchange_strong(&watch->deadline_ns, &expired, deadline_ns);
 }
 
 bool aee__watch_expired(const struct aee__watch *watch)

@@ -1,6 +1,7 @@
-/* watchdog.h: one thread per engine that ends calls at their deadline. A watch is armed and
- * disarmed with one atomic operation; the thread wakes for the earliest deadline that it knows of,
- * and a call that ends in time costs it nothing. Owns its thread; borrows the watches. */
+/* watchdog.h: one thread per engine that looks after deadlines. A watch is armed with one atomic
+ * operation and needs no disarming: a deadline that has become meaningless is postponed or cleared
+ * by its own expire(). The thread wakes for the earliest deadline that it knows of. Owns its
+ * thread; borrows the watches. */
 #ifndef AEE_ISOLATION_WATCHDOG_H
 #define AEE_ISOLATION_WATCHDOG_H
 
@@ -17,7 +18,7 @@
 struct aee__watch {
     _Atomic uint64_t deadline_ns; /* 0: not armed; AEE__WATCH_EXPIRED: the watchdog came */
     void (*expire)(struct aee__watch *watch); /* on the watchdog's thread, after EXPIRED is set, and
-                                               * again from time to time until it is disarmed */
+                                               * again from time to time while it stays so */
     struct aee__watch *next;                  /* list of all watches, under the watchdog's lock */
     struct aee__watch *previous;
 };
@@ -27,7 +28,6 @@ struct aee__watchdog {
     struct aee__watch *watches;
     _Atomic uint64_t wake_ns; /* when the thread looks next; UINT64_MAX: when it is told to */
     _Atomic uint32_t told;    /* futex */
-    _Atomic uint64_t arms;    /* watches armed so far */
     _Atomic bool stopping;
     struct aee__thread thread;
 };
@@ -39,10 +39,9 @@ void aee__watchdog_add(struct aee__watchdog *watchdog, struct aee__watch *watch)
 void aee__watchdog_remove(struct aee__watchdog *watchdog, struct aee__watch *watch);
 void aee__watchdog_arm(struct aee__watchdog *watchdog, struct aee__watch *watch,
                        uint64_t deadline_ns);
-/* False: it had expired. */
-bool aee__watchdog_disarm(struct aee__watch *watch);
-/* Disarms unless it has expired (false); *left_ns receives what was left. */
-bool aee__watchdog_suspend(struct aee__watch *watch, uint64_t *left_ns);
+/* Gives a watch that has expired another deadline (0: none), unless it was armed anew meanwhile.
+ * The watchdog looks at it within a few milliseconds. */
+void aee__watch_postpone(struct aee__watch *watch, uint64_t deadline_ns);
 bool aee__watch_expired(const struct aee__watch *watch);
 
 #endif

@@ -11,57 +11,109 @@
 
 void aee__call_ring_init(struct aee__call_ring *ring, struct aee_abi_lane *shared)
 {
-    *ring = (struct aee__call_ring){.shared = shared};
+    memset(ring, 0, sizeof *ring);
+    ring->shared = shared;
 }
 
-bool aee__call_ring_full(const struct aee__call_ring *ring)
+static uint32_t own(const _Atomic uint32_t *number)
 {
-    return ring->submitted - ring->completed >= AEE_RING_SLOTS;
+    return atomic_load_explicit(number, memory_order_relaxed);
 }
 
-void aee__call_ring_push(struct aee__call_ring *ring, const struct aee__ring_request *request)
+static void write_request(struct aee_abi_request *shared, const struct aee__ring_request *request,
+                          uint32_t seq)
 {
-    struct aee_abi_request *shared = &ring->shared->slots[ring->submitted % AEE_RING_SLOTS].request;
     STORE(shared->flags, request->flags);
     STORE(shared->function, request->function);
     for (unsigned i = 0; i < AEE_MAX_ARGS; i++) {
         STORE(shared->args[i], request->args[i]);
     }
-    ring->submitted++;
     /* Pairs with the guest's acquire load of seq in its dispatcher. */
-    STORE_RELEASE(shared->seq, ring->submitted);
+    STORE_RELEASE(shared->seq, seq);
 }
 
-static const struct aee_abi_reply *oldest(const struct aee__call_ring *ring)
+/* Takes a reply whose number is `seq`. */
+static bool read_reply(const struct aee_abi_reply *shared, uint32_t seq,
+                       struct aee__ring_reply *reply)
 {
-    return &ring->shared->slots[ring->completed % AEE_RING_SLOTS].reply;
-}
-
-bool aee__call_ring_answered(const struct aee__call_ring *ring)
-{
-    return ring->submitted == ring->completed ||
-           LOAD_ACQUIRE(oldest(ring)->seq) == ring->completed + 1;
-}
-
-bool aee__call_ring_pop(struct aee__call_ring *ring, struct aee__ring_reply *reply)
-{
-    const struct aee_abi_reply *shared = oldest(ring);
     /* Pairs with the guest's release store after it wrote the result. */
-    if (ring->submitted == ring->completed || LOAD_ACQUIRE(shared->seq) != ring->completed + 1) {
+    if (LOAD_ACQUIRE(shared->seq) != seq) {
         return false;
     }
     reply->value = LOAD(shared->value);
     reply->double_value = LOAD(shared->double_value);
-    ring->completed++;
     return true;
+}
+
+static struct aee_abi_slot *slot_of(const struct aee__call_ring *ring, uint32_t number)
+{
+    return &ring->shared->slots[number % AEE_RING_SLOTS];
+}
+
+void aee__call_ring_push(struct aee__call_ring *ring, const struct aee__ring_request *request)
+{
+    uint32_t number = own(&ring->submitted);
+    write_request(&slot_of(ring, number)->request, request, number + 1);
+    atomic_store_explicit(&ring->submitted, number + 1, memory_order_relaxed);
+}
+
+bool aee__call_ring_pop(struct aee__call_ring *ring, struct aee__ring_reply *reply)
+{
+    uint32_t number = own(&ring->completed);
+    if (own(&ring->submitted) == number ||
+        !read_reply(&slot_of(ring, number)->reply, number + 1, reply)) {
+        return false;
+    }
+    atomic_store_explicit(&ring->completed, number + 1, memory_order_relaxed);
+    return true;
+}
+
+bool aee__call_ring_answered(const struct aee__call_ring *ring)
+{
+    uint32_t number = own(&ring->completed);
+    return own(&ring->submitted) == number ||
+           LOAD_ACQUIRE(slot_of(ring, number)->reply.seq) == number + 1;
+}
+
+uint32_t aee__call_ring_oldest(const struct aee__call_ring *ring)
+{
+    uint32_t number = own(&ring->completed);
+    uint32_t end = own(&ring->submitted);
+    while (number != end && LOAD_ACQUIRE(slot_of(ring, number)->reply.seq) == number + 1) {
+        number++;
+    }
+    return number;
+}
+
+void aee__call_ring_nested_push(struct aee__call_ring *ring, uint32_t level,
+                                const struct aee__ring_request *request)
+{
+    ring->nested[level]++;
+    write_request(&ring->shared->levels[level].nested.request, request, ring->nested[level]);
+}
+
+bool aee__call_ring_nested_pop(struct aee__call_ring *ring, uint32_t level,
+                               struct aee__ring_reply *reply)
+{
+    return read_reply(&ring->shared->levels[level].nested.reply, ring->nested[level], reply);
+}
+
+bool aee__call_ring_nested_answered(const struct aee__call_ring *ring, uint32_t level)
+{
+    return LOAD_ACQUIRE(ring->shared->levels[level].nested.reply.seq) == ring->nested[level];
 }
 
 /* ---- Host calls --------------------------------------------------------------------------- */
 
+/* In words: the field is aligned, and a byte at a time would cost as much as the whole call. */
 static void copy_name(char *to, const char *from)
 {
-    for (unsigned i = 0; i < AEE_HOST_NAME_MAX; i++) {
-        to[i] = LOAD(from[i]);
+    typedef uint64_t __attribute__((may_alias)) word;
+    _Static_assert(AEE_HOST_NAME_MAX % sizeof(word) == 0, "names are whole words");
+    const word *words = (const word *)(const void *)from;
+    for (unsigned i = 0; i < AEE_HOST_NAME_MAX / sizeof(word); i++) {
+        uint64_t value = LOAD(words[i]);
+        memcpy(to + i * sizeof value, &value, sizeof value);
     }
 }
 
@@ -84,6 +136,12 @@ enum aee__ring_poll aee__call_ring_host_call(const struct aee__call_ring *ring, 
                  call->payload_capacity <= AEE_MAX_PAYLOAD &&
                  memchr(call->name, '\0', sizeof call->name) != NULL;
     return sound ? AEE__RING_READY : AEE__RING_MALFORMED;
+}
+
+bool aee__call_ring_host_call_pending(const struct aee__call_ring *ring, uint32_t level)
+{
+    const struct aee_abi_level *shared = &ring->shared->levels[level];
+    return LOAD_ACQUIRE(shared->request.seq) != LOAD_ACQUIRE(shared->reply.seq);
 }
 
 void aee__call_ring_host_reply(struct aee__call_ring *ring, uint32_t level, int32_t status,

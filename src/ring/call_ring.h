@@ -4,6 +4,7 @@
 #ifndef AEE_RING_CALL_RING_H
 #define AEE_RING_CALL_RING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,9 +12,11 @@
 
 struct aee__call_ring {
     struct aee_abi_lane *shared;
-    uint32_t submitted;                       /* requests written so far; only the host knows */
-    uint32_t completed;                       /* replies taken so far */
+    /* Written by the owner; others read them for reports. Only the host knows these numbers. */
+    _Atomic uint32_t submitted;               /* requests written so far */
+    _Atomic uint32_t completed;               /* replies taken so far */
     uint32_t host_calls[AEE_HOST_CALL_DEPTH]; /* host calls answered so far, per level */
+    uint32_t nested[AEE_HOST_CALL_DEPTH];     /* nested requests written so far, per level */
 };
 
 struct aee__ring_request {
@@ -39,17 +42,34 @@ struct aee__ring_host_call {
 enum aee__ring_poll { AEE__RING_NONE, AEE__RING_READY, AEE__RING_MALFORMED };
 
 void aee__call_ring_init(struct aee__call_ring *ring, struct aee_abi_lane *shared);
-bool aee__call_ring_full(const struct aee__call_ring *ring);
+/* Requests without a taken reply. Any thread. */
+static inline uint32_t aee__call_ring_outstanding(const struct aee__call_ring *ring)
+{
+    return atomic_load_explicit(&ring->submitted, memory_order_relaxed) -
+           atomic_load_explicit(&ring->completed, memory_order_relaxed);
+}
 /* Publishes a request; the ring must not be full. */
 void aee__call_ring_push(struct aee__call_ring *ring, const struct aee__ring_request *request);
 /* Takes the oldest outstanding reply, if it is there. */
 bool aee__call_ring_pop(struct aee__call_ring *ring, struct aee__ring_reply *reply);
 /* The oldest outstanding reply is there, or none is outstanding. Does not take it. */
 bool aee__call_ring_answered(const struct aee__call_ring *ring);
+/* Number (from 0) of the oldest request that has no reply yet, taken or not, going by the guest's
+ * word; equal to `submitted` when all have. Any thread; for reports. */
+uint32_t aee__call_ring_oldest(const struct aee__call_ring *ring);
+
+/* The same for the one nested request of a level. */
+void aee__call_ring_nested_push(struct aee__call_ring *ring, uint32_t level,
+                                const struct aee__ring_request *request);
+bool aee__call_ring_nested_pop(struct aee__call_ring *ring, uint32_t level,
+                               struct aee__ring_reply *reply);
+bool aee__call_ring_nested_answered(const struct aee__call_ring *ring, uint32_t level);
 
 /* Copies the pending host call of a level. MALFORMED: it is there and breaks a rule. */
 enum aee__ring_poll aee__call_ring_host_call(const struct aee__call_ring *ring, uint32_t level,
                                              struct aee__ring_host_call *call);
+/* The guest says that it waits for an answer at that level. Any thread. */
+bool aee__call_ring_host_call_pending(const struct aee__call_ring *ring, uint32_t level);
 /* Answers it; payload (at most AEE_MAX_PAYLOAD bytes) goes to the host-call arena first. */
 void aee__call_ring_host_reply(struct aee__call_ring *ring, uint32_t level, int32_t status,
                                int64_t value, const void *payload, uint32_t payload_size);

@@ -7,27 +7,91 @@ void aee__workers_init(struct aee__workers *workers, uint32_t limit)
     (void)pthread_cond_init(&workers->wake, NULL);
 }
 
+/* ---- The queue, with the lock held -------------------------------------------------------- */
+
+static void note_crowd(struct aee__workers *workers)
+{
+    atomic_store_explicit(&workers->crowded, workers->waiting > workers->idle + workers->starting,
+                          memory_order_relaxed);
+}
+
+static void append(struct aee__workers *workers, struct aee__runnable *runnable)
+{
+    runnable->next = NULL;
+    runnable->waiting = true;
+    if (workers->first) {
+        workers->last->next = runnable;
+    } else {
+        workers->first = runnable;
+    }
+    workers->last = runnable;
+    workers->waiting++;
+    note_crowd(workers);
+    (void)pthread_cond_signal(&workers->wake);
+}
+
+static void take_out(struct aee__workers *workers, struct aee__runnable *runnable)
+{
+    struct aee__runnable *previous = NULL;
+    for (struct aee__runnable *at = workers->first; at != runnable; at = at->next) {
+        previous = at;
+    }
+    if (previous) {
+        previous->next = runnable->next;
+    } else {
+        workers->first = runnable->next;
+    }
+    if (workers->last == runnable) {
+        workers->last = previous;
+    }
+    runnable->waiting = false;
+    workers->waiting--;
+    note_crowd(workers);
+}
+
+/* Threads at work that are not blocked. */
+static uint32_t running(const struct aee__workers *workers)
+{
+    return workers->started - workers->idle - workers->starting - workers->blocked;
+}
+
+/* ---- Threads ------------------------------------------------------------------------------ */
+
 static struct aee__runnable *take(struct aee__workers *workers)
 {
     (void)pthread_mutex_lock(&workers->lock);
-    workers->idle++;
-    while (!workers->first && !workers->stopping) {
+    while (!workers->stopping && !(workers->first && running(workers) < workers->limit)) {
         (void)pthread_cond_wait(&workers->wake, &workers->lock);
     }
     struct aee__runnable *runnable = workers->first;
     if (runnable) {
-        workers->first = runnable->next;
+        take_out(workers, runnable);
     }
+    workers->idle--;
+    note_crowd(workers);
     (void)pthread_mutex_unlock(&workers->lock);
     return runnable;
+}
+
+static void come_back(struct aee__workers *workers)
+{
+    (void)pthread_mutex_lock(&workers->lock);
+    workers->idle++;
+    note_crowd(workers);
+    (void)pthread_mutex_unlock(&workers->lock);
 }
 
 static void *worker(void *argument)
 {
     struct aee__workers *workers = argument;
     struct aee__runnable *runnable;
+    (void)pthread_mutex_lock(&workers->lock);
+    workers->starting--;
+    workers->idle++;
+    (void)pthread_mutex_unlock(&workers->lock);
     while ((runnable = take(workers)) != NULL) {
         runnable->run(runnable);
+        come_back(workers);
     }
     return NULL;
 }
@@ -45,11 +109,14 @@ void aee__workers_destroy(struct aee__workers *workers)
     (void)pthread_mutex_destroy(&workers->lock);
 }
 
-/* With the lock held. The new thread counts itself as idle when it comes to wait; until then the
- * runnable that it is started for takes its place in advance. */
-static bool start_one(struct aee__workers *workers)
+/* With the lock held: there is a thread for one more runnable, or one is started. */
+static bool need_thread(struct aee__workers *workers)
 {
-    if (workers->started == workers->limit) {
+    if (workers->idle + workers->starting > workers->waiting) {
+        return true;
+    }
+    if (running(workers) + workers->waiting >= workers->limit ||
+        workers->started == AEE__WORKERS_THREADS) {
         return false;
     }
     struct aee__thread *thread = &workers->threads[workers->started];
@@ -57,32 +124,73 @@ static bool start_one(struct aee__workers *workers)
         return false;
     }
     workers->started++;
+    workers->starting++;
     return true;
 }
+
+/* ---- Runnables ---------------------------------------------------------------------------- */
 
 bool aee__workers_run(struct aee__workers *workers, struct aee__runnable *runnable)
 {
     (void)pthread_mutex_lock(&workers->lock);
-    bool free = workers->idle > 0 || start_one(workers);
+    bool free = running(workers) + workers->waiting < workers->limit && need_thread(workers);
     if (free) {
-        workers->idle--;
-        runnable->next = NULL;
-        if (workers->first) {
-            workers->last->next = runnable;
-        } else {
-            workers->first = runnable;
-        }
-        workers->last = runnable;
-        (void)pthread_cond_signal(&workers->wake);
+        append(workers, runnable);
     }
     (void)pthread_mutex_unlock(&workers->lock);
     return free;
 }
 
-bool aee__workers_free(struct aee__workers *workers)
+bool aee__workers_post(struct aee__workers *workers, struct aee__runnable *runnable)
 {
     (void)pthread_mutex_lock(&workers->lock);
-    bool free = workers->idle > 0 || workers->started < workers->limit;
+    bool served = need_thread(workers) || workers->started > workers->blocked;
+    if (served) {
+        append(workers, runnable);
+    }
     (void)pthread_mutex_unlock(&workers->lock);
-    return free;
+    return served;
+}
+
+bool aee__workers_withdraw(struct aee__workers *workers, struct aee__runnable *runnable)
+{
+    (void)pthread_mutex_lock(&workers->lock);
+    bool waiting = runnable->waiting;
+    if (waiting) {
+        take_out(workers, runnable);
+    }
+    (void)pthread_mutex_unlock(&workers->lock);
+    return waiting;
+}
+
+static bool is_worker(const struct aee__workers *workers)
+{
+    for (uint32_t i = 0; i < workers->started; i++) {
+        if (pthread_equal(workers->threads[i].handle, pthread_self())) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With the lock held: somebody waits, and a thread's place is free. */
+static void replace(struct aee__workers *workers)
+{
+    workers->waiting--; /* the thread is for one that is counted already */
+    (void)need_thread(workers);
+    workers->waiting++;
+    note_crowd(workers);
+    (void)pthread_cond_signal(&workers->wake);
+}
+
+void aee__workers_block(struct aee__workers *workers, bool blocked)
+{
+    (void)pthread_mutex_lock(&workers->lock);
+    if (is_worker(workers)) {
+        workers->blocked += blocked ? 1u : -1u;
+        if (blocked && workers->waiting > 0) {
+            replace(workers);
+        }
+    }
+    (void)pthread_mutex_unlock(&workers->lock);
 }

@@ -1,11 +1,11 @@
 /* workers.h: who runs a lane. A bounded set of threads, each of which runs one thing at a time
  * until that gives its thread back. Knows nothing of contexts, rings or virtual CPUs: a lane is a
- * runnable with one operation. A scheduler can take this module's place behind the same three
- * calls. */
+ * runnable with one operation. A scheduler can take this module's place behind the same calls. */
 #ifndef AEE_RUNTIME_WORKERS_H
 #define AEE_RUNTIME_WORKERS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,10 +13,13 @@
 #include "base/thread.h"
 
 #define AEE__WORKERS_MAX 16u
+/* Threads at most, with those that take a blocked one's place. */
+#define AEE__WORKERS_THREADS 64u
 
 struct aee__runnable {
     void (*run)(struct aee__runnable *runnable); /* on a worker; returns when parked */
-    struct aee__runnable *next;                  /* private to workers */
+    struct aee__runnable *next;                  /* private to workers, as is the next one */
+    bool waiting;
 };
 
 struct aee__workers {
@@ -24,11 +27,15 @@ struct aee__workers {
     pthread_cond_t wake;
     struct aee__runnable *first;
     struct aee__runnable *last;
-    int32_t idle;     /* threads that wait, less runnables that wait */
-    uint32_t limit;   /* threads at most */
-    uint32_t started; /* threads so far: they start when they are first needed */
+    uint32_t idle;        /* threads that wait */
+    uint32_t starting;    /* threads that have not come to wait yet */
+    uint32_t waiting;     /* runnables that wait for a thread */
+    uint32_t blocked;     /* threads that wait for something else: others may take their place */
+    uint32_t limit;       /* threads at most that are not blocked */
+    _Atomic bool crowded; /* more runnables wait than threads */
+    uint32_t started;     /* threads so far: they start when they are first needed */
     bool stopping;
-    struct aee__thread threads[AEE__WORKERS_MAX];
+    struct aee__thread threads[AEE__WORKERS_THREADS];
 };
 
 void aee__workers_init(struct aee__workers *workers, uint32_t limit);
@@ -36,7 +43,17 @@ void aee__workers_init(struct aee__workers *workers, uint32_t limit);
 void aee__workers_destroy(struct aee__workers *workers);
 /* Runs it now on a worker. False, and nothing happens, when no worker is free. */
 bool aee__workers_run(struct aee__workers *workers, struct aee__runnable *runnable);
-/* A worker is free, or could be started. A hint: it may be gone by the time of the call. */
-bool aee__workers_free(struct aee__workers *workers);
+/* Runs it as soon as a worker is free. False when there is no thread and none can be started. */
+bool aee__workers_post(struct aee__workers *workers, struct aee__runnable *runnable);
+/* Takes back what has not begun; false when it has, or was not waiting. */
+bool aee__workers_withdraw(struct aee__workers *workers, struct aee__runnable *runnable);
+/* The calling thread is about to wait for something that is not a runnable's own doing (true), or
+ * has waited (false). If it is a worker, another one may run meanwhile. */
+void aee__workers_block(struct aee__workers *workers, bool blocked);
+/* Runnables wait for a thread: who keeps one without need should give it back. */
+static inline bool aee__workers_crowded(const struct aee__workers *workers)
+{
+    return atomic_load_explicit(&workers->crowded, memory_order_relaxed);
+}
 
 #endif

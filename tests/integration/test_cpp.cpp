@@ -254,9 +254,9 @@ static void host_functions_take_many_forms()
     CHECK(answer_of([](int) { return aee::result<int>(some_error()); }, 9, 0) == host_failed);
     CHECK(answer_of([] { return aee::result<void>(some_error()); }, 9, 0) == host_failed);
     const auto whole = [](aee_host_call &call) {
-        // A component is not called back.
+        // A component may be called back.
         const auto again = aee::context(call.engine, call.context).function<int()>("count");
-        CHECK(again && (*again)().code() == AEE_ERR_BUSY);
+        CHECK(again && bool((*again)()));
         call.result = call.args[0] * call.args[1];
         return AEE_OK;
     };

@@ -1,4 +1,4 @@
-/* test_watchdog.c: isolation/watchdog: no deadline is missed or comes early, and disarming and
+/* test_watchdog.c: isolation/watchdog: no deadline is missed or comes early, and arming and
  * expiring exclude each other. Accuracy is printed, not judged. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,8 +23,8 @@ struct item {
 
 static struct aee__watchdog dog;
 
-/* It is called again from time to time until the watch is disarmed, so that it may come late, for a
- * deadline that is over. */
+/* It is called again from time to time until the watch is postponed, so that it may come late, for
+ * a deadline that is over. */
 static void expire(struct aee__watch *watch)
 {
     struct item *item = (struct item *)(void *)watch;
@@ -79,7 +79,7 @@ static void test_accuracy(void **state)
             assert_true(wait_expired(&item, before + 1, 10000 * MS));
             uint64_t at = atomic_load(&item.expired_ns);
             assert_true(at >= deadline); /* never early */
-            assert_false(aee__watchdog_disarm(&item.watch));
+            aee__watch_postpone(&item.watch, 0);
             worst = at - deadline > worst ? at - deadline : worst;
             if (round == 5) {
                 aee__sys_sleep(20 * MS); /* the thread goes to sleep for good */
@@ -91,38 +91,39 @@ static void test_accuracy(void **state)
     aee__watchdog_remove(&dog, &item.watch);
 }
 
-static void test_disarmed(void **state)
+static void test_postponed(void **state)
 {
     (void)state;
     struct item item;
     add(&item);
-    assert_true(aee__watchdog_disarm(&item.watch)); /* was not armed */
+    aee__watch_postpone(&item.watch, 1); /* has not expired: no effect */
+    assert_int_equal(item.watch.deadline_ns, 0);
     for (unsigned i = 0; i < 100; i++) {
         aee__watchdog_arm(&dog, &item.watch, aee__now_ns() + 20 * MS);
-        assert_true(aee__watchdog_disarm(&item.watch));
-        assert_false(aee__watch_expired(&item.watch));
     }
-    aee__sys_sleep(40 * MS);
-    assert_int_equal(item.expired, 0);
+    assert_false(aee__watch_expired(&item.watch));
     /* A later deadline takes the place of an earlier one. */
     uint64_t late = aee__now_ns() + 60 * MS;
-    aee__watchdog_arm(&dog, &item.watch, aee__now_ns() + 5 * MS);
     aee__watchdog_arm(&dog, &item.watch, late);
     assert_true(wait_expired(&item, 1, 10000 * MS));
     assert_true(item.expired_ns >= late);
+    assert_true(aee__watch_expired(&item.watch));
+    /* Postponed, it expires once more. */
+    uint64_t later = aee__now_ns() + 30 * MS;
+    aee__watch_postpone(&item.watch, later);
+    assert_false(aee__watch_expired(&item.watch));
+    uint32_t before = atomic_load(&item.expired);
+    assert_true(wait_expired(&item, before + 1, 10000 * MS));
+    assert_true(item.expired_ns >= later);
+    /* Cleared, it is left alone. */
+    aee__watch_postpone(&item.watch, 0);
+    aee__sys_sleep(10 * MS);
+    before = atomic_load(&item.expired);
+    aee__sys_sleep(20 * MS);
+    assert_int_equal(item.expired, before);
     /* A deadline in the past is one that is due. */
-    assert_false(aee__watchdog_disarm(&item.watch));
-    uint32_t before = item.expired;
     aee__watchdog_arm(&dog, &item.watch, 1);
     assert_true(wait_expired(&item, before + 1, 10000 * MS));
-    /* What is left is put aside while the engine itself works. */
-    uint64_t left = 7;
-    assert_false(aee__watchdog_suspend(&item.watch, &left)); /* it has expired: stays so */
-    assert_true(aee__watch_expired(&item.watch));
-    aee__watchdog_arm(&dog, &item.watch, aee__now_ns() + 500 * MS);
-    assert_true(aee__watchdog_suspend(&item.watch, &left));
-    assert_in_range(left, 1, 500 * MS);
-    assert_int_equal(item.watch.deadline_ns, 0);
     aee__watchdog_remove(&dog, &item.watch);
 }
 
@@ -139,7 +140,7 @@ static void test_many(void **state)
         aee__watchdog_arm(&dog, &items[i].watch, now + (COUNT - i) * 200000);
     }
     for (unsigned i = 0; i < COUNT; i += 3) {
-        (void)aee__watchdog_disarm(&items[i].watch);
+        aee__watchdog_arm(&dog, &items[i].watch, 0); /* an owner may clear it at any time */
     }
     aee__sys_sleep(COUNT * 200000 + 20 * MS);
     for (unsigned i = 0; i < COUNT; i++) {
@@ -147,9 +148,9 @@ static void test_many(void **state)
             assert_true(wait_expired(&items[i], 1, 10000 * MS));
         }
     }
-    /* Until somebody disarms it, it is told again. */
+    /* Until somebody postpones it, it is told again. */
     assert_true(wait_expired(&items[1], items[1].expired + 2, 10000 * MS));
-    assert_false(aee__watchdog_disarm(&items[1].watch));
+    aee__watch_postpone(&items[1].watch, 0);
     aee__sys_sleep(10 * MS);
     uint32_t told = items[1].expired;
     aee__sys_sleep(10 * MS);
@@ -170,12 +171,12 @@ enum { ROUNDS = 3000, RACERS = 3 };
 
 struct racer {
     struct item item;
-    uint32_t expired; /* rounds in which disarm said that it had expired */
+    uint32_t expired; /* rounds that ended after the deadline was found */
     uint32_t early;
     uint32_t missing;
 };
 
-/* Arms so that disarming and expiring happen at the same moment. */
+/* Arms so that arming anew and expiring happen at the same moment. */
 static void *race(void *argument)
 {
     struct racer *racer = argument;
@@ -195,9 +196,10 @@ static void *race(void *argument)
             }
             racer->missing += atomic_load(&racer->item.expired_ns) < deadline;
         }
-        bool in_time = aee__watchdog_disarm(&racer->item.watch);
-        racer->expired += !in_time;
-        racer->early += !in_time && aee__now_ns() < deadline;
+        bool expired = aee__watch_expired(&racer->item.watch);
+        aee__watchdog_arm(&dog, &racer->item.watch, aee__now_ns() + 1000000 * MS);
+        racer->expired += expired;
+        racer->early += expired && aee__now_ns() < deadline;
         racer->missing += aee__watch_expired(&racer->item.watch);
     }
     return NULL;
@@ -245,7 +247,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_accuracy, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_disarmed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_postponed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_races, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_removed, set_up, tear_down),

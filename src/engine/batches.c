@@ -1,0 +1,659 @@
+/* batches.c: public calls that do not wait: submitted, polled, waited for, cancelled, and spread
+ * over the lanes of a context. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/engine.h"
+
+#define BATCH_CALLS_MAX (1u << (AEE__BATCH_CLASSES - 1))
+#define NO_DEADLINE UINT64_MAX
+
+/* ---- From items to calls ------------------------------------------------------------------ */
+
+static aee_result check_item(const aee_call_item *item, uint32_t index, aee_error *error)
+{
+    const char *problem = NULL;
+    bool bytes = (item->flags & AEE_ITEM_BYTES) != 0;
+    if ((item->flags & ~AEE_ITEM_BYTES) != 0 || item->reserved0 != 0) {
+        problem = "it has unknown flags";
+    } else if (item->arg_count > (bytes ? 0 : AEE_ARGS_MAX)) {
+        return aee__fail(error, AEE_ERR_ARGUMENT_COUNT,
+                         "cannot submit call %u: it has %u arguments", index, item->arg_count);
+    } else if (item->result_type != AEE_TYPE_I64 && item->result_type != AEE_TYPE_F64) {
+        problem = "its result_type is unknown";
+    } else if ((item->request_size > 0 && !item->request) ||
+               (item->reply_capacity > 0 && !item->reply)) {
+        problem = "request or reply is NULL";
+    } else if (item->budget_ns > 0 && item->budget_ns < AEE__LIMIT_BUDGET_LEAST_NS) {
+        problem = "its budget_ns is below 50 us";
+    }
+    if (problem) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot submit call %u: %s", index,
+                         problem);
+    }
+    if (item->request_size > AEE_PAYLOAD_MAX) {
+        return aee__fail(error, AEE_ERR_TOO_LARGE,
+                         "cannot submit call %u: %zu bytes, at most %d travel inline", index,
+                         item->request_size, AEE_PAYLOAD_MAX);
+    }
+    return AEE_OK;
+}
+
+static aee_result fill_call(struct aee__call *call, const aee_call_item *item, uint32_t index,
+                            aee_error *error)
+{
+    aee_result result = check_item(item, index, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    call->status = AEE_OK;
+    call->level = 0;
+    call->takes_result = false;
+    call->takes_double = item->result_type == AEE_TYPE_F64;
+    call->export_index = (int32_t)(item->function.id & 0xfff);
+    call->budget_ns = item->budget_ns;
+    call->deadline_ns = item->deadline_ns;
+    call->reply_size = 0;
+    if (item->flags & AEE_ITEM_BYTES) {
+        call->request.flags = AEE_CALL_BYTES | 4u << AEE_CALL_COUNT_SHIFT;
+        call->payload = item->request;
+        call->payload_size = item->request_size;
+        call->reply = item->reply;
+        call->reply_capacity =
+            item->reply_capacity < AEE_PAYLOAD_MAX ? item->reply_capacity : AEE_PAYLOAD_MAX;
+        return AEE_OK;
+    }
+    call->request.flags = AEE_CALL_ARGS | item->arg_count << AEE_CALL_COUNT_SHIFT;
+    for (uint32_t i = 0; i < item->arg_count; i++) {
+        memcpy(&call->request.args[i], &item->args[i].as, sizeof call->request.args[i]);
+        if (item->args[i].type == AEE_TYPE_F64) {
+            call->request.flags |= 1u << (AEE_CALL_DOUBLE_SHIFT + i);
+        } else if (item->args[i].type != AEE_TYPE_I64) {
+            return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                             "cannot submit call %u: argument %u has type %d", index, i,
+                             (int)item->args[i].type);
+        }
+    }
+    return AEE_OK;
+}
+
+/* Index of the context in the batch, appended when it is new. Calls often go round a few contexts,
+ * so the one after the last is tried first. */
+static uint32_t context_index(struct aee__batch *batch, uint64_t handle, uint32_t last)
+{
+    uint32_t next = last + 1 < batch->context_count ? last + 1 : 0;
+    if (next < batch->context_count && batch->contexts[next] == handle) {
+        return next;
+    }
+    for (uint32_t i = 0; i < batch->context_count; i++) {
+        if (batch->contexts[i] == handle) {
+            return i;
+        }
+    }
+    batch->contexts[batch->context_count] = handle;
+    return batch->context_count++;
+}
+
+/* What two calls must share so that the second needs no check of its own. */
+static bool same_shape(const aee_call_item *a, const aee_call_item *b)
+{
+    if (a->function.id != b->function.id || a->context.id != b->context.id ||
+        a->flags != b->flags || a->arg_count != b->arg_count || a->result_type != b->result_type) {
+        return false;
+    }
+    for (uint32_t i = 0; i < a->arg_count; i++) {
+        if (a->args[i].type != b->args[i].type) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static aee_result check_call(aee_engine *engine, struct aee__batch *batch,
+                             const aee_call_item *item, uint32_t index, aee_error *error)
+{
+    struct aee__context *context;
+    struct aee__call *call = &batch->calls[index];
+    aee_result result =
+        aee__engine_enter(engine, item->context, "submit a call to", &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = aee__function_check(item->function, item->context, context, error);
+    if (result == AEE_OK) {
+        result = aee__context_check_call(context, aee__function_epoch(item->function), call, error);
+    }
+    if (result == AEE_OK && call->budget_ns == 0) {
+        call->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
+    }
+    aee__engine_leave(context);
+    return result;
+}
+
+static aee_result fill_batch(aee_engine *engine, struct aee__batch *batch,
+                             const aee_call_item *items, aee_error *error)
+{
+    aee_result result = AEE_OK;
+    for (uint32_t i = 0; i < batch->count && result == AEE_OK; i++) {
+        struct aee__call *call = &batch->calls[i];
+        const struct aee__call *before = i > 0 ? &batch->calls[i - 1] : NULL;
+        call->batch = batch;
+        batch->users[i] = items[i].user;
+        result = fill_call(call, &items[i], i, error);
+        if (result != AEE_OK) {
+            break;
+        }
+        if (before && same_shape(&items[i], &items[i - 1])) {
+            call->request.function = before->request.function;
+            call->context_index = before->context_index;
+            call->budget_ns = call->budget_ns ? call->budget_ns : before->budget_ns;
+        } else {
+            result = check_call(engine, batch, &items[i], i, error);
+            call->context_index = context_index(batch, items[i].context.id,
+                                                before ? before->context_index : UINT32_MAX - 1);
+        }
+    }
+    return result;
+}
+
+/* ---- Contexts of a batch ------------------------------------------------------------------ */
+
+static struct aee__context *enter(struct aee__core *core, const struct aee__batch *batch,
+                                  uint32_t index)
+{
+    aee_result why;
+    return aee__handles_acquire(&core->contexts, batch->contexts[index], &why);
+}
+
+/* Queues a run of calls to one context; a context that takes none any more has ended them. */
+static void submit_run(struct aee__core *core, struct aee__batch *batch, uint32_t first,
+                       uint32_t last)
+{
+    struct aee__context *context = enter(core, batch, batch->calls[first].context_index);
+    for (uint32_t i = first; i <= last; i++) {
+        batch->calls[i].next = i < last ? &batch->calls[i + 1] : NULL;
+        batch->calls[i].queued = true;
+    }
+    bool queued = context && aee__context_submit(context, &batch->calls[first], &batch->calls[last],
+                                                 last - first + 1);
+    if (context) {
+        aee__engine_leave(context);
+    }
+    for (uint32_t i = first; i <= last && !queued; i++) {
+        batch->calls[i].queued = false;
+        batch->calls[i].status = AEE_ERR_STOPPED;
+        aee__batch_finish(&batch->calls[i]);
+    }
+}
+
+static void advance(struct aee__core *core, const struct aee__batch *batch, bool run)
+{
+    for (uint32_t i = 0; i < batch->context_count; i++) {
+        struct aee__context *context = enter(core, batch, i);
+        if (context) {
+            aee__context_advance(context, run);
+            aee__engine_leave(context);
+        }
+    }
+}
+
+static void expect_sleep(struct aee__core *core, const struct aee__batch *batch, bool each)
+{
+    for (uint32_t i = 0; i < batch->context_count; i++) {
+        struct aee__context *context = enter(core, batch, i);
+        if (context) {
+            aee__context_expect_sleep(context, each);
+            aee__engine_leave(context);
+        }
+    }
+}
+
+static void submit_all(struct aee__core *core, struct aee__batch *batch)
+{
+    uint32_t first = 0;
+    for (uint32_t i = 1; i <= batch->count; i++) {
+        if (i == batch->count ||
+            batch->calls[i].context_index != batch->calls[first].context_index) {
+            submit_run(core, batch, first, i - 1);
+            first = i;
+        }
+    }
+    advance(core, batch, false);
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------ */
+
+/* Until `wanted` calls of the batch have ended, or the deadline. Helps, spins, sleeps. */
+static bool wait_until(struct aee__core *core, struct aee__batch *batch, uint32_t wanted,
+                       uint64_t deadline_ns)
+{
+    uint32_t turns = core->spin_turns;
+    uint32_t ended = aee__batch_ended(batch);
+    for (uint32_t turn = 0; ended < wanted; turn++) {
+        advance(core, batch, true);
+        uint32_t before = ended;
+        ended = aee__batch_ended(batch);
+        turn = ended != before ? 0 : turn;
+        if (ended >= wanted) {
+            break;
+        }
+        if (turn < turns) {
+            aee__cpu_relax();
+            if (turn % 64 == 63 && aee__now_ns() >= deadline_ns) {
+                return false;
+            }
+            continue;
+        }
+        uint32_t seen = aee__batches_begin_sleep(&core->batches);
+        expect_sleep(core, batch, wanted < batch->count);
+        if (aee__batch_ended(batch) < wanted) {
+            aee__batches_end_sleep(&core->batches, seen,
+                                   deadline_ns == NO_DEADLINE ? 0 : deadline_ns);
+        } else {
+            aee__batches_cancel_sleep(&core->batches);
+        }
+        ended = aee__batch_ended(batch);
+        if (ended < wanted && aee__now_ns() >= deadline_ns) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The calling thread is in a host function of one of the contexts: it holds a lane that calls may
+ * need. */
+static bool is_reentry(struct aee__core *core, const struct aee__batch *batch)
+{
+    bool reentry = false;
+    for (uint32_t i = 0; i < batch->context_count && !reentry; i++) {
+        struct aee__context *context = enter(core, batch, i);
+        if (context) {
+            reentry = aee__context_is_reentry(context);
+            aee__engine_leave(context);
+        }
+    }
+    return reentry;
+}
+
+/* ---- Taking ------------------------------------------------------------------------------- */
+
+static void complete(const struct aee__batch *batch, uint32_t index, aee_completion *out)
+{
+    const struct aee__call *call = &batch->calls[index];
+    *out = (aee_completion){.index = index,
+                            .result = call->status,
+                            .value.type = call->takes_double ? AEE_TYPE_F64 : AEE_TYPE_I64,
+                            .user = batch->users[index]};
+    if (call->status == AEE_OK) {
+        uint64_t bits = call->takes_double ? call->result.double_value : call->result.value;
+        memcpy(&out->value.as, &bits, sizeof bits);
+        out->reply_size = call->reply_size;
+    }
+}
+
+/* *left receives how many of the batch nobody has taken. */
+static uint32_t take(struct aee__batch *batch, aee_completion *completions, uint32_t capacity,
+                     uint32_t *left)
+{
+    uint32_t taken = 0;
+    (void)pthread_mutex_lock(&batch->lock);
+    while (taken < capacity && batch->taken < batch->count) {
+        /* Pairs with aee__batch_finish(). */
+        uint32_t place = atomic_load_explicit(&batch->order[batch->taken], memory_order_acquire);
+        if (place == 0) {
+            break;
+        }
+        if (completions) {
+            complete(batch, place - 1, &completions[taken]);
+        }
+        taken++;
+        batch->taken++;
+    }
+    *left = batch->count - batch->taken;
+    (void)pthread_mutex_unlock(&batch->lock);
+    return taken;
+}
+
+static aee_result enter_batch(aee_engine *engine, aee_batch handle, const char *operation,
+                              struct aee__batch **out, aee_error *error)
+{
+    aee_result why = AEE_ERR_STALE;
+    aee_result result = aee__engine_check(engine, operation, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    *out = aee__handles_acquire(&engine->core.batch_handles, handle.id, &why);
+    return *out ? AEE_OK
+                : aee__fail(error, why, "cannot %s: 0x%llx is not a batch that is under way",
+                            operation, (unsigned long long)handle.id);
+}
+
+/* Gives the reference back; the last completion takes the batch with it. */
+static void leave_batch(struct aee__core *core, struct aee__batch *batch, uint32_t taken,
+                        uint32_t left)
+{
+    uint64_t handle = batch->handle;
+    if (left == 0 && aee__handles_retire(&core->batch_handles, handle)) {
+        aee__batches_unreserve(&core->batches, taken); /* wakes who waits for the same batch */
+        aee__handles_remove(&core->batch_handles, handle);
+        aee__batch_free(&core->batches, batch);
+        return;
+    }
+    if (taken > 0) {
+        aee__batches_unreserve(&core->batches, taken);
+    }
+    aee__handles_release(&core->batch_handles, handle);
+}
+
+/* ---- Public ------------------------------------------------------------------------------- */
+
+static aee_result reserve(struct aee__batches *batches, uint32_t count, bool block,
+                          aee_error *error)
+{
+    bool possible = count <= batches->limit;
+    while (!aee__batches_reserve(batches, count)) {
+        if (!block || !possible) {
+            return aee__fail(error, AEE_ERR_LIMIT,
+                             "cannot submit %u calls: %u of max_submitted %u are not taken yet",
+                             count, atomic_load(&batches->submitted), batches->limit);
+        }
+        uint32_t seen = aee__batches_begin_sleep(batches);
+        if (count > batches->limit - atomic_load(&batches->submitted)) {
+            aee__batches_end_sleep(batches, seen, 0);
+        } else {
+            aee__batches_cancel_sleep(batches);
+        }
+    }
+    return AEE_OK;
+}
+
+static aee_result publish(struct aee__core *core, struct aee__batch *batch, aee_error *error)
+{
+    batch->handle = aee__handles_reserve(&core->batch_handles);
+    if (batch->handle == 0) {
+        return aee__fail(error, AEE_ERR_LIMIT, "cannot submit: %u batches are under way",
+                         AEE__BATCHES_MAX);
+    }
+    aee__handles_publish(&core->batch_handles, batch->handle, batch);
+    return AEE_OK;
+}
+
+static aee_result submit(aee_engine *engine, const aee_call_item *items, uint32_t count,
+                         aee_batch *out, aee_error *error)
+{
+    struct aee__core *core = &engine->core;
+    struct aee__batch *batch = aee__batch_create(&core->batches, core, count);
+    if (!batch) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot submit %u calls: out of memory", count);
+    }
+    aee_result result = fill_batch(engine, batch, items, error);
+    if (result == AEE_OK) {
+        result = publish(core, batch, error);
+    }
+    if (result != AEE_OK) {
+        aee__batch_free(&core->batches, batch);
+        return result;
+    }
+    out->id = batch->handle;
+    submit_all(core, batch);
+    return AEE_OK;
+}
+
+aee_result aee_submit(aee_engine *engine, const aee_call_item *items, uint32_t count,
+                      uint32_t flags, aee_batch *out, aee_error *error)
+{
+    aee_result result = aee__engine_check(engine, "submit calls", error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    if (!items || !out || count == 0 || count > BATCH_CALLS_MAX ||
+        (flags & ~AEE_SUBMIT_BLOCK) != 0) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot submit %u calls: %s", count,
+                         !items || !out              ? "items or out is NULL"
+                         : flags & ~AEE_SUBMIT_BLOCK ? "unknown flags"
+                                                     : "a batch has between 1 and 65536");
+    }
+    out->id = 0;
+    result = reserve(&engine->core.batches, count, (flags & AEE_SUBMIT_BLOCK) != 0, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = submit(engine, items, count, out, error);
+    if (result != AEE_OK) {
+        aee__batches_unreserve(&engine->core.batches, count);
+    }
+    return result == AEE_OK ? aee__ok(error) : result;
+}
+
+aee_result aee_poll(aee_engine *engine, aee_batch handle, aee_completion *completions,
+                    uint32_t capacity, uint32_t *count, aee_error *error)
+{
+    struct aee__batch *batch;
+    uint32_t left;
+    if (!count || (capacity > 0 && !completions)) {
+        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                         "cannot poll a batch: count or completions is NULL");
+    }
+    *count = 0;
+    aee_result result = enter_batch(engine, handle, "poll a batch", &batch, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    advance(&engine->core, batch, false);
+    *count = take(batch, completions, capacity, &left);
+    leave_batch(&engine->core, batch, *count, left);
+    return aee__ok(error);
+}
+
+static uint64_t deadline_after(uint64_t timeout_ns)
+{
+    uint64_t deadline;
+    return __builtin_add_overflow(aee__now_ns(), timeout_ns, &deadline) ||
+                   deadline > (uint64_t)INT64_MAX
+               ? NO_DEADLINE
+               : deadline;
+}
+
+aee_result aee_wait(aee_engine *engine, aee_batch handle, aee_completion *completions,
+                    uint32_t capacity, uint32_t *count, uint64_t timeout_ns, aee_error *error)
+{
+    struct aee__batch *batch;
+    if (count) {
+        *count = 0;
+    }
+    aee_result result = enter_batch(engine, handle, "wait for a batch", &batch, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    struct aee__core *core = &engine->core;
+    if (is_reentry(core, batch)) {
+        aee__handles_release(&core->batch_handles, handle.id);
+        return aee__fail(error, AEE_ERR_BUSY,
+                         "cannot wait for a batch from a host function that one of its contexts "
+                         "called");
+    }
+    uint64_t deadline = deadline_after(timeout_ns);
+    uint32_t left;
+    uint32_t taken = 0;
+    capacity = completions ? capacity : UINT32_MAX;
+    do {
+        taken += take(batch, completions ? completions + taken : NULL, capacity - taken, &left);
+        if (taken == capacity || left == 0) {
+            break;
+        }
+        uint32_t more = capacity - taken < left ? capacity - taken : left;
+        if (!wait_until(core, batch, batch->count - left + more, deadline)) {
+            taken += take(batch, completions ? completions + taken : NULL, capacity - taken, &left);
+            result = taken < capacity && left > 0 ? AEE_ERR_TIMED_OUT : AEE_OK;
+        }
+    } while (result == AEE_OK);
+    leave_batch(core, batch, taken, left);
+    if (count) {
+        *count = taken;
+    }
+    return result == AEE_OK
+               ? aee__ok(error)
+               : aee__fail(error, result, "%u calls of the batch have not ended", left);
+}
+
+static uint32_t cancel(struct aee__core *core, struct aee__batch *batch, uint32_t first,
+                       uint32_t end)
+{
+    uint32_t cancelled = 0;
+    for (uint32_t i = first; i < end; i++) {
+        struct aee__context *context = enter(core, batch, batch->calls[i].context_index);
+        if (context) {
+            cancelled += aee__call_queue_cancel(&context->queue, &batch->calls[i]);
+            aee__engine_leave(context);
+        }
+    }
+    if (cancelled > 0) {
+        aee__batches_wake(&core->batches);
+    }
+    return cancelled;
+}
+
+aee_result aee_cancel(aee_engine *engine, aee_batch handle, uint32_t index, uint32_t *cancelled,
+                      aee_error *error)
+{
+    struct aee__batch *batch;
+    if (cancelled) {
+        *cancelled = 0;
+    }
+    aee_result result = enter_batch(engine, handle, "cancel calls", &batch, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    bool all = index == AEE_ALL_CALLS;
+    uint32_t count = batch->count;
+    if (all || index < count) {
+        uint32_t number = cancel(&engine->core, batch, all ? 0 : index, all ? count : index + 1);
+        if (cancelled) {
+            *cancelled = number;
+        }
+    }
+    aee__handles_release(&engine->core.batch_handles, handle.id);
+    return all || index < count
+               ? aee__ok(error)
+               : aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                           "cannot cancel call %u: the batch has %u", index, count);
+}
+
+aee_result aee_batch_release(aee_engine *engine, aee_batch handle, aee_error *error)
+{
+    if (handle.id == 0) {
+        return aee__ok(error);
+    }
+    aee_result result = aee_cancel(engine, handle, AEE_ALL_CALLS, NULL, error);
+    return result == AEE_OK ? aee_wait(engine, handle, NULL, 0, NULL, UINT64_MAX, error) : result;
+}
+
+/* ---- One function over a range ------------------------------------------------------------ */
+
+/* Pieces of [begin, end) with `grain` indices each; 0: too many. */
+static uint32_t piece_count(uint64_t size, uint64_t grain)
+{
+    uint64_t pieces = size / grain + (size % grain != 0);
+    return pieces <= BATCH_CALLS_MAX ? (uint32_t)pieces : 0;
+}
+
+static void fill_pieces(struct aee__batch *batch, const struct aee__call *pattern, int64_t begin,
+                        int64_t end, uint64_t grain)
+{
+    uint64_t at = (uint64_t)begin;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint64_t next = i + 1 < batch->count ? at + grain : (uint64_t)end;
+        batch->calls[i] = *pattern;
+        batch->calls[i].batch = batch;
+        batch->calls[i].request.args[0] = at;
+        batch->calls[i].request.args[1] = next;
+        at = next;
+    }
+}
+
+/* After the first failure nothing more begins. */
+static aee_result await_pieces(struct aee__core *core, struct aee__batch *batch)
+{
+    aee_result result = AEE_OK;
+    aee_completion completion;
+    uint32_t left = batch->count;
+    while (left > 0) {
+        (void)wait_until(core, batch, batch->count - left + 1, NO_DEADLINE);
+        while (take(batch, &completion, 1, &left) > 0) {
+            if (completion.result != AEE_OK && result == AEE_OK) {
+                result = completion.result;
+                (void)cancel(core, batch, 0, batch->count);
+            }
+        }
+    }
+    return result;
+}
+
+static aee_result run_pieces(aee_engine *engine, struct aee__context *context, uint16_t epoch,
+                             struct aee__call *pattern, const int64_t *range, int64_t grain,
+                             aee_error *error)
+{
+    struct aee__core *core = &engine->core;
+    uint64_t size = (uint64_t)range[1] - (uint64_t)range[0];
+    aee_result result = aee__context_check_call(context, epoch, pattern, error);
+    if (result != AEE_OK || size == 0) {
+        return result;
+    }
+    aee_limits limits;
+    aee__context_get_limits(context, &limits);
+    uint64_t piece = grain > 0 ? (uint64_t)grain : size / (4 * (uint64_t)limits.lanes) + 1;
+    uint32_t count = piece_count(size, piece);
+    if (count == 0) {
+        return aee__fail(error, AEE_ERR_TOO_LARGE,
+                         "cannot run a function over %llu indices in pieces of %llu: more than "
+                         "65536 pieces",
+                         (unsigned long long)size, (unsigned long long)piece);
+    }
+    struct aee__batch *batch = aee__batch_create(&core->batches, core, count);
+    if (!batch) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot run a function in %u pieces", count);
+    }
+    pattern->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
+    batch->context_count = 1;
+    batch->contexts[0] = context->handle;
+    fill_pieces(batch, pattern, range[0], range[1], piece);
+    submit_all(core, batch);
+    result = await_pieces(core, batch);
+    aee__batch_free(&core->batches, batch);
+    return result == AEE_OK
+               ? AEE_OK
+               : aee__fail(error, result, "a piece of a function in context \"%s\": %s",
+                           context->name, aee_result_text(result));
+}
+
+aee_result aee_parallel_for(aee_engine *engine, aee_context handle, aee_function function,
+                            int64_t begin, int64_t end, int64_t grain, aee_error *error)
+{
+    struct aee__context *context;
+    struct aee__call pattern = {.request.flags = AEE_CALL_ARGS | 2u << AEE_CALL_COUNT_SHIFT,
+                                .export_index = (int32_t)(function.id & 0xfff)};
+    const int64_t range[2] = {begin, end};
+    aee_result result =
+        aee__engine_enter(engine, handle, "run a function over a range in", &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    if (end < begin || grain < 0) {
+        result = aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                           "cannot run a function over [%lld, %lld) in pieces of %lld",
+                           (long long)begin, (long long)end, (long long)grain);
+    } else if (aee__context_is_reentry(context)) {
+        result = aee__fail(error, AEE_ERR_BUSY,
+                           "cannot run a function over a range in context \"%s\" from a host "
+                           "function that it called",
+                           context->name);
+    } else {
+        result = aee__function_check(function, handle, context, error);
+    }
+    if (result == AEE_OK) {
+        result = run_pieces(engine, context, aee__function_epoch(function), &pattern, range, grain,
+                            error);
+    }
+    aee__engine_leave(context);
+    return result == AEE_OK ? aee__ok(error) : result;
+}

@@ -1,0 +1,50 @@
+/* call.h: one call of a component's function, from its request to its end. On the stack of the
+ * thread that waits for it, or in a batch. Owned by whoever made it until a lane or a context's
+ * queue has it; theirs until it is done. */
+#ifndef AEE_ISOLATION_CALL_H
+#define AEE_ISOLATION_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aee_virt.h"
+#include "ring/call_ring.h"
+
+struct aee__batch;
+
+/* Beside the index of an export. */
+#define AEE__CALLED_INITIALISER (-1)
+#define AEE__CALLED_NOTHING (-2)
+
+struct aee__call {
+    struct aee__ring_request request;
+    int32_t export_index; /* or AEE__CALLED_INITIALISER */
+    bool takes_result;    /* then: is it a double? */
+    bool takes_double;
+    bool done;     /* status is valid; of a call without a batch, written by the lane's owner */
+    uint8_t level; /* 0: on the ring; n: nested, while the component waits in host call n - 1 */
+    aee_call_mode mode;
+    aee_call_mode mode_used; /* out */
+    uint64_t budget_ns;
+    uint64_t deadline_ns; /* of a submitted call: it must have begun by then; 0: none */
+    const void *payload;  /* of AEE_CALL_BYTES */
+    size_t payload_size;
+    void *reply;
+    size_t reply_capacity;
+    size_t reply_size;             /* out */
+    uint32_t reply_offset;         /* in the lane's reply arena */
+    aee_result status;             /* out */
+    struct aee__ring_reply result; /* out */
+    struct aee__batch *batch;      /* NULL: a thread waits for it */
+    uint32_t context_index;        /* in its batch; of a submitted call, as are the next two */
+    struct aee__call *next;        /* in the queue */
+    bool queued;
+};
+
+static inline bool aee__call_is_bytes(const struct aee__call *call)
+{
+    return (call->request.flags & AEE_CALL_KIND_MASK) == AEE_CALL_BYTES;
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* lane_internal.h: between lane.c (the ring and its owner) and lane_run.c (running the vCPU). */
+#ifndef AEE_ISOLATION_LANE_INTERNAL_H
+#define AEE_ISOLATION_LANE_INTERNAL_H
+
+#include "isolation/lane.h"
+
+#define AEE__SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+
+/* lane.c, for the owner */
+
+/* Takes the replies that are there; how many. */
+uint32_t aee__lane_collect(struct aee__lane *lane);
+/* Looks whether `call` has ended, taking replies. */
+bool aee__lane_take(struct aee__lane *lane, struct aee__call *call);
+/* Hands queued calls of the context to the lane. */
+void aee__lane_feed(struct aee__lane *lane);
+/* The instance has ended: so have its calls. */
+void aee__lane_fail_all(struct aee__lane *lane);
+/* Whether the guest tells of each answer. */
+void aee__lane_set_notify(struct aee__lane *lane, bool notify);
+/* Begins the budget of the oldest call. */
+void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns);
+
+/* lane_run.c */
+
+/* Waits for the end of a call that was pushed; for the owner. */
+void aee__lane_await(struct aee__lane *lane, struct aee__call *call);
+/* Wakes the owner, should it sleep. */
+void aee__lane_wake(struct aee__lane *lane);
+/* Wakes the runner, which waits for an answer or a nested request. */
+void aee__lane_answered(struct aee__lane *lane);
+/* Hands a parked lane to a worker: now, or when one is free. False when there is none. */
+bool aee__lane_start(struct aee__lane *lane, bool now);
+void aee__lane_run(struct aee__runnable *runnable);
+/* Of the watch. */
+void aee__lane_expire(struct aee__watch *watch);
+
+#endif

@@ -1,0 +1,471 @@
+/* lane_run.c: running a lane's vCPU, on its owner's thread or on a worker's, and waiting for it. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "isolation/context.h"
+#include "isolation/fault.h"
+#include "isolation/host_call.h"
+#include "isolation/lane_internal.h"
+
+/* Without a call a lane must park within this time; far above the spin, so that only a component
+ * that keeps its worker meets it. */
+#define IDLE_NS AEE__NS_PER_SECOND
+/* Turns for which a helper stays with a lane that a worker runs. */
+#define HELP_TURNS 64u
+/* Host calls of one call after which a worker takes a lane over. */
+#define PROMOTE_AFTER 4u
+
+static uintptr_t self(void)
+{
+    return (uintptr_t)pthread_self();
+}
+
+/* ---- Waking ------------------------------------------------------------------------------- */
+
+void aee__lane_wake(struct aee__lane *lane)
+{
+    if (atomic_load(&lane->sleeping)) {
+        (void)atomic_fetch_add(&lane->waker, 1);
+        aee__sys_futex_wake_all(&lane->waker);
+    }
+}
+
+void aee__lane_answered(struct aee__lane *lane)
+{
+    (void)atomic_fetch_add(&lane->answer, 1);
+    if (atomic_load(&lane->awaiting)) {
+        aee__sys_futex_wake_all(&lane->answer);
+    }
+}
+
+void aee__lane_interrupt(struct aee__lane *lane)
+{
+    struct aee__instance *instance = lane->instance;
+    instance->core->ops->lane_kick(instance->vm, lane->index);
+    aee__lane_wake(lane);
+    aee__lane_answered(lane);
+}
+
+/* ---- Budgets ------------------------------------------------------------------------------ */
+
+/* No call is under way. A lane that has not parked after a while, and two looks, is in the way. */
+static void expire_idle(struct aee__lane *lane)
+{
+    uint64_t number = atomic_load(&lane->ring.submitted);
+    if (atomic_load(&lane->state) == AEE__LANE_PARKED) {
+        lane->idle_number = UINT64_MAX;
+        aee__watch_postpone(&lane->watch, 0);
+    } else if (lane->idle_number != number) {
+        lane->idle_number = number;
+        aee__watch_postpone(&lane->watch, aee__now_ns() + IDLE_NS);
+    } else {
+        atomic_store(&lane->budget.overdue_idle, true);
+        aee__lane_interrupt(lane);
+    }
+}
+
+/* The engine's own time is free up to once the budget, so that no component can hold its caller
+ * with host calls without end. It is added up as it comes and looked at only here. */
+void aee__lane_expire(struct aee__watch *watch)
+{
+    struct aee__lane *lane =
+        (struct aee__lane *)((char *)watch - offsetof(struct aee__lane, watch));
+    const struct aee__lane_budget *budget = &lane->budget;
+    if (aee__lane_outstanding(lane) == 0) {
+        expire_idle(lane);
+        return;
+    }
+    uint64_t most = atomic_load(&budget->budget_ns);
+    uint64_t host = atomic_load(&budget->in_host) ? most : atomic_load(&budget->host_ns);
+    uint64_t limit = atomic_load(&budget->deadline_ns) + (host < most ? host : most);
+    if (aee__now_ns() < limit) {
+        aee__watch_postpone(watch, limit);
+    } else {
+        aee__lane_interrupt(lane);
+    }
+}
+
+bool aee__lane_is_over(const struct aee__lane *lane)
+{
+    return aee__instance_ended(lane->instance) != AEE_OK || aee__watch_expired(&lane->watch);
+}
+
+/* The watch has expired: true if the lane must not go on. */
+static bool is_out_of_time(struct aee__lane *lane)
+{
+    if (atomic_load(&lane->budget.overdue_idle)) {
+        aee__lane_fault_protocol(lane, "it went on running without a call");
+        return true;
+    }
+    if (aee__lane_outstanding(lane) == 0) {
+        return false; /* the answer was taken at the last moment */
+    }
+    if (aee__call_ring_oldest(&lane->ring) != atomic_load(&lane->ring.completed)) {
+        aee__lane_attend(lane); /* answers that nobody has taken: the next call's budget begins */
+        return false;
+    }
+    aee__lane_fault_hung(lane);
+    return true;
+}
+
+/* The same on the owner's thread, which takes answers when the lane parks: one that has answered
+ * everything and does not park is over its time, too. */
+static bool is_out_of_time_here(struct aee__lane *lane)
+{
+    uint32_t oldest = aee__call_ring_oldest(&lane->ring);
+    if (oldest != atomic_load(&lane->ring.completed) &&
+        oldest != atomic_load(&lane->ring.submitted)) {
+        (void)aee__lane_collect(lane);
+        return false;
+    }
+    aee__lane_fault_hung(lane);
+    return true;
+}
+
+/* ---- Running the vCPU --------------------------------------------------------------------- */
+
+enum step { STEP_GO_ON, STEP_PARKED, STEP_NOTIFIED, STEP_HOST_CALL, STEP_OVER };
+
+static enum step digest_hypercall(struct aee__lane *lane, const struct aee__exit *exit)
+{
+    struct aee__exit abort = {.kind = AEE__EXIT_CRASH};
+    switch (exit->hypercall) {
+    case AEE_HC_PARK:
+        return STEP_PARKED;
+    case AEE_HC_NOTIFY:
+        return STEP_NOTIFIED;
+    case AEE_HC_HOST_CALL:
+        return STEP_HOST_CALL;
+    case AEE_HC_ABORT:
+    case AEE_HC_OUT_OF_MEMORY:
+        abort.cause = exit->hypercall == AEE_HC_ABORT ? AEE_CRASH_ABORT : AEE_CRASH_OUT_OF_MEMORY;
+        /* Copied once; terminated here, whatever the component does to it meanwhile. */
+        memcpy(abort.detail, lane->ring.shared->host_arena, sizeof abort.detail - 1);
+        aee__lane_fault(lane, &abort);
+        return STEP_OVER;
+    default:
+        aee__lane_fault_protocol(lane, "unknown hypercall");
+        return STEP_OVER;
+    }
+}
+
+/* Enters the guest once and says what is to be done next. `here`: on the owner's thread. */
+static enum step run_once(struct aee__lane *lane, bool here)
+{
+    struct aee__instance *instance = lane->instance;
+    struct aee__exit exit;
+    if (aee__instance_ended(instance) != AEE_OK ||
+        (aee__watch_expired(&lane->watch) &&
+         (here ? is_out_of_time_here(lane) : is_out_of_time(lane)))) {
+        return STEP_OVER;
+    }
+    instance->core->ops->lane_run(instance->vm, lane->index, &exit);
+    (void)atomic_fetch_add_explicit(&instance->context->stats.exits, 1, memory_order_relaxed);
+    switch (exit.kind) {
+    case AEE__EXIT_HYPERCALL:
+        return digest_hypercall(lane, &exit);
+    case AEE__EXIT_CRASH:
+        if (aee__lane_fault_is_spurious(lane, &exit)) {
+            return STEP_GO_ON;
+        }
+        aee__lane_fault(lane, &exit);
+        return STEP_OVER;
+    case AEE__EXIT_KICKED:
+    default:
+        return STEP_GO_ON;
+    }
+}
+
+/* True: nobody runs the lane, and this thread has the right to. */
+static bool take_over(struct aee__lane *lane)
+{
+    uint32_t parked = AEE__LANE_PARKED;
+    return atomic_load_explicit(&lane->state, memory_order_relaxed) == AEE__LANE_PARKED &&
+           atomic_compare_exchange_strong(&lane->state, &parked, AEE__LANE_RUNNING);
+}
+
+/* ---- On the owner's thread ---------------------------------------------------------------- */
+
+/* A call that asks the engine so often is cheaper on the ring: where the way is ours to choose, a
+ * worker that is free takes the lane over. */
+static bool promotes(const struct aee__lane *lane, struct aee__call *call, uint32_t host_calls)
+{
+    const struct aee__core *core = lane->instance->core;
+    if (!call || call->level > 0 || call->mode != AEE_CALL_AUTO || host_calls < PROMOTE_AFTER ||
+        core->cpus == 1 || aee__workers_crowded(&core->workers)) {
+        return false;
+    }
+    call->mode_used = AEE_CALL_RING;
+    return true;
+}
+
+/* Until `call` has ended, or is better served by a worker; without a call, until nothing is
+ * outstanding. */
+static void run_steps(struct aee__lane *lane, struct aee__call *call)
+{
+    for (uint32_t host_calls = 0;;) {
+        switch (run_once(lane, true)) {
+        case STEP_PARKED:
+            if (!call) {
+                (void)aee__lane_collect(lane);
+                aee__lane_feed(lane);
+            }
+            if (aee__lane_take(lane, call)) {
+                return;
+            }
+            break;
+        case STEP_HOST_CALL:
+            if (call && call->level > 0 && aee__lane_take(lane, call)) {
+                return;
+            }
+            host_calls += aee__lane_serve_host_call(lane);
+            if (promotes(lane, call, host_calls)) {
+                return;
+            }
+            break;
+        case STEP_OVER:
+            return;
+        case STEP_NOTIFIED:
+        case STEP_GO_ON:
+        default:
+            break; /* answers are taken when it parks: it must not go on after the last */
+        }
+    }
+}
+
+/* The state is RUNNING, and ours. */
+static void run_here(struct aee__lane *lane, struct aee__call *call)
+{
+    sigset_t mask;
+    aee__lane_set_spin(lane, false);
+    (void)aee__sys_block_signal(lane->instance->core->kick_signal, &mask);
+    atomic_store(&lane->runner, self());
+    atomic_store(&lane->budget.overdue_idle, false);
+    run_steps(lane, call);
+    atomic_store(&lane->runner, 0);
+    (void)aee__sys_restore_mask(&mask);
+    atomic_store(&lane->state, AEE__LANE_PARKED);
+}
+
+/* ---- On a worker -------------------------------------------------------------------------- */
+
+bool aee__lane_start(struct aee__lane *lane, bool now)
+{
+    struct aee__workers *workers = &lane->instance->core->workers;
+    if (!take_over(lane)) {
+        return true;
+    }
+    if (aee__lane_outstanding(lane) == 0) {
+        lane->idle_number = UINT64_MAX;
+        aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, aee__now_ns() + IDLE_NS);
+    }
+    atomic_store_explicit(&lane->watcher_cpu, aee__sys_cpu(), memory_order_relaxed);
+    aee__instance_take(lane->instance);
+    if (now ? aee__workers_run(workers, &lane->runnable)
+            : aee__workers_post(workers, &lane->runnable)) {
+        return true;
+    }
+    atomic_store(&lane->state, AEE__LANE_PARKED);
+    aee__instance_release(lane->instance);
+    return false;
+}
+
+/* A lane that waits for a worker is as good as parked for who can run it now. */
+static void withdraw(struct aee__lane *lane)
+{
+    if (aee__workers_withdraw(&lane->instance->core->workers, &lane->runnable)) {
+        atomic_store(&lane->state, AEE__LANE_PARKED);
+        aee__instance_release(lane->instance);
+    }
+}
+
+/* The kernel likes to wake a thread where its waker runs; but that one watches the ring, and two
+ * that watch each other need two CPUs. */
+static void leave_watcher(const struct aee__lane *lane)
+{
+    aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
+}
+
+/* The guest's word, where ours is that no host function runs for it. */
+static bool is_asking(const struct aee__lane *lane)
+{
+    return atomic_load(&lane->host_depth) > 0 || aee__call_ring_host_call_pending(&lane->ring, 0);
+}
+
+/* The guest left for an answer. We serve it if nobody owns the lane; else the owner does, while
+ * another worker may take our place. `seen`: the answers before the guest was entered. */
+static void await_answer(struct aee__lane *lane, uint32_t seen)
+{
+    struct aee__workers *workers = &lane->instance->core->workers;
+    aee__lane_attend(lane);
+    if (atomic_load(&lane->answer) != seen || !is_asking(lane)) {
+        return;
+    }
+    if (aee__lane_outstanding(lane) == 0) {
+        aee__lane_fault_protocol(lane, "host call outside of a call");
+        return;
+    }
+    aee__workers_block(workers, true);
+    atomic_store(&lane->awaiting, 1);
+    while (atomic_load(&lane->answer) == seen && !aee__lane_is_over(lane)) {
+        aee__sys_futex_wait(&lane->answer, seen, 0);
+    }
+    atomic_store(&lane->awaiting, 0);
+    aee__workers_block(workers, false);
+}
+
+void aee__lane_run(struct aee__runnable *runnable)
+{
+    struct aee__lane *lane =
+        (struct aee__lane *)((char *)runnable - offsetof(struct aee__lane, runnable));
+    struct aee__instance *instance = lane->instance;
+    enum step step;
+    /* The kernel likes to wake a thread where its waker runs; but that one watches the ring, and
+     * two that watch each other need two CPUs. */
+    aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
+    atomic_store(&lane->runner, self());
+    atomic_store(&lane->budget.overdue_idle, false);
+    do {
+        uint32_t seen = atomic_load(&lane->answer);
+        step = run_once(lane, false);
+        if (step == STEP_HOST_CALL) {
+            await_answer(lane, seen);
+            leave_watcher(lane);
+        } else if (step == STEP_NOTIFIED) {
+            aee__lane_attend(lane);
+        }
+    } while (step != STEP_OVER && step != STEP_PARKED);
+    atomic_store(&lane->runner, 0);
+    atomic_store(&lane->state, AEE__LANE_PARKED);
+    aee__lane_attend(
+        lane); /* whoever owns it finds it parked, and what it is owed is its knowledge */
+    aee__instance_release(instance);
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------ */
+
+static bool is_answered(const struct aee__lane *lane, const struct aee__call *call)
+{
+    return call && call->level > 0 ? aee__call_ring_nested_answered(&lane->ring, call->level - 1u)
+                                   : aee__call_ring_answered(&lane->ring);
+}
+
+/* Sleeps until the guest answers, asks, leaves or ends. The guest looks at notify after its answer;
+ * we look for an answer after setting notify. */
+static void sleep_until_woken(struct aee__lane *lane, const struct aee__call *call)
+{
+    struct aee__ring_host_call unused;
+    uint32_t waker = atomic_load(&lane->waker);
+    atomic_store(&lane->sleeping, 1);
+    aee__lane_set_notify(lane, true);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!is_answered(lane, call) && !atomic_load(&lane->attention) &&
+        atomic_load(&lane->state) == AEE__LANE_RUNNING &&
+        aee__instance_ended(lane->instance) == AEE_OK &&
+        (lane->host_depth == AEE_HOST_CALL_DEPTH ||
+         aee__call_ring_host_call(&lane->ring, lane->host_depth, &unused) == AEE__RING_NONE)) {
+        aee__sys_futex_wait(&lane->waker, waker, 0);
+    }
+    aee__lane_set_notify(lane, false);
+    atomic_store_explicit(&lane->watcher_cpu, aee__sys_cpu(), memory_order_relaxed);
+    atomic_store(&lane->sleeping, 0);
+}
+
+/* The lane is parked, or waits for a worker: a worker that is free takes it if the call wants the
+ * ring, else this thread. */
+static bool get_running(struct aee__lane *lane, struct aee__call *call, bool ring)
+{
+    if (atomic_load_explicit(&lane->state, memory_order_relaxed) == AEE__LANE_RUNNING ||
+        (ring && aee__lane_start(lane, true)) || !take_over(lane)) {
+        return false;
+    }
+    if (call) {
+        call->mode_used = AEE_CALL_DIRECT;
+    }
+    run_here(lane, call);
+    return true;
+}
+
+static bool is_over(struct aee__lane *lane, struct aee__call *call)
+{
+    if (aee__instance_ended(lane->instance) == AEE_OK) {
+        return false;
+    }
+    aee__lane_fail_all(lane);
+    if (call && call->level > 0) {
+        call->status = aee__instance_await_end(lane->instance);
+    }
+    return true;
+}
+
+static void look_or_sleep(struct aee__lane *lane, const struct aee__call *call)
+{
+    if (atomic_load(&lane->attention)) {
+        aee__lane_pump(lane);
+    } else {
+        sleep_until_woken(lane, call);
+    }
+}
+
+void aee__lane_await(struct aee__lane *lane, struct aee__call *call)
+{
+    uint32_t turns = lane->instance->core->spin_turns;
+    bool ring = call && call->mode_used == AEE_CALL_RING;
+    if (atomic_load(&lane->runner) == self()) { /* nested */
+        run_steps(lane, call);
+        (void)is_over(lane, call);
+        return;
+    }
+    if (aee__workers_crowded(&lane->instance->core->workers)) {
+        withdraw(lane);
+    }
+    /* Who runs the lane comes first: a reply that is there before is none. */
+    bool ran = get_running(lane, call, ring);
+    uint32_t turn = 0;
+    /* What ended on this thread has not answered, whatever it wrote there. */
+    while (!(ran && is_over(lane, call)) && !aee__lane_take(lane, call) && !is_over(lane, call)) {
+        ring = ran && call && call->mode_used == AEE_CALL_RING; /* a worker is to go on with it */
+        if (ring) {
+            aee__lane_set_spin(lane, true);
+        }
+        ran = get_running(lane, call, ring);
+        if (ran) {
+            continue;
+        }
+        if (aee__lane_serve_host_call(lane)) {
+            turn = 0;
+        } else if (turn < turns && !atomic_load_explicit(&lane->attention, memory_order_relaxed)) {
+            aee__cpu_relax();
+            turn++;
+        } else {
+            look_or_sleep(lane, call);
+            turn = 0;
+        }
+    }
+}
+
+void aee__lane_help(struct aee__lane *lane)
+{
+    struct aee__core *core = lane->instance->core;
+    aee__lane_pump(lane);
+    if (aee__lane_outstanding(lane) == 0 || aee__instance_ended(lane->instance) != AEE_OK) {
+        return;
+    }
+    if (aee__workers_crowded(&core->workers)) {
+        withdraw(lane);
+    }
+    if (take_over(lane)) {
+        run_here(lane, NULL);
+        (void)is_over(lane, NULL);
+        return;
+    }
+    aee__lane_set_notify(lane, false);
+    aee__lane_set_spin(lane, !aee__workers_crowded(&core->workers));
+    for (uint32_t turn = 0; turn < HELP_TURNS && aee__lane_outstanding(lane) > 0; turn++) {
+        if (aee__lane_collect(lane) == 0 && !aee__lane_serve_host_call(lane)) {
+            aee__cpu_relax();
+        }
+        aee__lane_feed(lane);
+    }
+}
