@@ -182,7 +182,7 @@ static void submit_run(struct aee__core *core, struct aee__batch *batch, uint32_
     for (uint32_t i = first; i <= last && !queued; i++) {
         batch->calls[i].queued = false;
         batch->calls[i].status = AEE_ERR_STOPPED;
-        aee__batch_finish(&batch->calls[i]);
+        aee__batch_finish(&(struct aee__call *){&batch->calls[i]}, 1);
     }
 }
 

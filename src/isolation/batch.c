@@ -145,12 +145,14 @@ void aee__batch_free(struct aee__batches *batches, struct aee__batch *batch)
 }
 
 /* The taker's acquire load of the place pairs with our release store: it then has the result. */
-void aee__batch_finish(struct aee__call *call)
+void aee__batch_finish(struct aee__call *const *calls, uint32_t count)
 {
-    struct aee__batch *batch = call->batch;
-    uint32_t index = (uint32_t)(call - batch->calls);
-    uint32_t place = atomic_fetch_add_explicit(&batch->places, 1, memory_order_relaxed);
-    atomic_store_explicit(&batch->order[place], index + 1, memory_order_release);
+    struct aee__batch *batch = calls[0]->batch;
+    uint32_t place = atomic_fetch_add_explicit(&batch->places, count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = (uint32_t)(calls[i] - batch->calls);
+        atomic_store_explicit(&batch->order[place + i], index + 1, memory_order_release);
+    }
 }
 
 /* ---- Queues ------------------------------------------------------------------------------- */
@@ -190,22 +192,28 @@ struct aee__call *aee__call_queue_pop(struct aee__call_queue *queue)
     struct aee__call *call = queue->first;
     queue->first = call->next;
     call->queued = false;
-    add_count(queue, UINT32_MAX);
     return call;
+}
+
+void aee__call_queue_popped(struct aee__call_queue *queue, uint32_t count)
+{
+    add_count(queue, -count);
 }
 
 void aee__call_queue_flush(struct aee__call_queue *queue, struct aee__batches *batches,
                            aee_result status)
 {
     (void)pthread_mutex_lock(&queue->lock);
-    bool any = queue->first != NULL;
+    uint32_t count = 0;
     while (queue->first) {
         struct aee__call *call = aee__call_queue_pop(queue);
         call->status = status;
-        aee__batch_finish(call);
+        aee__batch_finish(&call, 1);
+        count++;
     }
+    aee__call_queue_popped(queue, count);
     (void)pthread_mutex_unlock(&queue->lock);
-    if (any) {
+    if (count > 0) {
         aee__batches_wake(batches);
     }
 }
@@ -228,7 +236,7 @@ bool aee__call_queue_cancel(struct aee__call_queue *queue, struct aee__call *cal
         call->queued = false;
         add_count(queue, UINT32_MAX);
         call->status = AEE_ERR_CANCELLED;
-        aee__batch_finish(call);
+        aee__batch_finish(&call, 1);
     }
     (void)pthread_mutex_unlock(&queue->lock);
     return queued;

@@ -58,9 +58,9 @@ void aee__batches_wake(struct aee__batches *batches);
 struct aee__batch *aee__batch_create(struct aee__batches *batches, struct aee__core *core,
                                      uint32_t count);
 void aee__batch_free(struct aee__batches *batches, struct aee__batch *batch);
-/* The call has ended with call->status. The batch may be gone when this returns. Whoever calls it
- * wakes sleepers with aee__batches_wake() afterwards. */
-void aee__batch_finish(struct aee__call *call);
+/* Calls of one batch have ended, each with its status. The batch may be gone when this returns.
+ * Whoever calls it wakes sleepers with aee__batches_wake() afterwards. */
+void aee__batch_finish(struct aee__call *const *calls, uint32_t count);
 /* Calls that ended and were not taken, as far as can be told without the lock. */
 static inline uint32_t aee__batch_ended(const struct aee__batch *batch)
 {
@@ -80,7 +80,10 @@ void aee__call_queue_destroy(struct aee__call_queue *queue);
 /* With the queue's lock held. `count` calls, linked by `next`. */
 void aee__call_queue_append(struct aee__call_queue *queue, struct aee__call *first,
                             struct aee__call *last, uint32_t count);
+/* The first one, of at least one; what was taken is counted afterwards, at once: an atomic
+ * operation for each would wait for all that was written to the ring before it. */
 struct aee__call *aee__call_queue_pop(struct aee__call_queue *queue);
+void aee__call_queue_popped(struct aee__call_queue *queue, uint32_t count);
 
 /* Ends all queued calls with `status`. */
 void aee__call_queue_flush(struct aee__call_queue *queue, struct aee__batches *batches,

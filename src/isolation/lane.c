@@ -82,13 +82,19 @@ static void place(struct aee__lane *lane, struct aee__call *call)
     lane->reply_arena_used = arena_end(call->reply_offset + call->reply_capacity);
 }
 
-static void push(struct aee__lane *lane, struct aee__call *call)
+/* Everything but the ring: the call will be the one `ahead` places after the last. */
+static void note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
 {
-    uint32_t at = atomic_load_explicit(&lane->ring.submitted, memory_order_relaxed);
+    uint32_t at = atomic_load_explicit(&lane->ring.submitted, memory_order_relaxed) + ahead;
     at %= AEE_RING_SLOTS;
     place(lane, call);
     lane->in_flight[at] = call;
     atomic_store_explicit(&lane->called[at], call->export_index, memory_order_relaxed);
+}
+
+static void push(struct aee__lane *lane, struct aee__call *call)
+{
+    note(lane, call, 0);
     aee__call_ring_push(&lane->ring, &call->request);
 }
 
@@ -155,16 +161,35 @@ static void count(_Atomic uint64_t *number)
     atomic_store_explicit(number, value + 1, memory_order_relaxed);
 }
 
+/* The call has its status; one of a batch is told of by aee__batch_finish(). */
 static void finish(struct aee__lane *lane, struct aee__call *call, aee_result status)
 {
     if (call->export_index != AEE__CALLED_INITIALISER) {
         count(status == AEE_OK ? &lane->calls : &lane->failed_calls);
     }
     call->status = status;
-    if (call->batch) {
-        aee__batch_finish(call);
-    } else {
-        call->done = true;
+    call->done = true;
+}
+
+/* Tells the batches of calls that have ended, in runs: one atomic operation for each would keep the
+ * processor from looking ahead at the next replies. */
+static void tell(struct aee__lane *lane, struct aee__call *const *calls, uint32_t count)
+{
+    uint32_t first = 0;
+    bool any = false;
+    while (first < count) {
+        uint32_t end = first + 1;
+        while (end < count && calls[end]->batch == calls[first]->batch) {
+            end++;
+        }
+        if (calls[first]->batch) {
+            aee__batch_finish(&calls[first], end - first);
+            any = true;
+        }
+        first = end;
+    }
+    if (any) {
+        aee__batches_wake(&lane->instance->core->batches);
     }
 }
 
@@ -174,27 +199,28 @@ static const struct aee__call *oldest(const struct aee__lane *lane)
     return lane->in_flight[at % AEE_RING_SLOTS];
 }
 
-/* The oldest reply, if it is there. */
-static bool take_one(struct aee__lane *lane)
+/* The oldest call, if its reply is there; it must still be told of. */
+static struct aee__call *take_one(struct aee__lane *lane)
 {
     struct aee__ring_reply reply;
     uint32_t at = atomic_load_explicit(&lane->ring.completed, memory_order_relaxed);
     if (!aee__call_ring_pop(&lane->ring, &reply)) {
-        return false;
+        return NULL;
     }
     struct aee__call *call = lane->in_flight[at % AEE_RING_SLOTS];
     call->result = reply;
     finish(lane, call, take_payload(lane, call));
-    return true;
+    return call;
 }
 
 uint32_t aee__lane_collect(struct aee__lane *lane)
 {
-    uint32_t taken = 0;
-    while (take_one(lane)) {
-        taken++;
+    struct aee__call *taken[AEE_RING_SLOTS];
+    uint32_t count = 0;
+    while (count < AEE_RING_SLOTS && (taken[count] = take_one(lane)) != NULL) {
+        count++;
     }
-    if (taken == 0) {
+    if (count == 0) {
         return 0;
     }
     if (aee__lane_outstanding(lane) > 0) {
@@ -203,8 +229,8 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
         lane->request_arena_used = 0;
         lane->reply_arena_used = 0;
     }
-    aee__batches_wake(&lane->instance->core->batches);
-    return taken;
+    tell(lane, taken, count);
+    return count;
 }
 
 bool aee__lane_take(struct aee__lane *lane, struct aee__call *call)
@@ -228,20 +254,21 @@ void aee__lane_fail_all(struct aee__lane *lane)
 {
     aee_result status = aee__instance_await_end(lane->instance);
     struct aee__call_ring *ring = &lane->ring;
-    if (aee__lane_outstanding(lane) == 0) {
-        return;
-    }
+    struct aee__call *ended[AEE_RING_SLOTS];
+    uint32_t count = 0;
     /* Submitted calls that were answered before the end have their results. */
     while (aee__lane_outstanding(lane) > 0 && oldest(lane)->batch &&
-           aee__call_ring_answered(ring)) {
-        take_one(lane);
+           (ended[count] = take_one(lane)) != NULL) {
+        count++;
     }
     while (aee__lane_outstanding(lane) > 0) {
         uint32_t at = atomic_load_explicit(&ring->completed, memory_order_relaxed);
-        finish(lane, lane->in_flight[at % AEE_RING_SLOTS], status);
+        ended[count] = lane->in_flight[at % AEE_RING_SLOTS];
+        finish(lane, ended[count], status);
+        count++;
         atomic_store_explicit(&ring->completed, at + 1, memory_order_relaxed);
     }
-    aee__batches_wake(&lane->instance->core->batches);
+    tell(lane, ended, count);
 }
 
 /* ---- Queued calls ------------------------------------------------------------------------- */
@@ -267,44 +294,52 @@ static bool is_late(const struct aee__call *call)
     return call->deadline_ns != 0 && aee__now_ns() >= call->deadline_ns;
 }
 
-/* With the queue's lock held; true if calls ended because they were late. */
-static bool feed_some(struct aee__lane *lane, struct aee__call_queue *queue)
+/* With the queue's lock held; how many calls have ended because they were late, into `late`. */
+static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue,
+                          struct aee__call **late)
 {
-    uint32_t left = share(lane, atomic_load_explicit(&queue->count, memory_order_relaxed));
-    bool late = false;
-    while (left > 0 && queue->first && aee__lane_outstanding(lane) < AEE_RING_SLOTS &&
-           fits(lane, queue->first)) {
+    uint32_t most = share(lane, atomic_load_explicit(&queue->count, memory_order_relaxed));
+    uint32_t room = AEE_RING_SLOTS - aee__lane_outstanding(lane);
+    struct aee__call *begun[AEE_RING_SLOTS];
+    uint32_t count = 0;
+    uint32_t late_count = 0;
+    most = most < room ? most : room;
+    while (count + late_count < most && queue->first && fits(lane, queue->first)) {
         struct aee__call *call = aee__call_queue_pop(queue);
         if (is_late(call)) {
             finish(lane, call, AEE_ERR_TIMED_OUT);
-            late = true;
+            late[late_count++] = call;
         } else {
-            push(lane, call);
+            note(lane, call, count);
+            begun[count++] = call;
         }
-        left--;
     }
-    return late;
+    for (uint32_t i = count; i > 0; i--) {
+        aee__call_ring_put(&lane->ring, i - 1, &begun[i - 1]->request);
+    }
+    aee__call_ring_advance(&lane->ring, count);
+    aee__call_queue_popped(queue, count + late_count);
+    return late_count;
 }
 
 void aee__lane_feed(struct aee__lane *lane)
 {
     struct aee__call_queue *queue = &lane->instance->context->queue;
+    struct aee__call *late[AEE_RING_SLOTS];
+    uint32_t late_count = 0;
     bool idle = aee__lane_outstanding(lane) == 0;
-    bool late = false;
     if (atomic_load(&queue->count) == 0) {
         return;
     }
     (void)pthread_mutex_lock(&queue->lock);
     if (may_begin(lane)) {
-        late = feed_some(lane, queue);
+        late_count = feed_some(lane, queue, late);
     }
     (void)pthread_mutex_unlock(&queue->lock);
     if (idle && aee__lane_outstanding(lane) > 0) {
         aee__lane_arm(lane, oldest(lane)->budget_ns);
     }
-    if (late) {
-        aee__batches_wake(&lane->instance->core->batches);
-    }
+    tell(lane, late, late_count);
 }
 
 void aee__lane_pump(struct aee__lane *lane)

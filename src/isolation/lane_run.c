@@ -13,6 +13,9 @@
 #define IDLE_NS AEE__NS_PER_SECOND
 /* Turns for which a helper stays with a lane that a worker runs. */
 #define HELP_TURNS 64u
+/* Replies that it waits for before it takes them, but for a closer look now and then. */
+#define HELP_RUN 16u
+#define LOOK_CLOSELY 8u
 /* Host calls of one call after which a worker takes a lane over. */
 #define PROMOTE_AFTER 4u
 
@@ -445,6 +448,16 @@ void aee__lane_await(struct aee__lane *lane, struct aee__call *call)
     }
 }
 
+/* A good part of what is outstanding has been answered. Watching a reply that is not there yet
+ * takes its line away from the guest that is about to write it: better to watch one that comes
+ * later. */
+static bool has_run(const struct aee__lane *lane)
+{
+    uint32_t outstanding = aee__lane_outstanding(lane);
+    uint32_t after = outstanding < HELP_RUN ? outstanding : HELP_RUN;
+    return aee__call_ring_answered_after(&lane->ring, after - 1);
+}
+
 void aee__lane_help(struct aee__lane *lane)
 {
     struct aee__core *core = lane->instance->core;
@@ -463,9 +476,12 @@ void aee__lane_help(struct aee__lane *lane)
     aee__lane_set_notify(lane, false);
     aee__lane_set_spin(lane, !aee__workers_crowded(&core->workers));
     for (uint32_t turn = 0; turn < HELP_TURNS && aee__lane_outstanding(lane) > 0; turn++) {
-        if (aee__lane_collect(lane) == 0 && !aee__lane_serve_host_call(lane)) {
+        if (turn % LOOK_CLOSELY != LOOK_CLOSELY - 1 && !has_run(lane)) {
+            aee__cpu_relax();
+        } else if (aee__lane_collect(lane) > 0 || aee__lane_serve_host_call(lane)) {
+            aee__lane_feed(lane);
+        } else {
             aee__cpu_relax();
         }
-        aee__lane_feed(lane);
     }
 }

@@ -50,11 +50,22 @@ static struct aee_abi_slot *slot_of(const struct aee__call_ring *ring, uint32_t 
     return &ring->shared->slots[number % AEE_RING_SLOTS];
 }
 
+void aee__call_ring_put(struct aee__call_ring *ring, uint32_t ahead,
+                        const struct aee__ring_request *request)
+{
+    uint32_t number = own(&ring->submitted) + ahead;
+    write_request(&slot_of(ring, number)->request, request, number + 1);
+}
+
+void aee__call_ring_advance(struct aee__call_ring *ring, uint32_t count)
+{
+    atomic_store_explicit(&ring->submitted, own(&ring->submitted) + count, memory_order_relaxed);
+}
+
 void aee__call_ring_push(struct aee__call_ring *ring, const struct aee__ring_request *request)
 {
-    uint32_t number = own(&ring->submitted);
-    write_request(&slot_of(ring, number)->request, request, number + 1);
-    atomic_store_explicit(&ring->submitted, number + 1, memory_order_relaxed);
+    aee__call_ring_put(ring, 0, request);
+    aee__call_ring_advance(ring, 1);
 }
 
 bool aee__call_ring_pop(struct aee__call_ring *ring, struct aee__ring_reply *reply)
@@ -73,6 +84,12 @@ bool aee__call_ring_answered(const struct aee__call_ring *ring)
     uint32_t number = own(&ring->completed);
     return own(&ring->submitted) == number ||
            LOAD_ACQUIRE(slot_of(ring, number)->reply.seq) == number + 1;
+}
+
+bool aee__call_ring_answered_after(const struct aee__call_ring *ring, uint32_t after)
+{
+    uint32_t number = own(&ring->completed) + after;
+    return LOAD_ACQUIRE(slot_of(ring, number)->reply.seq) == number + 1;
 }
 
 uint32_t aee__call_ring_oldest(const struct aee__call_ring *ring)
