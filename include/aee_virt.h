@@ -69,7 +69,8 @@ extern "C" {
     X(AEE_ERR_QUARANTINED, -26, "the context crashed too often and stays stopped")                 \
     X(AEE_ERR_HOST_FUNCTION, -27, "a host function reported failure")                              \
     X(AEE_ERR_TIMED_OUT, -28, "the wait ended before the event")                                   \
-    X(AEE_ERR_COMPONENT, -29, "the component reported failure")
+    X(AEE_ERR_COMPONENT, -29, "the component reported failure")                                    \
+    X(AEE_ERR_CANCELLED, -30, "the call was cancelled before it began")
 
 typedef enum aee_result {
 #define AEE_RESULT_ENUM(name, value, text) name = (value),
@@ -208,6 +209,11 @@ typedef struct aee_engine_desc {
     void *alloc_user;
     aee_log_fn log; /* default: lines are dropped */
     void *log_user;
+    uint64_t spin_ns;       /* how long an idle lane stays awake, and how long a waiting caller
+                             * watches before it sleeps; default 50 us, at most 10 ms */
+    uint32_t max_submitted; /* calls of aee_submit() that are not taken yet; default 16384, at most
+                             * 2^20 */
+    uint32_t reserved1;
 } aee_engine_desc;
 
 /* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
@@ -348,6 +354,83 @@ AEE_API aee_result aee_call_bytes(aee_engine *engine, aee_context context, aee_f
                                   const void *request, size_t request_size, void *reply,
                                   size_t reply_capacity, size_t *reply_size, aee_error *error);
 
+/* ---- Calls that do not wait --------------------------------------------------------------- */
+
+/* One call of a batch. Zero in a field asks for the default. */
+typedef struct aee_call_item {
+    aee_context context;
+    aee_function function;
+    uint32_t flags;       /* AEE_ITEM_ bits */
+    uint32_t arg_count;   /* as for aee_call(), unless AEE_ITEM_BYTES */
+    aee_type result_type; /* which of the two to take */
+    uint32_t reserved0;
+    aee_value args[AEE_ARGS_MAX];
+    const void *request; /* of AEE_ITEM_BYTES, as for aee_call_bytes(); these two buffers stay */
+    size_t request_size; /* yours and must live until the call has completed */
+    void *reply;
+    size_t reply_capacity;
+    uint64_t deadline_ns; /* CLOCK_MONOTONIC: TIMED_OUT if it has not begun by then; 0: none */
+    uint64_t budget_ns;   /* for this call, at least 50 us; 0: the context's */
+    void *user;           /* handed to the completion */
+} aee_call_item;
+
+#define AEE_ITEM_BYTES 1u /* the payload form of aee_call_bytes() */
+
+/* How one call of a batch ended. */
+typedef struct aee_completion {
+    uint32_t index;    /* in the array that was submitted */
+    aee_result result; /* as aee_call() would have returned, or TIMED_OUT, or CANCELLED */
+    aee_value value;   /* 0 unless result is AEE_OK */
+    size_t reply_size;
+    void *user;
+} aee_completion;
+
+typedef struct aee_batch {
+    uint64_t id;
+} aee_batch;
+
+#define AEE_SUBMIT_BLOCK 1u /* wait for room instead of failing with AEE_ERR_LIMIT */
+
+/* Submits `count` calls (1 to 65536) to one or many contexts and returns without waiting for them.
+ * The array is copied. Calls to a context begin in the order of submission, on any of its lanes; a
+ * call that a lane has accepted has begun. Workers run them; contexts in AEE_CALL_DIRECT only make
+ * progress within aee_wait(). A batch lives until its last completion was taken, or
+ * aee_batch_release(). A call budget counts from when the call before it was seen to end, so that a
+ * hung call of a batch may be found out after twice its budget. Where the context crashes, stops or
+ * pauses, calls that have not begun complete with that result too. Does not allocate once batches
+ * of that size have been used. Bad calls are refused as a whole (the sentence names the first),
+ * with the errors of aee_call(), and LIMIT (max_submitted). */
+AEE_API aee_result aee_submit(aee_engine *engine, const aee_call_item *items, uint32_t count,
+                              uint32_t flags, aee_batch *out, aee_error *error);
+/* Takes up to `capacity` completions, in the order in which the calls ended; *count receives how
+ * many. Never blocks. When the last one has been taken, the batch is gone and its handle stale. */
+AEE_API aee_result aee_poll(aee_engine *engine, aee_batch batch, aee_completion *completions,
+                            uint32_t capacity, uint32_t *count, aee_error *error);
+/* Waits until `capacity` completions (or all that are left) are there and takes them. NULL for
+ * `completions`: waits for the whole batch and drops them; then *count (may be NULL) tells how
+ * many. The calling thread helps: it runs lanes that no worker has, so that it may come back a call
+ * budget after the timeout. TIMED_OUT: *count completions were taken nevertheless. Also STALE,
+ * CLOSED, BUSY (from within a host function, for calls to the context that it serves). */
+AEE_API aee_result aee_wait(aee_engine *engine, aee_batch batch, aee_completion *completions,
+                            uint32_t capacity, uint32_t *count, uint64_t timeout_ns,
+                            aee_error *error);
+/* Completes calls that have not begun with AEE_ERR_CANCELLED: the one of that index, or all for
+ * AEE_ALL_CALLS; *cancelled (may be NULL) tells how many. What has begun goes on. */
+#define AEE_ALL_CALLS UINT32_MAX
+AEE_API aee_result aee_cancel(aee_engine *engine, aee_batch batch, uint32_t index,
+                              uint32_t *cancelled, aee_error *error);
+/* Cancels what has not begun, waits for what has, drops all completions. The zero handle is fine.
+ */
+AEE_API aee_result aee_batch_release(aee_engine *engine, aee_batch batch, aee_error *error);
+
+/* Calls `void f(int64_t begin, int64_t end)` for pieces of [begin, end), on all lanes of the
+ * context at the same time; the calling thread runs one of them. Pieces have `grain` indices (the
+ * last may have fewer); 0: four pieces a lane. Each piece has the context's call budget. Returns
+ * when all are done; after a failure, the first one's result, and pieces that had not begun have
+ * not been called. Errors: those of aee_call(). */
+AEE_API aee_result aee_parallel_for(aee_engine *engine, aee_context context, aee_function function,
+                                    int64_t begin, int64_t end, int64_t grain, aee_error *error);
+
 static inline aee_value aee_i64(int64_t value)
 {
     aee_value v;
@@ -366,9 +449,12 @@ static inline aee_value aee_f64(double value)
 /* ---- Host functions: what a component may ask of the engine ------------------------------- */
 
 /* One call from a component. Everything in it is a private copy that the component cannot change.
- * The function runs on the thread whose aee_call() the component is serving, or, for initialisers
- * of an automatic restart, on the library's restart thread. It may use the library except on the
- * calling context (AEE_ERR_BUSY); on the restart thread it cannot destroy contexts either. */
+ * The function runs on the thread whose aee_call() the component is serving; for submitted calls on
+ * a thread that waits for them or on a worker; for initialisers of an automatic restart on the
+ * library's restart thread. It may use the library, and call functions of the context that called
+ * it, on the same lane, up to AEE_REENTRY_MAX deep (then AEE_ERR_LIMIT). It cannot load, restart,
+ * stop or destroy that context (AEE_ERR_BUSY); on the restart thread it cannot destroy contexts at
+ * all. While it blocks, other contexts go on. */
 typedef struct aee_host_call {
     aee_engine *engine;
     aee_context context;
@@ -380,7 +466,14 @@ typedef struct aee_host_call {
     size_t reply_capacity;
     size_t reply_size; /* to be set: bytes of reply, at most reply_capacity */
     int64_t result;    /* to be set: what the component's call returns */
+    const void *internal;
 } aee_host_call;
+
+#define AEE_REENTRY_MAX 8
+
+/* Non-zero when nobody waits for the function's answer any more: the component was stopped, crashed
+ * on another lane, or ran out of its budget. A long host function looks now and then. */
+AEE_API int aee_host_call_cancelled(const aee_host_call *call);
 
 static inline double aee_host_arg_f64(const aee_host_call *call, unsigned index)
 {
@@ -463,6 +556,7 @@ typedef struct aee_context_info {
     uint64_t hangs;
     uint64_t restarts;
     uint64_t exits;          /* VM exits to the library */
+    uint64_t queued_calls;   /* submitted, not begun */
     uint64_t latency_p50_ns; /* of calls, from histograms with a relative error of 3% */
     uint64_t latency_p99_ns;
     uint64_t latency_max_ns;
