@@ -242,6 +242,10 @@ typedef struct aee_limits {
     uint32_t restarts;             /* within restart_window_ns, before quarantine; 5, at most 63 */
     uint32_t never_restart;        /* non-zero: a crash leads to quarantine at once */
     uint64_t restart_window_ns;    /* 10 s */
+    uint64_t ready_bytes;          /* of the heap's start, backed by memory from the start, so that
+                                    * their first use is cheap (docs/memory.md); 16 KiB */
+    uint32_t spares;               /* ready instances that wait for a restart; 0, at most 4 */
+    uint32_t huge_pages;           /* non-zero: ask the host for 2 MiB pages behind the heap */
 } aee_limits;
 
 typedef struct aee_context_desc {
@@ -274,7 +278,8 @@ AEE_API aee_result aee_isolate_scene(aee_engine *engine, const char *name, aee_c
 AEE_API aee_result aee_default_limits(aee_kind kind, aee_limits *out);
 
 /* Changes limits; zero fields keep their value. memory_bytes may only grow and takes effect at
- * once; stack_bytes and lanes take effect at the next load or restart. */
+ * once, and so does a greater ready_bytes; stack_bytes, lanes and huge_pages take effect at the
+ * next load or restart. Spares with the old limits are dropped and made anew. */
 AEE_API aee_result aee_set_limits(aee_engine *engine, aee_context context, const aee_limits *limits,
                                   aee_error *error);
 /* Gives the context's component a heap of `megabytes` (MiB). May only grow. */

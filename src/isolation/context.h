@@ -21,6 +21,7 @@ struct aee__mapping {
 };
 
 #define AEE__MAPPINGS_MAX 64u
+#define AEE__SPARES_MAX 4u
 
 /* What a crash report says of a region: a copy, because the region may go away. */
 struct aee__region_view {

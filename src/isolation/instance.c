@@ -48,12 +48,15 @@ static struct aee__memory_plan make_plan(const struct aee__image *image, const a
                                     .tls_size = image->tls_memory_size,
                                     .tls_align = image->tls_align ? image->tls_align : 1,
                                     .heap_size = limits->memory_bytes,
+                                    .ready_size = limits->ready_bytes,
+                                    .huge_pages = limits->huge_pages != 0,
                                     .segment_count = image->segment_count};
     for (uint32_t i = 0; i < image->segment_count; i++) {
         const struct aee__segment *segment = &image->segments[i];
         plan.segments[i] = (struct aee__memory_segment){
             .start = {segment->start},
             .size = segment->size,
+            .content_size = segment->data_start + segment->data_size - segment->start,
             .rights = (segment->rights & AEE__SEG_WRITE ? (uint32_t)AEE__PT_WRITE : 0) |
                       (segment->rights & AEE__SEG_EXECUTE ? (uint32_t)AEE__PT_EXECUTE : 0)};
     }
@@ -162,7 +165,6 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
     if (result != AEE_OK) {
         return result;
     }
-    aee__housekeeper_poke(&core->housekeeper);
     const struct aee__memory_chunk *chunk = &instance->memory.chunks[0];
     result = core->ops->vm_add_memory(instance->vm, chunk->gpa, chunk->host, chunk->size, error);
     if (result != AEE_OK) {

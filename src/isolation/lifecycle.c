@@ -106,6 +106,9 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
     if (result == AEE_OK) {
         result = run_initialiser(context, *out, limits.call_budget_ns, error);
     }
+    /* Only now: making a machine stops every page fault of the process for as long (mmu_notifier
+     * registration takes all of its locks). */
+    aee__housekeeper_poke(&context->core->housekeeper);
     if (result != AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
         context->building = NULL;

@@ -93,7 +93,8 @@ static void write_gate(uint8_t *gate, uint32_t vector, uint64_t handler)
 
 void aee__kvm_system_write(uint8_t *system, uint64_t size, uint32_t lanes)
 {
-    memset(system, 0, size);
+    /* The exception stacks are written by the processor first: they need no page before. */
+    memset(system, 0, size < AEE__KVM_IST ? size : AEE__KVM_IST);
     write_gdt(system + AEE__KVM_GDT, lanes);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         write_tss(system + AEE__KVM_TSS + lane * AEE__KVM_TSS_STRIDE, lane);
