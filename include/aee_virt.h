@@ -565,6 +565,8 @@ typedef struct aee_context_info {
     uint64_t latency_p50_ns; /* of calls, from histograms with a relative error of 3% */
     uint64_t latency_p99_ns;
     uint64_t latency_max_ns;
+    uint32_t spares_ready; /* instances that wait for a restart */
+    uint32_t reserved0;
 } aee_context_info;
 
 AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,
@@ -645,6 +647,7 @@ typedef enum aee_event_type {
     AEE_EVENT_REGION_REVOKED,
     AEE_EVENT_FRAME_LATE,
     AEE_EVENT_LOG_DROPPED,
+    AEE_EVENT_SPARE_FAILED,
     AEE_EVENT_COUNT
 } aee_event_type;
 

@@ -184,6 +184,12 @@ void aee__sys_fine_timers(void)
     (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 }
 
+void aee__sys_background_thread(void)
+{
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none); /* sched(7): disfavored in wakeups */
+}
+
 int aee__sys_cpu_count(void)
 {
     cpu_set_t set;

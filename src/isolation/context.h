@@ -71,6 +71,10 @@ struct aee__context {
     struct aee__instance *living;   /* all that can still run, current or not */
     struct aee__server *servers;
     struct aee__instance *building; /* sees region changes while its initialisers run */
+    struct aee__instance *spares[AEE__SPARES_MAX]; /* see region changes too */
+    uint32_t spare_count;
+    uint32_t operations_waiting; /* life-cycle operations that wait for their turn */
+    bool spares_failed;          /* none are built until the next load or change of limits */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
     struct aee__crash_history history;

@@ -49,6 +49,7 @@ void aee__context_get_info(struct aee__context *context, aee_context_info *info)
     (void)pthread_mutex_lock(&context->lock);
     info->state = state_of(context);
     info->limits = context->limits;
+    info->spares_ready = context->spare_count;
     if (context->instance) {
         info->level = context->core->ops->level;
         info->isolated = info->level > AEE_LEVEL_NONE;

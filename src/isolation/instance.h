@@ -47,6 +47,7 @@ struct aee__instance {
     _Atomic uint32_t calls;       /* in flight */
     _Atomic uint32_t lanes_freed; /* futex: callers that found all lanes taken should look again */
     _Atomic uint32_t lane_waiters;
+    bool spare;                 /* waits to be taken; under the context's lock once it is known */
     struct aee__instance *next; /* living instances of the context, under its lock */
     struct aee__job free_job;
     uint32_t lane_count;

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/context.h"
+#include "isolation/lifecycle.h"
+#include "isolation/spares.h"
 
 /* How long a life-cycle operation waits for the one before it, beside a call's budget. */
 #define LIFE_PATIENCE_NS (10 * AEE__NS_PER_SECOND)
@@ -86,9 +88,8 @@ static aee_result run_initialiser(struct aee__context *context, struct aee__inst
     return entry ? aee__context_call_instance(context, instance, &call, error) : AEE_OK;
 }
 
-/* In an operation: makes an instance of `image` that is ready to become current. */
-static aee_result build(struct aee__context *context, struct aee__image_ref *image,
-                        struct aee__instance **out, aee_error *error)
+aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
+                           struct aee__instance **out, aee_error *error)
 {
     (void)pthread_mutex_lock(&context->lock);
     aee_limits limits = context->limits;
@@ -97,6 +98,7 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
     if (result != AEE_OK) {
         return result;
     }
+    (*out)->spare = spare;
     (void)pthread_mutex_lock(&context->lock);
     context->instances++;
     (*out)->next = context->living;
@@ -113,8 +115,7 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
         (void)pthread_mutex_lock(&context->lock);
         context->building = NULL;
         (void)pthread_mutex_unlock(&context->lock);
-        aee__instance_stop(*out);
-        aee__instance_release(*out);
+        aee__life_discard(*out);
         *out = NULL;
     }
     return result;
@@ -144,7 +145,7 @@ static struct aee__instance *make_restarted(struct aee__context *context,
     return make_current(context, instance);
 }
 
-static void discard(struct aee__instance *instance)
+void aee__life_discard(struct aee__instance *instance)
 {
     if (instance) {
         aee__instance_stop(instance);
@@ -187,9 +188,7 @@ static bool await_life(struct aee__context *context)
     return true;
 }
 
-/* Begins a life-cycle operation; to be ended with end_operation(). */
-static aee_result begin_operation(struct aee__context *context, const char *operation,
-                                  aee_error *error)
+aee_result aee__life_begin(struct aee__context *context, const char *operation, aee_error *error)
 {
     if (aee__context_is_reentry(context)) {
         return aee__fail(error, AEE_ERR_BUSY,
@@ -197,7 +196,9 @@ static aee_result begin_operation(struct aee__context *context, const char *oper
                          context->name);
     }
     (void)pthread_mutex_lock(&context->lock);
+    context->operations_waiting++;
     bool mine = await_life(context);
+    context->operations_waiting--;
     bool dying = context->dying;
     context->in_operation = context->in_operation || (mine && !dying);
     (void)pthread_mutex_unlock(&context->lock);
@@ -212,12 +213,16 @@ static aee_result begin_operation(struct aee__context *context, const char *oper
                : AEE_OK;
 }
 
-static void end_operation(struct aee__context *context)
+void aee__life_end(struct aee__context *context)
 {
     (void)pthread_mutex_lock(&context->lock);
     context->in_operation = false;
+    bool wanting = aee__spares_wanting(context);
     (void)pthread_cond_broadcast(&context->changed);
     (void)pthread_mutex_unlock(&context->lock);
+    if (wanting) {
+        aee__spares_want(context->core);
+    }
 }
 
 static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image,
@@ -231,18 +236,19 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
         return aee__fail(error, AEE_ERR_BUSY,
                          "cannot load into context \"%s\": calls are in flight", context->name);
     }
-    aee_result result = build(context, image, &instance, error);
+    aee_result result = aee__life_build(context, image, false, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
+    aee__spares_drop(context);
     struct aee__instance *old = make_current(context, instance);
     struct aee__image_ref *old_image = context->image;
     context->image = aee__image_ref_take(image);
     context->image_epoch++;
     context->history.count = 0;
     (void)pthread_mutex_unlock(&context->lock);
-    discard(old);
+    aee__life_discard(old);
     aee__image_ref_release(old_image);
     aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": image loaded", context->name);
     return AEE_OK;
@@ -264,10 +270,10 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
                          context->name);
     }
-    result = begin_operation(context, "load into", error);
+    result = aee__life_begin(context, "load into", error);
     if (result == AEE_OK) {
         result = load_locked(context, reference, error);
-        end_operation(context);
+        aee__life_end(context);
     }
     aee__image_ref_release(reference);
     return result == AEE_OK ? aee__ok(error) : result;
@@ -283,27 +289,41 @@ static struct aee__instance *detach(struct aee__context *context, aee_state stat
     return instance;
 }
 
+/* In an operation: a spare, or else a new instance, becomes current. */
+static aee_result replace(struct aee__context *context, const char *how, bool forgive,
+                          aee_error *error)
+{
+    aee_result result = AEE_OK;
+    struct aee__instance *old = NULL;
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__instance *instance = aee__spares_take(context);
+    if (!instance) {
+        (void)pthread_mutex_unlock(&context->lock);
+        result = aee__life_build(context, context->image, false, &instance, error);
+        (void)pthread_mutex_lock(&context->lock);
+    }
+    if (instance) {
+        context->history.count = forgive ? 0 : context->history.count;
+        old = make_restarted(context, instance, how);
+    }
+    (void)pthread_mutex_unlock(&context->lock);
+    aee__life_discard(old);
+    return result;
+}
+
 aee_result aee__context_restart(struct aee__context *context, aee_error *error)
 {
-    struct aee__instance *instance;
-    aee_result result = begin_operation(context, "restart", error);
+    aee_result result = aee__life_begin(context, "restart", error);
     if (result != AEE_OK) {
         return result;
     }
     if (!context->image) { /* written within operations only */
-        end_operation(context);
+        aee__life_end(context);
         return aee__fail(error, AEE_ERR_NOT_LOADED,
                          "cannot restart context \"%s\": no image is loaded", context->name);
     }
-    result = build(context, context->image, &instance, error);
-    if (result == AEE_OK) {
-        (void)pthread_mutex_lock(&context->lock);
-        context->history.count = 0;
-        struct aee__instance *old = make_restarted(context, instance, "on request");
-        (void)pthread_mutex_unlock(&context->lock);
-        discard(old);
-    }
-    end_operation(context);
+    result = replace(context, "on request", true, error);
+    aee__life_end(context);
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
@@ -322,16 +342,17 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
     if (!aee__context_is_reentry(context)) {
         stop_building(context);
     }
-    aee_result result = begin_operation(context, "stop", error);
+    aee_result result = aee__life_begin(context, "stop", error);
     if (result != AEE_OK) {
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
     bool loaded = context->state != AEE_STATE_CREATED;
+    aee__spares_drop(context);
     struct aee__instance *instance = loaded ? detach(context, AEE_STATE_STOPPED) : NULL;
     (void)pthread_mutex_unlock(&context->lock);
-    discard(instance);
-    end_operation(context);
+    aee__life_discard(instance);
+    aee__life_end(context);
     if (!loaded) {
         return aee__fail(error, AEE_ERR_NOT_LOADED,
                          "cannot stop context \"%s\": no image is loaded", context->name);
@@ -351,16 +372,17 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     if (!aee__context_is_reentry(context)) {
         stop_building(context);
     }
-    aee_result result = begin_operation(context, "destroy", error);
+    aee_result result = aee__life_begin(context, "destroy", error);
     if (result != AEE_OK) {
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
     context->dying = true; /* whoever waits for its turn finds it */
+    aee__spares_drop(context);
     struct aee__instance *instance = detach(context, AEE_STATE_STOPPED);
     (void)pthread_mutex_unlock(&context->lock);
-    end_operation(context);
-    discard(instance);
+    aee__life_end(context);
+    aee__life_discard(instance);
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);
@@ -433,34 +455,6 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
     }
 }
 
-/* ---- Limits ------------------------------------------------------------------------------- */
-
-aee_result aee__context_set_limits(struct aee__context *context, const aee_limits *limits,
-                                   aee_error *error)
-{
-    /* Within an operation no instance is being built from the old ones. */
-    aee_result result = begin_operation(context, "change the limits of", error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    (void)pthread_mutex_lock(&context->lock);
-    if (limits->memory_bytes < context->limits.memory_bytes) {
-        result =
-            aee__fail(error, AEE_ERR_STATE,
-                      "cannot give context \"%s\" %llu MiB: it has %llu MiB, and memory only grows",
-                      context->name, (unsigned long long)(limits->memory_bytes >> 20),
-                      (unsigned long long)(context->limits.memory_bytes >> 20));
-    } else if (limits->memory_bytes > context->limits.memory_bytes && context->instance) {
-        result = aee__instance_grow_heap(context->instance, limits->memory_bytes, error);
-    }
-    if (result == AEE_OK) {
-        context->limits = *limits;
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-    end_operation(context);
-    return result;
-}
-
 /* ---- Crashes ------------------------------------------------------------------------------ */
 
 /* Posts the restart; the job holds a reference to the handle until it has run. */
@@ -474,6 +468,9 @@ static void schedule_restart(struct aee__context *context)
 
 static void quarantine(struct aee__context *context, uint64_t crash_id)
 {
+    (void)pthread_mutex_lock(&context->lock);
+    aee__spares_drop(context);
+    (void)pthread_mutex_unlock(&context->lock);
     (void)atomic_fetch_add(&context->core->counters.quarantines, 1);
     aee__context_event(context, AEE_EVENT_QUARANTINED, crash_id,
                        "context \"%s\": in quarantine after %u crashes in %llu ms", context->name,
@@ -485,6 +482,9 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
                           aee_crash *crash)
 {
     bool hung = crash->cause == AEE_CRASH_HUNG;
+    if (aee__spares_crashed(context, instance, crash)) {
+        return;
+    }
     (void)pthread_mutex_lock(&context->lock);
     crash->id = context->crash.id + 1;
     context->crash = *crash;
@@ -544,22 +544,16 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
 
 static void restart_after_crash(struct aee__context *context)
 {
-    struct aee__instance *instance = NULL;
     aee_error error = {0};
-    aee_result result = begin_operation(context, "restart", &error);
+    aee_result result = aee__life_begin(context, "restart", &error);
     if (result == AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
         bool wanted = context->state == AEE_STATE_RESTARTING;
         (void)pthread_mutex_unlock(&context->lock);
         if (wanted) {
-            result = build(context, context->image, &instance, &error);
+            result = replace(context, "from its image", false, &error);
         }
-        if (instance) {
-            (void)pthread_mutex_lock(&context->lock);
-            (void)make_restarted(context, instance, "from its image"); /* there was no old one */
-            (void)pthread_mutex_unlock(&context->lock);
-        }
-        end_operation(context);
+        aee__life_end(context);
     }
     if (result != AEE_OK) {
         restart_failed(context, &error);
