@@ -243,7 +243,7 @@ typedef struct aee_limits {
     uint32_t never_restart;        /* non-zero: a crash leads to quarantine at once */
     uint64_t restart_window_ns;    /* 10 s */
     uint64_t ready_bytes;          /* of the heap's start, backed by memory from the start, so that
-                                    * their first use is cheap (docs/memory.md); 16 KiB */
+                                    * their first use is cheap (docs/memory.md); 8 KiB */
     uint32_t spares;               /* ready instances that wait for a restart; 0, at most 4 */
     uint32_t huge_pages;           /* non-zero: ask the host for 2 MiB pages behind the heap */
 } aee_limits;

@@ -15,9 +15,9 @@ void aee__limits_default(aee_kind kind, aee_limits *limits)
     /* Populating costs 2 us a page when an instance is made, and the memory: little where contexts
      * may be many, a frame's worth of data where they are few and large (docs/memory.md). */
     static const uint64_t ready[AEE_KIND_COUNT] = {
-        [AEE_KIND_CUSTOM] = 16 * KIB,   [AEE_KIND_AGENTS] = 512 * KIB,
+        [AEE_KIND_CUSTOM] = 8 * KIB,    [AEE_KIND_AGENTS] = 512 * KIB,
         [AEE_KIND_PARTICLES] = 2 * MIB, [AEE_KIND_RENDERING] = 512 * KIB,
-        [AEE_KIND_USER_MOD] = 16 * KIB, [AEE_KIND_SCENE] = 512 * KIB};
+        [AEE_KIND_USER_MOD] = 8 * KIB,  [AEE_KIND_SCENE] = 512 * KIB};
     *limits = (aee_limits){.memory_bytes = memory[kind],
                            .stack_bytes = MIB / 4,
                            .call_budget_ns = kind == AEE_KIND_USER_MOD ? 20 * MS : 100 * MS,

@@ -87,7 +87,8 @@ static aee_result check_plan(const struct aee__memory_plan *plan, aee_error *err
 }
 
 /* Where the areas are in areas[], and so in the file: what is used from the first call on lies
- * close together. The heap is last, so that it can grow. */
+ * close together, also to need few of the host's own page tables; the pool of the guest's tables
+ * comes behind it. The heap is last, so that it can grow. */
 static uint32_t first_segment(const struct aee__memory_plan *plan)
 {
     return 2 * plan->lanes;
@@ -100,9 +101,10 @@ static uint32_t first_fixed(const struct aee__memory_plan *plan)
 
 enum { FIXED_INFO, FIXED_SYSTEM, FIXED_VDSO, FIXED_LANES };
 
-static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan)
+static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan,
+                    uint64_t *tables)
 {
-    memory->file_size = TABLE_POOL_SIZE;
+    memory->file_size = 0;
     for (uint32_t lane = 0; lane < plan->lanes; lane++) {
         uint64_t top = aee__memory_stack_top(lane).value;
         add_area(memory, (struct aee__gva){top - plan->stack_size}, plan->stack_size);
@@ -115,6 +117,8 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
     add_area(memory, (struct aee__gva){AEE_GVA_SYSTEM}, AEE__SYSTEM_PAGES * AEE__PAGE_SIZE);
     add_area(memory, (struct aee__gva){AEE_GVA_VDSO}, AEE__VDSO_PAGES * AEE__PAGE_SIZE);
     add_area(memory, (struct aee__gva){AEE_GVA_LANES}, plan->lanes * AEE_LANE_STRIDE);
+    *tables = memory->file_size; /* in no area: no guest address leads there */
+    memory->file_size += TABLE_POOL_SIZE;
     memory->file_size =
         (memory->file_size + AEE__LARGE_PAGE_SIZE - 1) & ~(AEE__LARGE_PAGE_SIZE - 1);
     add_area(memory, (struct aee__gva){AEE_GVA_HEAP}, plan->heap_size);
@@ -251,12 +255,12 @@ static void ask_for_huge_pages(const struct aee__memory *memory, uint64_t heap_s
 /* ---- Memory that is ready ----------------------------------------------------------------- */
 
 /* A page that the host lacks costs a guest's first touch about 13 us; populated here, in one call
- * for many, under 1 us. (docs/memory.md has what each part costs and why it is here.) */
+ * for many, 2 us (docs/memory.md). */
 
 #define READY_STACK (2 * AEE__PAGE_SIZE)
 #define READY_TLS_MAX (4 * AEE__PAGE_SIZE)
 #define READY_ZEROES_MAX (16 * AEE__PAGE_SIZE) /* of a segment, behind its content */
-#define READY_LANE offsetof(struct aee_abi_lane, pad1)
+#define READY_LANE (offsetof(struct aee_abi_lane, slots) + AEE__PAGE_SIZE) /* 32 of 64 slots */
 
 /* Page tables that an instance with a small image fills: the root, the two levels below it, system
  * area, image and lanes, the heap's directory; stack and TLS block of each lane. */
@@ -355,7 +359,8 @@ aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memo
     if (result != AEE_OK) {
         return result;
     }
-    lay_out(memory, plan);
+    uint64_t tables;
+    lay_out(memory, plan, &tables);
     memory->huge_pages = plan->huge_pages;
     memory->fd = aee__sys_memfd("aee-context", memory->file_size);
     if (memory->fd < 0) {
@@ -369,9 +374,9 @@ aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memo
         goto fail;
     }
     ask_for_huge_pages(memory, memory->areas[memory->area_count - 1].offset);
-    populate(memory->chunks[0].host, ready_tables(plan));
-    aee__pagetable_init(&memory->table, memory->chunks[0].host, (struct aee__gpa){AEE__GPA_PRIVATE},
-                        TABLE_POOL_PAGES);
+    populate(memory->chunks[0].host + tables, ready_tables(plan));
+    aee__pagetable_init(&memory->table, memory->chunks[0].host + tables,
+                        (struct aee__gpa){AEE__GPA_PRIVATE + tables}, TABLE_POOL_PAGES);
     result = map_areas(memory, plan, error);
     if (result == AEE_OK) {
         populate_start(memory, plan);

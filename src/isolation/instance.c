@@ -223,7 +223,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->free_job.run = destroy_job;
     atomic_init(&instance->references, 1);
     aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
-    aee__window_init(&instance->window, &instance->memory.table, add_slot, instance);
+    aee__window_init(&instance->window, &core->alloc, &instance->memory.table, add_slot, instance);
     if (result == AEE_OK) {
         result = fill(instance, error);
     }

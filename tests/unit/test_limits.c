@@ -32,7 +32,7 @@ static void test_defaults(void **state)
     assert_true(base.call_budget_ns == 100000000 && base.lanes == 1 && base.restarts == 5);
     assert_true(base.log_bytes_per_second == 65536 && base.restart_window_ns == 10000000000);
     assert_int_equal(base.never_restart, 0);
-    assert_true(base.ready_bytes == 16 << 10 && base.spares == 0 && base.huge_pages == 0);
+    assert_true(base.ready_bytes == 8 << 10 && base.spares == 0 && base.huge_pages == 0);
     for (int kind = 0; kind < AEE_KIND_COUNT; kind++) {
         assert_int_equal(aee_default_limits((aee_kind)kind, &limits), AEE_OK);
         aee_limits same = limits;

@@ -5,7 +5,10 @@
 
 #include "isolation/kvm/kvm_internal.h"
 
-_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <= 16 * UINT64_C(4096),
+_Static_assert(AEE__KVM_GDT + AEE__KVM_GDT_LIMIT < AEE__KVM_IDT, "the GDT fits");
+_Static_assert(AEE__KVM_IDT + AEE__KVM_IDT_LIMIT < AEE__KVM_TSS, "the IDT fits");
+_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <=
+                   AEE__SYSTEM_PAGES * UINT64_C(4096),
                "fits the system area");
 _Static_assert(AEE__KVM_TSS + AEE_MAX_LANES * AEE__KVM_TSS_STRIDE <= AEE__KVM_STUBS, "TSSs fit");
 _Static_assert(AEE__KVM_TR(AEE_MAX_LANES) <= AEE__KVM_GDT_LIMIT + 1, "TSS descriptors fit the GDT");
