@@ -2,11 +2,13 @@
  * problem when they fail. */
 #include "harness.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "aee_abi.h"
+#include "base/sys.h"
 
 #define CANARY INT64_C(0x5ca1ab1ec0ffee)
 
@@ -291,6 +293,41 @@ static void failing_spares_are_no_crash(void **state)
     wait_spares(bed, context, 2); /* a load starts afresh */
 }
 
+static _Atomic unsigned allowed = UINT32_MAX; /* calls of memfd_create() before it fails */
+
+static int fail_memfd(const char *name)
+{
+    if (strcmp(name, "memfd_create") != 0) {
+        return 0;
+    }
+    unsigned left = atomic_load(&allowed);
+    if (left > 0 && left != UINT32_MAX) {
+        atomic_store(&allowed, left - 1);
+    }
+    return left == 0 ? ENOMEM : 0;
+}
+
+static void a_host_that_lacks_memory_costs_only_the_spares(void **state)
+{
+    struct bed *bed = *state;
+    ASSERT_OK(bed, aee_set_event_callback(bed->engine, count_failures, NULL, &bed->error));
+    failures = 0;
+    atomic_store(&allowed, 2); /* the load, and one of two spares */
+    aee_context context = make_spared(bed, 2, testbed_path());
+    await_failure(bed);
+    aee_context_info info = info_of(bed, context);
+    assert_int_equal(info.spares_ready, 1);
+    assert_int_equal(info.crashes + info.restarts, 0);
+    assert_int_equal(value0(bed, context, "count"), 1);
+    restart(bed, context); /* needs no memory */
+    assert_int_equal(aee_restart(bed->engine, context, &bed->error), AEE_ERR_NO_MEMORY);
+    assert_int_equal(value0(bed, context, "count"), 1);
+    atomic_store(&allowed, UINT32_MAX);
+    ASSERT_OK(bed, aee_load_file(bed->engine, context, testbed_path(), &bed->error));
+    wait_spares(bed, context, 2);
+    assert_int_equal(failures, 1);
+}
+
 /* Stopping does not wait for the budget of a spare's initialiser. */
 static void stop_ends_a_spare_that_starts(void **state)
 {
@@ -425,11 +462,17 @@ static int close_bed(void **state)
 int main(void)
 {
     skip_without_backend();
+    aee__sys_fault = fail_memfd;
     const struct CMUnitTest tests[] = {
-        TEST(restarts_take_spares),          TEST(busy_engines_get_spares),
-        TEST(limits_and_stop_drop_them),     TEST(nothing_is_left_in_spares),
-        TEST(spares_see_regions_of_now),     TEST(failing_spares_are_no_crash),
-        TEST(stop_ends_a_spare_that_starts), TEST(races_end_in_a_working_context),
+        TEST(restarts_take_spares),
+        TEST(busy_engines_get_spares),
+        TEST(limits_and_stop_drop_them),
+        TEST(nothing_is_left_in_spares),
+        TEST(spares_see_regions_of_now),
+        TEST(failing_spares_are_no_crash),
+        TEST(a_host_that_lacks_memory_costs_only_the_spares),
+        TEST(stop_ends_a_spare_that_starts),
+        TEST(races_end_in_a_working_context),
         TEST(destroyed_while_built),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
