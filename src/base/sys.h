@@ -40,7 +40,7 @@ void aee__sys_fine_timers(void); /* the calling thread's timer slack becomes 1 n
 /* From now on the calling thread, when it is woken, waits for a free core or its turn instead of
  * taking the core from a thread that runs. */
 void aee__sys_background_thread(void);
-int aee__sys_cpu_count(void);    /* CPUs the process may run on, at least 1 */
+int aee__sys_cpu_count(void); /* CPUs the process may run on, at least 1 */
 
 #ifdef AEE_TESTING
 /* Called before each fallible system call with its name; a non-zero return is the errno it fails
