@@ -244,7 +244,9 @@ typedef struct aee_limits {
     uint64_t restart_window_ns;    /* 10 s */
     uint64_t ready_bytes;          /* of the heap's start, backed by memory from the start, so that
                                     * their first use is cheap (docs/memory.md); 8 KiB */
-    uint32_t spares;               /* ready instances that wait for a restart; 0, at most 4 */
+    uint32_t spares;               /* instances that are built and initialised ahead on the restart
+                                    * thread, outside of frames, for restarts to take; each needs
+                                    * what the context needs; 0, at most 4 */
     uint32_t huge_pages;           /* non-zero: ask the host for 2 MiB pages behind the heap */
 } aee_limits;
 
@@ -647,7 +649,7 @@ typedef enum aee_event_type {
     AEE_EVENT_REGION_REVOKED,
     AEE_EVENT_FRAME_LATE,
     AEE_EVENT_LOG_DROPPED,
-    AEE_EVENT_SPARE_FAILED,
+    AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
     AEE_EVENT_COUNT
 } aee_event_type;
 
@@ -679,7 +681,8 @@ typedef struct aee_frame_info {
 } aee_frame_info;
 
 /* Brackets a frame of the engine. One thread at a time; frames do not nest (AEE_ERR_STATE). The end
- * delivers events. `info` may be NULL. */
+ * delivers events. `info` may be NULL. Machines for the pool and spares are made between frames,
+ * or, where there is no time between them, in every ninth. */
 AEE_API aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error);
 AEE_API aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error);
 
