@@ -125,6 +125,36 @@ static void huge_pages_work(void **state)
     assert_int_equal(value2(bed, context, "write_i64", last, 6, 2), 6);
 }
 
+static uint32_t pool_ready(struct bed *bed)
+{
+    aee_stats stats;
+    ASSERT_OK(bed, aee_get_stats(bed->engine, &stats, &bed->error));
+    return stats.pool_ready;
+}
+
+static void await_pool(struct bed *bed, uint32_t wanted)
+{
+    const struct timespec delay = {.tv_nsec = 1000000};
+    for (unsigned i = 0; pool_ready(bed) != wanted; i++) {
+        assert_true(i < 20 * scaled(1000));
+        (void)nanosleep(&delay, NULL);
+    }
+}
+
+/* Machines are made between frames. */
+static void frames_do_not_fill_the_pool(void **state)
+{
+    struct bed *bed = *state;
+    const struct timespec delay = {.tv_nsec = 30000000};
+    await_pool(bed, 4);
+    ASSERT_OK(bed, aee_engine_frame_begin(bed->engine, &bed->error));
+    (void)make_ready(bed, 0);
+    (void)nanosleep(&delay, NULL);
+    assert_int_equal(pool_ready(bed), 3);
+    ASSERT_OK(bed, aee_engine_frame_end(bed->engine, NULL, &bed->error));
+    await_pool(bed, 4);
+}
+
 static _Atomic bool refusing;
 
 static int refuse_madvise(const char *name)
@@ -167,11 +197,9 @@ int main(void)
     skip_without_backend();
     aee__sys_fault = refuse_madvise;
     const struct CMUnitTest tests[] = {
-        TEST(ready_memory_does_not_fault),
-        TEST(malloc_takes_ready_memory_first),
-        TEST(first_calls_find_their_memory),
-        TEST(growth_is_ready_too),
-        TEST(huge_pages_work),
+        TEST(ready_memory_does_not_fault),     TEST(malloc_takes_ready_memory_first),
+        TEST(first_calls_find_their_memory),   TEST(growth_is_ready_too),
+        TEST(frames_do_not_fill_the_pool),     TEST(huge_pages_work),
         TEST(without_populating_it_is_slower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,6 +233,12 @@ static void spares_see_regions_of_now(void **state)
 
 /* ---- Spares that fail ------------------------------------------------------------------------- */
 
+static const char *starter_path(void)
+{
+    const char *path = getenv("AEE_STARTER");
+    return path ? path : AEE_STARTER;
+}
+
 static _Atomic int64_t how_next;
 static _Atomic unsigned starts;
 static unsigned failures;
@@ -276,7 +282,7 @@ static void failing_spares_are_no_crash(void **state)
         atomic_store(&how_next, how);
         atomic_store(&starts, 0);
         failures = 0;
-        ASSERT_OK(bed, aee_load_file(bed->engine, context, AEE_STARTER, &bed->error));
+        ASSERT_OK(bed, aee_load_file(bed->engine, context, starter_path(), &bed->error));
         await_failure(bed);
         assert_int_equal(value0(bed, context, "answer"), 42); /* goes on as if nothing were */
         pause_ms(20);
@@ -289,7 +295,7 @@ static void failing_spares_are_no_crash(void **state)
         assert_int_equal(failures, 1);
     }
     atomic_store(&how_next, 0);
-    ASSERT_OK(bed, aee_load_file(bed->engine, context, AEE_STARTER, &bed->error));
+    ASSERT_OK(bed, aee_load_file(bed->engine, context, starter_path(), &bed->error));
     wait_spares(bed, context, 2); /* a load starts afresh */
 }
 
@@ -342,7 +348,7 @@ static void stop_ends_a_spare_that_starts(void **state)
                                               &bed->error));
     ASSERT_OK(bed, aee_context_create(bed->engine, &desc, &context, &bed->error));
     ASSERT_OK(bed, aee_grant_host_function(bed->engine, context, "how_to_start", &bed->error));
-    ASSERT_OK(bed, aee_load_file(bed->engine, context, AEE_STARTER, &bed->error));
+    ASSERT_OK(bed, aee_load_file(bed->engine, context, starter_path(), &bed->error));
     while (atomic_load(&starts) < 2) {
         pause_ms(1);
     }
