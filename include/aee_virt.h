@@ -313,8 +313,9 @@ AEE_API aee_result aee_resume(aee_engine *engine, aee_context context, aee_error
  * when another load, restart, stop or destroy of it does not end within 10 s and a call budget. */
 AEE_API aee_result aee_stop(aee_engine *engine, aee_context context, aee_error *error);
 /* Starts again from the image, from any state but CREATED; ends a quarantine and forgets the crash
- * history. Blocks until the context is ready; on failure it keeps what it had. Errors: NOT_LOADED,
- * CRASHED/HUNG (an initialiser failed), STALE, BUSY as for aee_stop(), LIMIT, NO_MEMORY, SYSTEM. */
+ * history. Blocks until the context is ready; on failure it keeps what it had. Takes a spare where
+ * one waits. Errors: NOT_LOADED, CRASHED/HUNG (an initialiser failed), STALE, BUSY as for
+ * aee_stop(), LIMIT, NO_MEMORY, SYSTEM. */
 AEE_API aee_result aee_restart(aee_engine *engine, aee_context context, aee_error *error);
 /* Waits until the context takes calls, at most `timeout_ns`. Errors: TIMED_OUT, QUARANTINED,
  * STOPPED, PAUSED, NOT_LOADED, STALE. */

@@ -299,6 +299,38 @@ static void failing_spares_are_no_crash(void **state)
     wait_spares(bed, context, 2); /* a load starts afresh */
 }
 
+/* A region is taken away from a spare in the middle of its initialiser too. */
+static void no_write_lands_after_a_revocation(void **state)
+{
+    struct bed *bed = *state;
+    void *data;
+    aee_context context;
+    aee_context_desc desc = {.struct_size = sizeof desc,
+                             .name = "starter",
+                             .limits = {.call_budget_ns = 30 * SECOND, .spares = 1}};
+    aee_region region = make_region(bed, "shared", 0);
+    ASSERT_OK(bed, aee_set_event_callback(bed->engine, count_failures, NULL, &bed->error));
+    ASSERT_OK(bed, aee_register_host_function(bed->engine, "how_to_start", how_to_start, NULL,
+                                              &bed->error));
+    ASSERT_OK(bed, aee_region_data(bed->engine, region, &data, NULL, &bed->error));
+    ASSERT_OK(bed, aee_context_create(bed->engine, &desc, &context, &bed->error));
+    ASSERT_OK(bed, aee_grant_host_function(bed->engine, context, "how_to_start", &bed->error));
+    atomic_store(&how_next, map(bed, context, region, AEE_ACCESS_READ_WRITE));
+    atomic_store(&starts, 0);
+    failures = 0;
+    ASSERT_OK(bed, aee_load_file(bed->engine, context, starter_path(), &bed->error));
+    while (__atomic_load_n((int64_t *)data, __ATOMIC_RELAXED) < 1000) { /* the spare is at it */
+        pause_ms(1);
+    }
+    ASSERT_OK(bed, aee_region_unmap(bed->engine, context, region, &bed->error));
+    int64_t last = __atomic_load_n((int64_t *)data, __ATOMIC_RELAXED);
+    await_failure(bed);
+    pause_ms(5);
+    assert_true(__atomic_load_n((int64_t *)data, __ATOMIC_RELAXED) == last);
+    assert_int_equal(value0(bed, context, "answer"), 42);
+    assert_int_equal(info_of(bed, context).crashes, 0);
+}
+
 static _Atomic unsigned allowed = UINT32_MAX; /* calls of memfd_create() before it fails */
 
 static int fail_memfd(const char *name)
@@ -476,6 +508,7 @@ int main(void)
         TEST(nothing_is_left_in_spares),
         TEST(spares_see_regions_of_now),
         TEST(failing_spares_are_no_crash),
+        TEST(no_write_lands_after_a_revocation),
         TEST(a_host_that_lacks_memory_costs_only_the_spares),
         TEST(stop_ends_a_spare_that_starts),
         TEST(races_end_in_a_working_context),

@@ -1,7 +1,7 @@
 /* starter.c: a component whose initialiser asks the host how it should go. */
 #include <aee_guest.h>
 
-enum { GO_ON = 0, CRASH = 1, SPIN = 2 };
+enum { GO_ON = 0, CRASH = 1, SPIN = 2 }; /* else: an address to count at for ever */
 
 static int64_t touched;
 
@@ -13,6 +13,9 @@ __attribute__((constructor)) static void start(void)
     }
     if (how == CRASH) {
         *(volatile int64_t *)8 = 1; // NOLINT: meant
+    }
+    while (how > SPIN) {
+        (*(volatile int64_t *)how)++;
     }
     while (how == SPIN) {
         __atomic_store_n(&touched, 1, __ATOMIC_RELAXED);
