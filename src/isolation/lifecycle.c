@@ -96,6 +96,7 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     (void)pthread_mutex_unlock(&context->lock);
     aee_result result = aee__instance_create(context->core, context, image, &limits, out, error);
     if (result != AEE_OK) {
+        aee__housekeeper_poke(&context->core->housekeeper); /* it may have taken a machine */
         return result;
     }
     (*out)->spare = spare;
