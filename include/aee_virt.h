@@ -242,6 +242,12 @@ typedef struct aee_limits {
     uint32_t restarts;             /* within restart_window_ns, before quarantine; 5, at most 63 */
     uint32_t never_restart;        /* non-zero: a crash leads to quarantine at once */
     uint64_t restart_window_ns;    /* 10 s */
+    uint64_t ready_bytes;          /* of the heap's start, backed by memory from the start, so that
+                                    * their first use is cheap (docs/memory.md); 8 KiB */
+    uint32_t spares;               /* instances that are built and initialised ahead on the restart
+                                    * thread, outside of frames, for restarts to take; each needs
+                                    * what the context needs; 0, at most 4 */
+    uint32_t huge_pages;           /* non-zero: ask the host for 2 MiB pages behind the heap */
 } aee_limits;
 
 typedef struct aee_context_desc {
@@ -274,7 +280,8 @@ AEE_API aee_result aee_isolate_scene(aee_engine *engine, const char *name, aee_c
 AEE_API aee_result aee_default_limits(aee_kind kind, aee_limits *out);
 
 /* Changes limits; zero fields keep their value. memory_bytes may only grow and takes effect at
- * once; stack_bytes and lanes take effect at the next load or restart. */
+ * once, and so does a greater ready_bytes; stack_bytes, lanes and huge_pages take effect at the
+ * next load or restart. Spares with the old limits are dropped and made anew. */
 AEE_API aee_result aee_set_limits(aee_engine *engine, aee_context context, const aee_limits *limits,
                                   aee_error *error);
 /* Gives the context's component a heap of `megabytes` (MiB). May only grow. */
@@ -306,8 +313,9 @@ AEE_API aee_result aee_resume(aee_engine *engine, aee_context context, aee_error
  * when another load, restart, stop or destroy of it does not end within 10 s and a call budget. */
 AEE_API aee_result aee_stop(aee_engine *engine, aee_context context, aee_error *error);
 /* Starts again from the image, from any state but CREATED; ends a quarantine and forgets the crash
- * history. Blocks until the context is ready; on failure it keeps what it had. Errors: NOT_LOADED,
- * CRASHED/HUNG (an initialiser failed), STALE, BUSY as for aee_stop(), LIMIT, NO_MEMORY, SYSTEM. */
+ * history. Blocks until the context is ready; on failure it keeps what it had. Takes a spare where
+ * one waits. Errors: NOT_LOADED, CRASHED/HUNG (an initialiser failed), STALE, BUSY as for
+ * aee_stop(), LIMIT, NO_MEMORY, SYSTEM. */
 AEE_API aee_result aee_restart(aee_engine *engine, aee_context context, aee_error *error);
 /* Waits until the context takes calls, at most `timeout_ns`. Errors: TIMED_OUT, QUARANTINED,
  * STOPPED, PAUSED, NOT_LOADED, STALE. */
@@ -560,6 +568,8 @@ typedef struct aee_context_info {
     uint64_t latency_p50_ns; /* of calls, from histograms with a relative error of 3% */
     uint64_t latency_p99_ns;
     uint64_t latency_max_ns;
+    uint32_t spares_ready; /* instances that wait for a restart */
+    uint32_t reserved0;
 } aee_context_info;
 
 AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,
@@ -640,6 +650,7 @@ typedef enum aee_event_type {
     AEE_EVENT_REGION_REVOKED,
     AEE_EVENT_FRAME_LATE,
     AEE_EVENT_LOG_DROPPED,
+    AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
     AEE_EVENT_COUNT
 } aee_event_type;
 
@@ -671,7 +682,8 @@ typedef struct aee_frame_info {
 } aee_frame_info;
 
 /* Brackets a frame of the engine. One thread at a time; frames do not nest (AEE_ERR_STATE). The end
- * delivers events. `info` may be NULL. */
+ * delivers events. `info` may be NULL. Machines for the pool and spares are made between frames,
+ * or, where there is no time between them, in every ninth. */
 AEE_API aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error);
 AEE_API aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error);
 

@@ -81,6 +81,21 @@ static aee_result code_of_errno(int os_errno)
     }
 }
 
+/* The kernel's words, and which limit it was where that is known. */
+static const char *text_of_errno(int os_errno)
+{
+    switch (os_errno) {
+    case EMFILE:
+        return "Too many open files (RLIMIT_NOFILE of the process)";
+    case ENFILE:
+        return "Too many open files in system (fs.file-max)";
+    default:
+        break;
+    }
+    const char *text = strerrordesc_np(os_errno);
+    return text ? text : "unknown error";
+}
+
 aee_result aee__fail_os(aee_error *error, int os_errno, const char *format, ...)
 {
     aee_result code = code_of_errno(os_errno);
@@ -93,7 +108,7 @@ aee_result aee__fail_os(aee_error *error, int os_errno, const char *format, ...)
     va_end(args);
     if (used >= 0 && (size_t)used < sizeof error->text) {
         (void)snprintf(error->text + used, sizeof error->text - (size_t)used, ": %s",
-                       strerrordesc_np(os_errno) ? strerrordesc_np(os_errno) : "unknown error");
+                       text_of_errno(os_errno));
     }
     return set(error, code, os_errno);
 }

@@ -205,6 +205,12 @@ void aee__sys_leave_cpu(int cpu)
     }
 }
 
+void aee__sys_background_thread(void)
+{
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none); /* sched(7): disfavored in wakeups */
+}
+
 int aee__sys_cpu_count(void)
 {
     cpu_set_t set;

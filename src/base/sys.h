@@ -37,8 +37,11 @@ void aee__sys_consume_signal(int signal);
 void aee__sys_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns);
 void aee__sys_futex_wake_all(const _Atomic uint32_t *word);
 void aee__sys_fine_timers(void); /* the calling thread's timer slack becomes 1 ns */
-int aee__sys_cpu_count(void);    /* CPUs the process may run on, at least 1 */
-int aee__sys_cpu(void);          /* on which the calling thread runs; a negative value: unknown */
+/* From now on the calling thread, when it is woken, waits for a free core or its turn instead of
+ * taking the core from a thread that runs. */
+void aee__sys_background_thread(void);
+int aee__sys_cpu_count(void); /* CPUs the process may run on, at least 1 */
+int aee__sys_cpu(void);       /* on which the calling thread runs; a negative value: unknown */
 /* If the calling thread runs on that CPU, it moves to another one, as far as it may. */
 void aee__sys_leave_cpu(int cpu);
 

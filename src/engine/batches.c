@@ -3,10 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/engine.h"
-
-#define BATCH_CALLS_MAX (1u << (AEE__BATCH_CLASSES - 1))
-#define NO_DEADLINE UINT64_MAX
+#include "engine/batches.h"
 
 /* ---- From items to calls ------------------------------------------------------------------ */
 
@@ -208,7 +205,7 @@ static void expect_sleep(struct aee__core *core, const struct aee__batch *batch,
     }
 }
 
-static void submit_all(struct aee__core *core, struct aee__batch *batch)
+void aee__batch_submit_all(struct aee__core *core, struct aee__batch *batch)
 {
     uint32_t first = 0;
     for (uint32_t i = 1; i <= batch->count; i++) {
@@ -223,9 +220,8 @@ static void submit_all(struct aee__core *core, struct aee__batch *batch)
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
 
-/* Until `wanted` calls of the batch have ended, or the deadline. Helps, spins, sleeps. */
-static bool wait_until(struct aee__core *core, struct aee__batch *batch, uint32_t wanted,
-                       uint64_t deadline_ns)
+bool aee__batch_wait_until(struct aee__core *core, struct aee__batch *batch, uint32_t wanted,
+                           uint64_t deadline_ns)
 {
     uint32_t turns = core->spin_turns;
     uint32_t ended = aee__batch_ended(batch);
@@ -248,7 +244,7 @@ static bool wait_until(struct aee__core *core, struct aee__batch *batch, uint32_
         expect_sleep(core, batch, wanted < batch->count);
         if (aee__batch_ended(batch) < wanted) {
             aee__batches_end_sleep(&core->batches, seen,
-                                   deadline_ns == NO_DEADLINE ? 0 : deadline_ns);
+                                   deadline_ns == AEE__NO_DEADLINE ? 0 : deadline_ns);
         } else {
             aee__batches_cancel_sleep(&core->batches);
         }
@@ -291,9 +287,8 @@ static void complete(const struct aee__batch *batch, uint32_t index, aee_complet
     }
 }
 
-/* *left receives how many of the batch nobody has taken. */
-static uint32_t take(struct aee__batch *batch, aee_completion *completions, uint32_t capacity,
-                     uint32_t *left)
+uint32_t aee__batch_take(struct aee__batch *batch, aee_completion *completions, uint32_t capacity,
+                         uint32_t *left)
 {
     uint32_t taken = 0;
     (void)pthread_mutex_lock(&batch->lock);
@@ -395,7 +390,7 @@ static aee_result submit(aee_engine *engine, const aee_call_item *items, uint32_
         return result;
     }
     out->id = batch->handle;
-    submit_all(core, batch);
+    aee__batch_submit_all(core, batch);
     return AEE_OK;
 }
 
@@ -406,7 +401,7 @@ aee_result aee_submit(aee_engine *engine, const aee_call_item *items, uint32_t c
     if (result != AEE_OK) {
         return result;
     }
-    if (!items || !out || count == 0 || count > BATCH_CALLS_MAX ||
+    if (!items || !out || count == 0 || count > AEE__BATCH_CALLS_MAX ||
         (flags & ~AEE_SUBMIT_BLOCK) != 0) {
         return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot submit %u calls: %s", count,
                          !items || !out              ? "items or out is NULL"
@@ -440,7 +435,7 @@ aee_result aee_poll(aee_engine *engine, aee_batch handle, aee_completion *comple
         return result;
     }
     advance(&engine->core, batch, false);
-    *count = take(batch, completions, capacity, &left);
+    *count = aee__batch_take(batch, completions, capacity, &left);
     leave_batch(&engine->core, batch, *count, left);
     return aee__ok(error);
 }
@@ -450,7 +445,7 @@ static uint64_t deadline_after(uint64_t timeout_ns)
     uint64_t deadline;
     return __builtin_add_overflow(aee__now_ns(), timeout_ns, &deadline) ||
                    deadline > (uint64_t)INT64_MAX
-               ? NO_DEADLINE
+               ? AEE__NO_DEADLINE
                : deadline;
 }
 
@@ -477,13 +472,15 @@ aee_result aee_wait(aee_engine *engine, aee_batch handle, aee_completion *comple
     uint32_t taken = 0;
     capacity = completions ? capacity : UINT32_MAX;
     do {
-        taken += take(batch, completions ? completions + taken : NULL, capacity - taken, &left);
+        taken += aee__batch_take(batch, completions ? completions + taken : NULL, capacity - taken,
+                                 &left);
         if (taken == capacity || left == 0) {
             break;
         }
         uint32_t more = capacity - taken < left ? capacity - taken : left;
-        if (!wait_until(core, batch, batch->count - left + more, deadline)) {
-            taken += take(batch, completions ? completions + taken : NULL, capacity - taken, &left);
+        if (!aee__batch_wait_until(core, batch, batch->count - left + more, deadline)) {
+            taken += aee__batch_take(batch, completions ? completions + taken : NULL,
+                                     capacity - taken, &left);
             result = taken < capacity && left > 0 ? AEE_ERR_TIMED_OUT : AEE_OK;
         }
     } while (result == AEE_OK);
@@ -496,8 +493,8 @@ aee_result aee_wait(aee_engine *engine, aee_batch handle, aee_completion *comple
                : aee__fail(error, result, "%u calls of the batch have not ended", left);
 }
 
-static uint32_t cancel(struct aee__core *core, struct aee__batch *batch, uint32_t first,
-                       uint32_t end)
+uint32_t aee__batch_cancel(struct aee__core *core, struct aee__batch *batch, uint32_t first,
+                           uint32_t end)
 {
     uint32_t cancelled = 0;
     for (uint32_t i = first; i < end; i++) {
@@ -527,7 +524,8 @@ aee_result aee_cancel(aee_engine *engine, aee_batch handle, uint32_t index, uint
     bool all = index == AEE_ALL_CALLS;
     uint32_t count = batch->count;
     if (all || index < count) {
-        uint32_t number = cancel(&engine->core, batch, all ? 0 : index, all ? count : index + 1);
+        uint32_t number =
+            aee__batch_cancel(&engine->core, batch, all ? 0 : index, all ? count : index + 1);
         if (cancelled) {
             *cancelled = number;
         }
@@ -546,114 +544,4 @@ aee_result aee_batch_release(aee_engine *engine, aee_batch handle, aee_error *er
     }
     aee_result result = aee_cancel(engine, handle, AEE_ALL_CALLS, NULL, error);
     return result == AEE_OK ? aee_wait(engine, handle, NULL, 0, NULL, UINT64_MAX, error) : result;
-}
-
-/* ---- One function over a range ------------------------------------------------------------ */
-
-/* Pieces of [begin, end) with `grain` indices each; 0: too many. */
-static uint32_t piece_count(uint64_t size, uint64_t grain)
-{
-    uint64_t pieces = size / grain + (size % grain != 0);
-    return pieces <= BATCH_CALLS_MAX ? (uint32_t)pieces : 0;
-}
-
-static void fill_pieces(struct aee__batch *batch, const struct aee__call *pattern, int64_t begin,
-                        int64_t end, uint64_t grain)
-{
-    uint64_t at = (uint64_t)begin;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        uint64_t next = i + 1 < batch->count ? at + grain : (uint64_t)end;
-        batch->calls[i] = *pattern;
-        batch->calls[i].batch = batch;
-        batch->calls[i].request.args[0] = at;
-        batch->calls[i].request.args[1] = next;
-        at = next;
-    }
-}
-
-/* After the first failure nothing more begins. */
-static aee_result await_pieces(struct aee__core *core, struct aee__batch *batch)
-{
-    aee_result result = AEE_OK;
-    aee_completion completion;
-    uint32_t left = batch->count;
-    while (left > 0) {
-        (void)wait_until(core, batch, batch->count - left + 1, NO_DEADLINE);
-        while (take(batch, &completion, 1, &left) > 0) {
-            if (completion.result != AEE_OK && result == AEE_OK) {
-                result = completion.result;
-                (void)cancel(core, batch, 0, batch->count);
-            }
-        }
-    }
-    return result;
-}
-
-static aee_result run_pieces(aee_engine *engine, struct aee__context *context, uint16_t epoch,
-                             struct aee__call *pattern, const int64_t *range, int64_t grain,
-                             aee_error *error)
-{
-    struct aee__core *core = &engine->core;
-    uint64_t size = (uint64_t)range[1] - (uint64_t)range[0];
-    aee_result result = aee__context_check_call(context, epoch, pattern, error);
-    if (result != AEE_OK || size == 0) {
-        return result;
-    }
-    aee_limits limits;
-    aee__context_get_limits(context, &limits);
-    uint64_t piece = grain > 0 ? (uint64_t)grain : size / (4 * (uint64_t)limits.lanes) + 1;
-    uint32_t count = piece_count(size, piece);
-    if (count == 0) {
-        return aee__fail(error, AEE_ERR_TOO_LARGE,
-                         "cannot run a function over %llu indices in pieces of %llu: more than "
-                         "65536 pieces",
-                         (unsigned long long)size, (unsigned long long)piece);
-    }
-    struct aee__batch *batch = aee__batch_create(&core->batches, core, count);
-    if (!batch) {
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot run a function in %u pieces", count);
-    }
-    pattern->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
-    batch->context_count = 1;
-    batch->contexts[0] = context->handle;
-    fill_pieces(batch, pattern, range[0], range[1], piece);
-    submit_all(core, batch);
-    result = await_pieces(core, batch);
-    aee__batch_free(&core->batches, batch);
-    return result == AEE_OK
-               ? AEE_OK
-               : aee__fail(error, result, "a piece of a function in context \"%s\": %s",
-                           context->name, aee_result_text(result));
-}
-
-aee_result aee_parallel_for(aee_engine *engine, aee_context handle, aee_function function,
-                            int64_t begin, int64_t end, int64_t grain, aee_error *error)
-{
-    struct aee__context *context;
-    struct aee__call pattern = {.request.flags = AEE_CALL_ARGS | 2u << AEE_CALL_COUNT_SHIFT,
-                                .export_index = (int32_t)(function.id & 0xfff)};
-    const int64_t range[2] = {begin, end};
-    aee_result result =
-        aee__engine_enter(engine, handle, "run a function over a range in", &context, error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    if (end < begin || grain < 0) {
-        result = aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                           "cannot run a function over [%lld, %lld) in pieces of %lld",
-                           (long long)begin, (long long)end, (long long)grain);
-    } else if (aee__context_is_reentry(context)) {
-        result = aee__fail(error, AEE_ERR_BUSY,
-                           "cannot run a function over a range in context \"%s\" from a host "
-                           "function that it called",
-                           context->name);
-    } else {
-        result = aee__function_check(function, handle, context, error);
-    }
-    if (result == AEE_OK) {
-        result = run_pieces(engine, context, aee__function_epoch(function), &pattern, range, grain,
-                            error);
-    }
-    aee__engine_leave(context);
-    return result == AEE_OK ? aee__ok(error) : result;
 }

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "engine/engine.h"
 #include "isolation/kvm/kvm.h"
+#include "isolation/spares.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
 
@@ -134,7 +135,8 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
         return aee__housekeeper_start(&core->housekeeper, "aee-housekeeper", fill_pool, core,
                                       error);
     default:
-        return aee__housekeeper_start(&core->restarter, "aee-restarter", NULL, NULL, error);
+        return aee__housekeeper_start(&core->restarter, "aee-restarter", aee__spares_fill_one, core,
+                                      error);
     }
 }
 

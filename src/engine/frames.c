@@ -62,6 +62,8 @@ aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error)
     bool nested = engine->in_frame;
     if (!nested) {
         engine->in_frame = true;
+        aee__housekeeper_hold(&engine->core.housekeeper); /* the pool and spares can wait */
+        aee__housekeeper_hold(&engine->core.restarter);
         engine->frame_begin_ns = aee__now_ns();
         (void)atomic_fetch_add(&engine->core.counters.frames, 1);
     }
@@ -95,6 +97,8 @@ aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_er
         frame.frame = atomic_load(&engine->core.counters.frames);
         frame.duration_ns = aee__now_ns() - engine->frame_begin_ns;
         frame.late = frame.duration_ns > engine->frame_budget_ns;
+        aee__housekeeper_release(&engine->core.housekeeper);
+        aee__housekeeper_release(&engine->core.restarter);
     }
     (void)pthread_mutex_unlock(&engine->frame_lock);
     if (!begun) {

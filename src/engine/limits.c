@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 
 #define MIB UINT64_C(0x100000)
+#define KIB UINT64_C(1024)
 #define MS UINT64_C(1000000)
 
 void aee__limits_default(aee_kind kind, aee_limits *limits)
@@ -11,13 +12,20 @@ void aee__limits_default(aee_kind kind, aee_limits *limits)
         [AEE_KIND_CUSTOM] = 16 * MIB,     [AEE_KIND_AGENTS] = 64 * MIB,
         [AEE_KIND_PARTICLES] = 128 * MIB, [AEE_KIND_RENDERING] = 64 * MIB,
         [AEE_KIND_USER_MOD] = 16 * MIB,   [AEE_KIND_SCENE] = 64 * MIB};
+    /* Populating costs 2 us a page when an instance is made, and the memory: little where contexts
+     * may be many, a frame's worth of data where they are few and large (docs/memory.md). */
+    static const uint64_t ready[AEE_KIND_COUNT] = {
+        [AEE_KIND_CUSTOM] = 8 * KIB,    [AEE_KIND_AGENTS] = 512 * KIB,
+        [AEE_KIND_PARTICLES] = 2 * MIB, [AEE_KIND_RENDERING] = 512 * KIB,
+        [AEE_KIND_USER_MOD] = 8 * KIB,  [AEE_KIND_SCENE] = 512 * KIB};
     *limits = (aee_limits){.memory_bytes = memory[kind],
                            .stack_bytes = MIB / 4,
                            .call_budget_ns = kind == AEE_KIND_USER_MOD ? 20 * MS : 100 * MS,
                            .lanes = 1,
                            .log_bytes_per_second = 65536,
                            .restarts = 5,
-                           .restart_window_ns = 10000 * MS};
+                           .restart_window_ns = 10000 * MS,
+                           .ready_bytes = ready[kind]};
 }
 
 static void fill_zeroes(const aee_limits *base, aee_limits *limits)
@@ -31,6 +39,9 @@ static void fill_zeroes(const aee_limits *base, aee_limits *limits)
     FILL(restarts);
     FILL(never_restart);
     FILL(restart_window_ns);
+    FILL(ready_bytes);
+    FILL(spares);
+    FILL(huge_pages);
 #undef FILL
 }
 
@@ -51,6 +62,8 @@ aee_result aee__limits_complete(const char *name, const aee_limits *base, aee_li
         {"lanes", limits->lanes, 1, AEE_MAX_LANES},
         {"restarts", limits->restarts, 1, AEE__HISTORY_MAX - 1},
         {"restart_window_ns", limits->restart_window_ns, 1, UINT64_C(3600000000000)},
+        {"ready_bytes", limits->ready_bytes, 1, AEE_HEAP_MAX},
+        {"spares", limits->spares, 0, AEE__SPARES_MAX},
     };
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         if (ranges[i].value < ranges[i].least || ranges[i].value > ranges[i].most) {
@@ -62,6 +75,7 @@ aee_result aee__limits_complete(const char *name, const aee_limits *base, aee_li
         }
     }
     (void)aee__round_up(limits->memory_bytes, AEE__LARGE_PAGE_SIZE, &limits->memory_bytes);
+    (void)aee__round_up(limits->ready_bytes, AEE__PAGE_SIZE, &limits->ready_bytes);
     (void)aee__round_up(limits->stack_bytes, AEE__PAGE_SIZE, &limits->stack_bytes);
     return AEE_OK;
 }

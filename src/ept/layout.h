@@ -22,9 +22,9 @@ _Static_assert(AEE__GPA_PRIVATE + AEE_HEAP_MAX < AEE__GPA_PRIVATE_END, "the heap
 
 /* The system area at AEE_GVA_SYSTEM, in pages: tables that are only read, stubs that run at CPL0,
  * and the stacks onto which the processor pushes exception frames. */
-#define AEE__SYSTEM_TABLE_PAGES 3u
+#define AEE__SYSTEM_TABLE_PAGES 1u
 #define AEE__SYSTEM_CODE_PAGES 1u
-#define AEE__SYSTEM_STACK_PAGES 12u
+#define AEE__SYSTEM_STACK_PAGES 2u
 #define AEE__SYSTEM_PAGES \
     (AEE__SYSTEM_TABLE_PAGES + AEE__SYSTEM_CODE_PAGES + AEE__SYSTEM_STACK_PAGES)
 

@@ -1,6 +1,7 @@
 #include "ept/memory.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -8,6 +9,10 @@
 #include "base/sys.h"
 
 #define TABLE_POOL_PAGES 512u
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define TABLE_POOL_SIZE (TABLE_POOL_PAGES * AEE__PAGE_SIZE)
 
 /* ---- Lanes' places in the stack area: guard, stack, guard, TLS block, guard --------------- */
@@ -81,15 +86,25 @@ static aee_result check_plan(const struct aee__memory_plan *plan, aee_error *err
                              "cannot lay out guest memory: bad plan");
 }
 
-/* Lays the areas out; their order in the file is the order of areas[]: system, info, vDSO, lanes,
- * stacks and TLS, segments, and the heap last, so that it can grow. */
-static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan)
+/* Where the areas are in areas[], and so in the file: what is used from the first call on lies
+ * close together, also to need few of the host's own page tables; the pool of the guest's tables
+ * comes behind it. The heap is last, so that it can grow. */
+static uint32_t first_segment(const struct aee__memory_plan *plan)
 {
-    memory->file_size = TABLE_POOL_SIZE;
-    add_area(memory, (struct aee__gva){AEE_GVA_SYSTEM}, AEE__SYSTEM_PAGES * AEE__PAGE_SIZE);
-    add_area(memory, (struct aee__gva){AEE_GVA_INFO}, AEE__PAGE_SIZE);
-    add_area(memory, (struct aee__gva){AEE_GVA_VDSO}, AEE__VDSO_PAGES * AEE__PAGE_SIZE);
-    add_area(memory, (struct aee__gva){AEE_GVA_LANES}, plan->lanes * AEE_LANE_STRIDE);
+    return 2 * plan->lanes;
+}
+
+static uint32_t first_fixed(const struct aee__memory_plan *plan)
+{
+    return first_segment(plan) + plan->segment_count;
+}
+
+enum { FIXED_INFO, FIXED_SYSTEM, FIXED_VDSO, FIXED_LANES };
+
+static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan,
+                    uint64_t *tables)
+{
+    memory->file_size = 0;
     for (uint32_t lane = 0; lane < plan->lanes; lane++) {
         uint64_t top = aee__memory_stack_top(lane).value;
         add_area(memory, (struct aee__gva){top - plan->stack_size}, plan->stack_size);
@@ -98,6 +113,12 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
     for (uint32_t i = 0; i < plan->segment_count; i++) {
         add_area(memory, plan->segments[i].start, plan->segments[i].size);
     }
+    add_area(memory, (struct aee__gva){AEE_GVA_INFO}, AEE__PAGE_SIZE);
+    add_area(memory, (struct aee__gva){AEE_GVA_SYSTEM}, AEE__SYSTEM_PAGES * AEE__PAGE_SIZE);
+    add_area(memory, (struct aee__gva){AEE_GVA_VDSO}, AEE__VDSO_PAGES * AEE__PAGE_SIZE);
+    add_area(memory, (struct aee__gva){AEE_GVA_LANES}, plan->lanes * AEE_LANE_STRIDE);
+    *tables = memory->file_size; /* in no area: no guest address leads there */
+    memory->file_size += TABLE_POOL_SIZE;
     memory->file_size =
         (memory->file_size + AEE__LARGE_PAGE_SIZE - 1) & ~(AEE__LARGE_PAGE_SIZE - 1);
     add_area(memory, (struct aee__gva){AEE_GVA_HEAP}, plan->heap_size);
@@ -106,17 +127,16 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
 
 static uint32_t area_rights(const struct aee__memory_plan *plan, uint32_t area)
 {
-    uint32_t fixed = 4 + 2 * plan->lanes;
-    switch (area) {
-    case 1:
-        return AEE__PT_USER;
-    case 2:
-        return AEE__PT_USER | AEE__PT_EXECUTE;
-    default:
-        break;
+    uint32_t segment = area - first_segment(plan);
+    uint32_t fixed = area - first_fixed(plan);
+    if (area >= first_segment(plan) && segment < plan->segment_count) {
+        return AEE__PT_USER | plan->segments[segment].rights;
     }
-    if (area >= fixed && area < fixed + plan->segment_count) {
-        return AEE__PT_USER | plan->segments[area - fixed].rights;
+    if (area >= first_fixed(plan) && fixed == FIXED_INFO) {
+        return AEE__PT_USER;
+    }
+    if (area >= first_fixed(plan) && fixed == FIXED_VDSO) {
+        return AEE__PT_USER | AEE__PT_EXECUTE;
     }
     return AEE__PT_USER | AEE__PT_WRITE;
 }
@@ -131,7 +151,8 @@ static aee_result map_part(struct aee__memory *memory, const struct aee__memory_
 
 /* Invisible to CPL3, and even CPL0 writes only to the exception stacks. Accessed and busy bits in
  * the descriptor tables are set from the start, so that the processor does not write them. */
-static aee_result map_system(struct aee__memory *memory, aee_error *error)
+static aee_result map_system(struct aee__memory *memory, const struct aee__memory_area *area,
+                             aee_error *error)
 {
     static const struct {
         uint32_t pages;
@@ -143,7 +164,7 @@ static aee_result map_system(struct aee__memory *memory, aee_error *error)
     aee_result result = AEE_OK;
     for (unsigned i = 0; i < 3 && result == AEE_OK; i++) {
         uint64_t size = parts[i].pages * AEE__PAGE_SIZE;
-        result = map_part(memory, &memory->areas[0], start, size, parts[i].rights, error);
+        result = map_part(memory, area, start, size, parts[i].rights, error);
         start += size;
     }
     return result;
@@ -152,25 +173,64 @@ static aee_result map_system(struct aee__memory *memory, aee_error *error)
 static aee_result map_areas(struct aee__memory *memory, const struct aee__memory_plan *plan,
                             aee_error *error)
 {
-    aee_result result = map_system(memory, error);
-    for (uint32_t i = 1; i < memory->area_count && result == AEE_OK; i++) {
+    uint32_t system = first_fixed(plan) + FIXED_SYSTEM;
+    aee_result result = map_system(memory, &memory->areas[system], error);
+    for (uint32_t i = 0; i < memory->area_count && result == AEE_OK; i++) {
         const struct aee__memory_area *area = &memory->areas[i];
         bool heap = i == memory->area_count - 1;
         uint32_t rights = area_rights(plan, i) | (heap ? (uint32_t)AEE__PT_LARGE : 0);
-        result = map_part(memory, area, 0, area->size, rights, error);
+        if (i != system) {
+            result = map_part(memory, area, 0, area->size, rights, error);
+        }
     }
     return result;
 }
 
 /* ---- Host side ---------------------------------------------------------------------------- */
 
+/* Address space for a mapping at a multiple of 2 MiB, as large pages need it on the host's side;
+ * MAP_FAILED for none. */
+static void *reserve_aligned(uint64_t size)
+{
+    uint64_t with_slack = size + AEE__LARGE_PAGE_SIZE;
+    uint8_t *got = aee__sys_mmap(NULL, with_slack, PROT_NONE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got == MAP_FAILED) {
+        return MAP_FAILED;
+    }
+    uint64_t before = -(uintptr_t)got & (AEE__LARGE_PAGE_SIZE - 1);
+    if (before > 0) {
+        (void)aee__sys_munmap(got, before);
+    }
+    (void)aee__sys_munmap(got + before + size, with_slack - before - size);
+    return got + before;
+}
+
+static void *map_file(const struct aee__memory *memory, uint64_t offset, uint64_t size)
+{
+    int flags = MAP_SHARED | MAP_NORESERVE;
+    void *place = NULL;
+    if (memory->huge_pages) {
+        place = reserve_aligned(size);
+        if (place == MAP_FAILED) {
+            return MAP_FAILED;
+        }
+        flags |= MAP_FIXED;
+    }
+    void *host =
+        aee__sys_mmap(place, size, PROT_READ | PROT_WRITE, flags, memory->fd, (off_t)offset);
+    if (host == MAP_FAILED && place) {
+        (void)aee__sys_munmap(place, size);
+    }
+    return host;
+}
+
 /* Maps [offset, offset + size) of the file as the next chunk. A child of fork() does not get it:
  * two processes must not share a running machine's memory. */
 static aee_result map_chunk(struct aee__memory *memory, uint64_t offset, uint64_t size,
                             aee_error *error)
 {
-    void *host = aee__sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                               memory->fd, (off_t)offset);
+    void *host = map_file(memory, offset, size);
     if (host == MAP_FAILED) {
         return aee__fail_os(error, errno, "cannot map %llu bytes of guest memory",
                             (unsigned long long)size);
@@ -182,6 +242,114 @@ static aee_result map_chunk(struct aee__memory *memory, uint64_t offset, uint64_
     return AEE_OK;
 }
 
+/* Large pages for the heap's part of the chunk that was mapped last, where the host gives them to
+ * memory files (shmem_enabled, Documentation/admin-guide/mm/transhuge.rst). */
+static void ask_for_huge_pages(const struct aee__memory *memory, uint64_t heap_start)
+{
+    const struct aee__memory_chunk *chunk = &memory->chunks[memory->chunk_count - 1];
+    if (memory->huge_pages) {
+        (void)aee__sys_madvise(chunk->host + heap_start, chunk->size - heap_start, MADV_HUGEPAGE);
+    }
+}
+
+/* ---- Memory that is ready ----------------------------------------------------------------- */
+
+/* A page that the host lacks costs a guest's first touch about 13 us; populated here, in one call
+ * for many, 2 us (docs/memory.md). */
+
+#define READY_STACK (2 * AEE__PAGE_SIZE)
+#define READY_TLS_MAX (4 * AEE__PAGE_SIZE)
+#define READY_ZEROES_MAX (16 * AEE__PAGE_SIZE)           /* of a segment, behind its content */
+#define READY_LANE offsetof(struct aee_abi_lane, levels) /* all slots: calls go round them */
+
+/* Page tables that an instance with a small image fills: the root, the two levels below it, system
+ * area, image and lanes, the heap's directory; stack and TLS block of each lane. */
+static uint64_t ready_tables(const struct aee__memory_plan *plan)
+{
+    return (7 + 2 * plan->lanes) * AEE__PAGE_SIZE;
+}
+
+/* Failure is not told: the pages come when they are touched, and where the host has none left, that
+ * is found out then, as it is without populating. */
+static void populate(uint8_t *at, uint64_t size)
+{
+    if (size > 0) {
+        (void)aee__sys_madvise(at, size, MADV_POPULATE_WRITE);
+    }
+}
+
+/* A stretch of the file that is to be populated with one call. */
+struct stretch {
+    uint64_t start;
+    uint64_t end;
+};
+
+static void flush(const struct aee__memory *memory, struct stretch *stretch)
+{
+    populate(memory->chunks[0].host + stretch->start, stretch->end - stretch->start);
+    *stretch = (struct stretch){0};
+}
+
+/* Parts come in the order of the file; neighbours become one stretch. */
+static void add_ready(const struct aee__memory *memory, struct stretch *stretch, uint32_t area,
+                      uint64_t from, uint64_t size)
+{
+    const struct aee__memory_area *at = &memory->areas[area];
+    uint64_t start = at->offset + from;
+    uint64_t end = at->offset + (from + size < at->size ? from + size : at->size);
+    if (start != stretch->end) {
+        flush(memory, stretch);
+        stretch->start = start;
+    }
+    stretch->end = end;
+}
+
+static uint64_t ready_segment(const struct aee__memory_segment *segment)
+{
+    uint64_t content = (segment->content_size + AEE__PAGE_SIZE - 1) & ~(AEE__PAGE_SIZE - 1);
+    return content + (segment->rights & AEE__PT_WRITE ? READY_ZEROES_MAX : 0);
+}
+
+/* What every instance touches by its first call, without the tables. */
+static void populate_start(const struct aee__memory *memory, const struct aee__memory_plan *plan)
+{
+    struct stretch stretch = {0};
+    uint32_t fixed = first_fixed(plan);
+    uint64_t tls = tls_pages_size(plan);
+    uint64_t tls_ready = tls < READY_TLS_MAX ? tls : READY_TLS_MAX;
+    for (uint32_t lane = 0; lane < plan->lanes; lane++) {
+        uint64_t stack_ready = plan->stack_size < READY_STACK ? plan->stack_size : READY_STACK;
+        add_ready(memory, &stretch, 2 * lane, plan->stack_size - stack_ready, stack_ready);
+        add_ready(memory, &stretch, 2 * lane + 1, tls - tls_ready, tls_ready);
+    }
+    for (uint32_t i = 0; i < plan->segment_count; i++) {
+        add_ready(memory, &stretch, first_segment(plan) + i, 0, ready_segment(&plan->segments[i]));
+    }
+    add_ready(memory, &stretch, fixed + FIXED_INFO, 0, AEE__PAGE_SIZE);
+    add_ready(memory, &stretch, fixed + FIXED_SYSTEM, 0,
+              (AEE__SYSTEM_TABLE_PAGES + AEE__SYSTEM_CODE_PAGES) * AEE__PAGE_SIZE);
+    add_ready(memory, &stretch, fixed + FIXED_VDSO, 0, AEE__PAGE_SIZE);
+    for (uint32_t lane = 0; lane < plan->lanes; lane++) {
+        add_ready(memory, &stretch, fixed + FIXED_LANES, lane * AEE_LANE_STRIDE, READY_LANE);
+    }
+    flush(memory, &stretch);
+}
+
+void aee__memory_populate_heap(const struct aee__memory *memory, uint64_t size)
+{
+    uint64_t first = memory->areas[memory->area_count - 1].offset; /* the heap is last */
+    uint64_t end = first + (size < memory->heap_size ? size : memory->heap_size);
+    for (uint32_t i = 0; i < memory->chunk_count; i++) {
+        const struct aee__memory_chunk *chunk = &memory->chunks[i];
+        uint64_t start = chunk->gpa.value - AEE__GPA_PRIVATE;
+        uint64_t skip = i == 0 ? first : 0;
+        if (start + skip < end) {
+            uint64_t stop = end - start < chunk->size ? end - start : chunk->size;
+            populate(chunk->host + skip, stop - skip);
+        }
+    }
+}
+
 aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memory_plan *plan,
                               aee_error *error)
 {
@@ -191,7 +359,9 @@ aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memo
     if (result != AEE_OK) {
         return result;
     }
-    lay_out(memory, plan);
+    uint64_t tables;
+    lay_out(memory, plan, &tables);
+    memory->huge_pages = plan->huge_pages;
     memory->fd = aee__sys_memfd("aee-context", memory->file_size);
     if (memory->fd < 0) {
         result = aee__fail_os(error, errno, "cannot create a memory file of %llu bytes",
@@ -203,10 +373,14 @@ aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memo
     if (result != AEE_OK) {
         goto fail;
     }
-    aee__pagetable_init(&memory->table, memory->chunks[0].host, (struct aee__gpa){AEE__GPA_PRIVATE},
-                        TABLE_POOL_PAGES);
+    ask_for_huge_pages(memory, memory->areas[memory->area_count - 1].offset);
+    populate(memory->chunks[0].host + tables, ready_tables(plan));
+    aee__pagetable_init(&memory->table, memory->chunks[0].host + tables,
+                        (struct aee__gpa){AEE__GPA_PRIVATE + tables}, TABLE_POOL_PAGES);
     result = map_areas(memory, plan, error);
     if (result == AEE_OK) {
+        populate_start(memory, plan);
+        aee__memory_populate_heap(memory, plan->ready_size);
         return AEE_OK;
     }
 fail:
@@ -262,6 +436,7 @@ aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size,
     }
     aee_result result = map_chunk(memory, memory->file_size, added, error);
     if (result == AEE_OK) {
+        ask_for_huge_pages(memory, 0);
         memory->file_size += added;
         memory->heap_size = heap_size;
     }

@@ -4,6 +4,8 @@
 #ifndef AEE_EPT_MEMORY_H
 #define AEE_EPT_MEMORY_H
 
+#include <stdbool.h>
+
 #include "base/alloc.h"
 #include "base/error.h"
 #include "ept/pagetable.h"
@@ -17,8 +19,9 @@
 
 struct aee__memory_segment {
     struct aee__gva start;
-    uint64_t size;   /* multiple of 4 KiB */
-    uint32_t rights; /* AEE__PT_WRITE, AEE__PT_EXECUTE */
+    uint64_t size;         /* multiple of 4 KiB */
+    uint64_t content_size; /* bytes from `start` that will be filled in; the rest stays zero */
+    uint32_t rights;       /* AEE__PT_WRITE, AEE__PT_EXECUTE */
 };
 
 struct aee__memory_plan {
@@ -27,6 +30,8 @@ struct aee__memory_plan {
     uint64_t tls_size;   /* per lane, bytes of the TLS block, <= AEE_TLS_MAX */
     uint64_t tls_align;  /* of the TLS block: power of two, 1..4096 */
     uint64_t heap_size;  /* multiple of 2 MiB */
+    uint64_t ready_size; /* of the heap's start, populated; may be more than the heap */
+    bool huge_pages;     /* ask the host for large pages behind the heap */
     uint32_t segment_count;
     struct aee__memory_segment segments[AEE__MEMORY_MAX_SEGMENTS];
 };
@@ -54,13 +59,16 @@ struct aee__memory {
     uint64_t file_size; /* in use; the file itself only grows */
     uint64_t file_capacity;
     uint64_t heap_size;
+    bool huge_pages;
     struct aee__pagetable table;
     struct aee__memory_chunk chunks[AEE__MEMORY_MAX_CHUNKS];
     struct aee__memory_area areas[AEE__MEMORY_MAX_AREAS];
 };
 
-/* Creates and maps everything that the plan asks for; nothing is populated. On failure *memory is
- * empty and safe to destroy. Errors: INVALID_ARGUMENT, NO_MEMORY, LIMIT, SYSTEM. */
+/* Creates and maps everything that the plan asks for, and populates what every instance touches at
+ * once and the heap's ready part; where the host does not populate, first touches are slower. On
+ * failure *memory is empty and safe to destroy. Errors: INVALID_ARGUMENT, NO_MEMORY, LIMIT, SYSTEM.
+ */
 aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memory_plan *plan,
                               aee_error *error);
 void aee__memory_destroy(struct aee__memory *memory);
@@ -75,6 +83,9 @@ aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size,
 aee_result aee__memory_publish_heap(struct aee__memory *memory, aee_error *error);
 /* Drops the chunk that was grown last, before it was published. */
 void aee__memory_ungrow_heap(struct aee__memory *memory);
+
+/* Populates the first `size` bytes of the heap as far as they exist. Never fails. */
+void aee__memory_populate_heap(const struct aee__memory *memory, uint64_t size);
 
 /* Bytes backed by host memory now. */
 uint64_t aee__memory_resident(const struct aee__memory *memory);

@@ -9,10 +9,11 @@
 
 #define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
-void aee__window_init(struct aee__window *window, struct aee__pagetable *table,
-                      aee__window_slot_fn *add_slot, void *vm)
+void aee__window_init(struct aee__window *window, const struct aee__alloc *alloc,
+                      struct aee__pagetable *table, aee__window_slot_fn *add_slot, void *vm)
 {
     memset(window, 0, sizeof *window);
+    window->alloc = alloc;
     window->table = table;
     window->add_slot = add_slot;
     window->vm = vm;
@@ -20,16 +21,25 @@ void aee__window_init(struct aee__window *window, struct aee__pagetable *table,
 
 void aee__window_destroy(struct aee__window *window)
 {
-    for (uint64_t i = 0; i < AEE__WINDOW_CHUNKS; i++) {
+    for (uint64_t i = 0; window->chunks && i < AEE__WINDOW_CHUNKS; i++) {
         if (window->chunks[i]) {
             (void)aee__sys_munmap(window->chunks[i], AEE__WINDOW_CHUNK);
         }
+    }
+    if (window->chunks) {
+        aee__alloc_free(window->alloc, window->chunks, AEE__WINDOW_CHUNKS * sizeof *window->chunks);
     }
     memset(window, 0, sizeof *window);
 }
 
 static aee_result need_chunk(struct aee__window *window, uint64_t index, aee_error *error)
 {
+    if (!window->chunks) {
+        window->chunks = aee__alloc_zero(window->alloc, AEE__WINDOW_CHUNKS, sizeof *window->chunks);
+    }
+    if (!window->chunks) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot reserve a region window: out of memory");
+    }
     if (window->chunks[index]) {
         return AEE_OK;
     }
@@ -115,7 +125,8 @@ aee_result aee__window_unmap(struct aee__window *window, const struct aee__regio
                              aee_error *error)
 {
     struct piece piece;
-    for (uint64_t done = 0; next_piece(region, done, &piece); done += piece.size) {
+    for (uint64_t done = 0; window->chunks && next_piece(region, done, &piece);
+         done += piece.size) {
         if (!window->chunks[piece.chunk]) {
             continue;
         }

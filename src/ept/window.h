@@ -17,14 +17,16 @@ typedef aee_result aee__window_slot_fn(void *vm, struct aee__gpa gpa, void *host
                                        aee_error *error);
 
 struct aee__window {
-    uint8_t *chunks[AEE__WINDOW_CHUNKS]; /* host address of each, NULL until a region needs it */
+    uint8_t *
+        *chunks; /* host address of each, NULL until a region needs it; NULL until there is one */
+    const struct aee__alloc *alloc;
     struct aee__pagetable *table;
     aee__window_slot_fn *add_slot;
     void *vm;
 };
 
-void aee__window_init(struct aee__window *window, struct aee__pagetable *table,
-                      aee__window_slot_fn *add_slot, void *vm);
+void aee__window_init(struct aee__window *window, const struct aee__alloc *alloc,
+                      struct aee__pagetable *table, aee__window_slot_fn *add_slot, void *vm);
 /* Unmaps every chunk; the virtual machine must be gone or never run again. */
 void aee__window_destroy(struct aee__window *window);
 

@@ -68,8 +68,8 @@ struct aee__backend_ops {
     /* Shows [host, host + size) to the machine at `gpa`; also while lanes run. */
     aee_result (*vm_add_memory)(struct aee__vm *vm, struct aee__gpa gpa, void *host, uint64_t size,
                                 aee_error *error);
-    /* Writes what the processor needs into the system area, once, before any lane starts. The area
-     * stays mapped as long as the machine lives. */
+    /* Writes what the processor needs into the system area, which is zero, once, before any lane
+     * starts. The area stays mapped as long as the machine lives. */
     void (*vm_set_system)(struct aee__vm *vm, uint8_t *system, uint64_t size, uint32_t lanes);
 
     aee_result (*lane_start)(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start,

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/context.h"
+#include "isolation/shells.h"
 
 /* ---- Functions ---------------------------------------------------------------------------- */
 
@@ -280,19 +281,6 @@ static aee_result wait_for_lane(struct aee__context *context, struct aee__call *
     return call->status;
 }
 
-/* Instances whose last owner has left can be freed. */
-static void reap(struct aee__context *context)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    for (struct aee__instance *at = context->living; at; at = at->next) {
-        if (at->life == AEE__LIFE_ZOMBIE && !aee__instance_is_owned(at)) {
-            at->life = AEE__LIFE_CALLED;
-            aee__housekeeper_post(&context->core->housekeeper, &at->free_job);
-        }
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-}
-
 void aee__context_lane_freed(struct aee__context *context)
 {
     if (atomic_load(&context->waiters) > 0) {
@@ -300,7 +288,7 @@ void aee__context_lane_freed(struct aee__context *context)
         aee__sys_futex_wake_all(&context->lanes_freed);
     }
     if (atomic_load(&context->zombies) > 0) {
-        reap(context);
+        aee__shells_reap(context);
     }
 }
 

@@ -47,6 +47,9 @@ static aee_result map_everywhere(struct aee__context *context, const struct aee_
     if (result == AEE_OK && context->building) {
         result = aee__window_map(&context->building->window, region, writable, error);
     }
+    for (uint32_t i = 0; i < context->spare_count && result == AEE_OK; i++) {
+        result = aee__window_map(&context->spares[i]->window, region, writable, error);
+    }
     return result;
 }
 

@@ -22,6 +22,7 @@ struct aee__mapping {
 };
 
 #define AEE__MAPPINGS_MAX 64u
+#define AEE__SPARES_MAX 4u
 
 /* What a crash report says of a region: a copy, because the region may go away. */
 struct aee__region_view {
@@ -81,6 +82,10 @@ struct aee__context {
     struct aee__instance *shells; /* objects of instances that are gone, to be used again */
     struct aee__server *servers;
     struct aee__instance *building; /* sees region changes while its initialisers run */
+    struct aee__instance *spares[AEE__SPARES_MAX]; /* see region changes too */
+    uint32_t spare_count;
+    uint32_t operations_waiting; /* life-cycle operations that wait for their turn */
+    bool spares_failed;          /* none are built until the next load or change of limits */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
     struct aee__crash_history history;
@@ -174,12 +179,6 @@ bool aee__context_has_room(struct aee__context *context);
  * before waiting callers learn of it. Gives crash->id. */
 void aee__context_crashed(struct aee__context *context, struct aee__instance *instance,
                           aee_crash *crash);
-
-/* An object for a new instance with that many lanes, owned by the caller, or NULL. */
-struct aee__instance *aee__context_take_shell(struct aee__context *context, uint32_t lanes);
-/* With no lock held: an instance that nobody refers to any more is freed, now or when the last
- * owner of one of its lanes has left. On the housekeeper's thread. */
-void aee__context_bury(struct aee__context *context, struct aee__instance *instance);
 
 void aee__context_event(struct aee__context *context, aee_event_type type, uint64_t crash_id,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -65,6 +65,7 @@ struct aee__core {
     struct aee__workers workers;
     struct aee__housekeeper housekeeper;
     struct aee__housekeeper restarter;
+    _Atomic bool spares_wanted; /* by a context: the restarter should look for it */
     struct aee__events events;
     struct aee__host_functions functions;
     struct aee__batches batches;

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "base/sys.h"
+
 static struct aee__job *pop(struct aee__housekeeper *housekeeper)
 {
     struct aee__job *job = housekeeper->first;
@@ -25,6 +27,7 @@ static void run_job(struct aee__housekeeper *housekeeper, struct aee__job *job)
 static void run_idle_work(struct aee__housekeeper *housekeeper)
 {
     housekeeper->poked = false;
+    housekeeper->holds = 0;
     (void)pthread_mutex_unlock(&housekeeper->lock);
     bool more = housekeeper->idle_work(housekeeper->user);
     (void)pthread_mutex_lock(&housekeeper->lock);
@@ -37,7 +40,8 @@ static void step(struct aee__housekeeper *housekeeper)
     struct aee__job *job = pop(housekeeper);
     if (job) {
         run_job(housekeeper, job);
-    } else if (housekeeper->poked && housekeeper->idle_work && !housekeeper->stopping) {
+    } else if (housekeeper->poked && housekeeper->idle_work && !housekeeper->stopping &&
+               !housekeeper->held) {
         run_idle_work(housekeeper);
     } else {
         (void)pthread_cond_broadcast(&housekeeper->idle);
@@ -48,6 +52,7 @@ static void step(struct aee__housekeeper *housekeeper)
 static void *run(void *argument)
 {
     struct aee__housekeeper *housekeeper = argument;
+    aee__sys_background_thread();
     (void)pthread_mutex_lock(&housekeeper->lock);
     while (!housekeeper->stopping || housekeeper->first) {
         step(housekeeper);
@@ -112,6 +117,27 @@ void aee__housekeeper_poke(struct aee__housekeeper *housekeeper)
     (void)pthread_mutex_lock(&housekeeper->lock);
     housekeeper->poked = true;
     (void)pthread_cond_signal(&housekeeper->wake);
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+}
+
+void aee__housekeeper_hold(struct aee__housekeeper *housekeeper)
+{
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    housekeeper->held = housekeeper->holds < AEE__HOLDS_MAX;
+    housekeeper->holds += housekeeper->poked && housekeeper->held;
+    if (!housekeeper->held) {
+        (void)pthread_cond_signal(&housekeeper->wake);
+    }
+    (void)pthread_mutex_unlock(&housekeeper->lock);
+}
+
+void aee__housekeeper_release(struct aee__housekeeper *housekeeper)
+{
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    housekeeper->held = false;
+    if (housekeeper->poked) {
+        (void)pthread_cond_signal(&housekeeper->wake);
+    }
     (void)pthread_mutex_unlock(&housekeeper->lock);
 }
 

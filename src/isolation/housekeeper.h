@@ -1,6 +1,7 @@
 /* housekeeper.h: a thread for what must not happen inside a frame. An engine has two: one frees
- * dead instances and fills the pool; the other restarts contexts, for which components run. Owns
- * its thread; jobs belong to who posts them. */
+ * dead instances and fills the pool; the other restarts contexts, for which components run. Neither
+ * takes a core from the engine's threads when it is woken. Owns its thread; jobs belong to who
+ * posts them. */
 #ifndef AEE_ISOLATION_HOUSEKEEPER_H
 #define AEE_ISOLATION_HOUSEKEEPER_H
 
@@ -25,6 +26,8 @@ struct aee__housekeeper {
     bool busy;
     bool stopping;
     bool poked;                    /* since idle_work last began */
+    bool held;                     /* idle work waits */
+    uint32_t holds;                /* in a row that idle work has waited for */
     bool (*idle_work)(void *user); /* when there are no jobs; false: nothing left to do */
     void *user;
     struct aee__thread thread;
@@ -42,5 +45,10 @@ void aee__housekeeper_flush(struct aee__housekeeper *housekeeper);
 bool aee__housekeeper_is_self(const struct aee__housekeeper *housekeeper);
 /* Something for idle_work may have come up. */
 void aee__housekeeper_poke(struct aee__housekeeper *housekeeper);
+/* Between hold and release no idle work begins: a frame is under way. Work that has waited for
+ * AEE__HOLDS_MAX holds in a row is not held up any longer, for engines without pauses. */
+#define AEE__HOLDS_MAX 8u
+void aee__housekeeper_hold(struct aee__housekeeper *housekeeper);
+void aee__housekeeper_release(struct aee__housekeeper *housekeeper);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/sys.h"
 #include "isolation/context.h"
+#include "isolation/shells.h"
 
 extern const uint8_t aee__vdso_start[];
 extern const uint8_t aee__vdso_end[];
@@ -48,12 +49,15 @@ static struct aee__memory_plan make_plan(const struct aee__image *image, const a
                                     .tls_size = image->tls_memory_size,
                                     .tls_align = image->tls_align ? image->tls_align : 1,
                                     .heap_size = limits->memory_bytes,
+                                    .ready_size = limits->ready_bytes,
+                                    .huge_pages = limits->huge_pages != 0,
                                     .segment_count = image->segment_count};
     for (uint32_t i = 0; i < image->segment_count; i++) {
         const struct aee__segment *segment = &image->segments[i];
         plan.segments[i] = (struct aee__memory_segment){
             .start = {segment->start},
             .size = segment->size,
+            .content_size = segment->data_start + segment->data_size - segment->start,
             .rights = (segment->rights & AEE__SEG_WRITE ? (uint32_t)AEE__PT_WRITE : 0) |
                       (segment->rights & AEE__SEG_EXECUTE ? (uint32_t)AEE__PT_EXECUTE : 0)};
     }
@@ -162,7 +166,6 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
     if (result != AEE_OK) {
         return result;
     }
-    aee__housekeeper_poke(&core->housekeeper);
     const struct aee__memory_chunk *chunk = &instance->memory.chunks[0];
     result = core->ops->vm_add_memory(instance->vm, chunk->gpa, chunk->host, chunk->size, error);
     if (result != AEE_OK) {
@@ -195,7 +198,7 @@ static void bury_job(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
-    aee__context_bury(instance->context, instance);
+    aee__shells_bury(instance->context, instance);
 }
 
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
@@ -203,7 +206,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
                                 struct aee__instance **out, aee_error *error)
 {
     *out = NULL;
-    struct aee__instance *instance = aee__context_take_shell(context, limits->lanes);
+    struct aee__instance *instance = aee__shells_take(context, limits->lanes);
     if (!instance) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start context \"%s\": out of memory",
                          context->name);
@@ -214,7 +217,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->free_job.run = bury_job;
     atomic_store(&instance->references, 1);
     aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
-    aee__window_init(&instance->window, &instance->memory.table, add_slot, instance);
+    aee__window_init(&instance->window, &core->alloc, &instance->memory.table, add_slot, instance);
     if (result == AEE_OK) {
         result = fill(instance, error);
     }

@@ -53,6 +53,7 @@ struct aee__instance {
     struct aee__memory memory;
     struct aee__window window;
     uint16_t epoch;             /* of the image, for function handles */
+    bool spare;                 /* waits to be taken; under the context's lock once it is known */
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;

@@ -6,6 +6,9 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/context.h"
+#include "isolation/lifecycle.h"
+#include "isolation/shells.h"
+#include "isolation/spares.h"
 
 /* How long a life-cycle operation waits for the one before it, beside a call's budget. */
 #define LIFE_PATIENCE_NS (10 * AEE__NS_PER_SECOND)
@@ -48,141 +51,16 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     return AEE_OK;
 }
 
-static size_t shell_size(uint32_t lanes);
-
 void aee__context_free(struct aee__context *context)
 {
     aee__image_ref_release(context->image);
-    while (context->shells) {
-        struct aee__instance *shell = context->shells;
-        context->shells = shell->next;
-        aee__alloc_free(&context->core->alloc, shell, shell_size(shell->lane_capacity));
-    }
+    aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
     (void)atomic_fetch_add(&context->core->counters.host_calls,
                            atomic_load(&context->stats.host_calls));
     (void)pthread_mutex_destroy(&context->lock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
-}
-
-/* ---- Objects of instances ----------------------------------------------------------------- */
-
-static size_t shell_size(uint32_t lanes)
-{
-    return sizeof(struct aee__instance) + lanes * sizeof(struct aee__lane);
-}
-
-static struct aee__instance *make_shell(struct aee__context *context, uint32_t lanes)
-{
-    struct aee__instance *shell = aee__alloc_zero(&context->core->alloc, 1, shell_size(lanes));
-    if (shell) {
-        shell->context = context;
-        shell->lane_capacity = lanes;
-        for (uint32_t i = 0; i < lanes; i++) {
-            shell->lanes[i].instance = shell;
-            shell->lanes[i].index = i;
-        }
-    }
-    return shell;
-}
-
-static struct aee__instance *find_shell(struct aee__context *context, uint32_t lanes)
-{
-    struct aee__instance **link = &context->shells;
-    while (*link && (*link)->lane_capacity < lanes) {
-        link = &(*link)->next;
-    }
-    struct aee__instance *shell = *link;
-    if (shell) {
-        *link = shell->next;
-    }
-    return shell;
-}
-
-/* A caller that comes too late may still own a lane for the moment that it takes to notice. */
-static void own_lanes(struct aee__instance *shell)
-{
-    for (uint32_t i = 0; i < shell->lane_capacity; i++) {
-        while (!aee__lane_try(&shell->lanes[i])) {
-            aee__cpu_relax();
-        }
-    }
-}
-
-struct aee__instance *aee__context_take_shell(struct aee__context *context, uint32_t lanes)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    struct aee__instance *shell = find_shell(context, lanes);
-    shell = shell ? shell : make_shell(context, lanes);
-    if (shell) {
-        shell->life = AEE__LIFE_LIVING;
-        shell->next = NULL;
-        context->instances++;
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-    if (shell) {
-        own_lanes(shell);
-        atomic_store(&shell->lane_count, 0);
-        atomic_store(&shell->end, AEE__END_NOT);
-    }
-    return shell;
-}
-
-/* With the lock held: its counts live on. */
-static void retire(struct aee__context *context, struct aee__instance *instance)
-{
-    uint32_t lanes = atomic_load(&instance->lane_count);
-    for (uint32_t i = 0; i < lanes; i++) {
-        uint64_t calls = atomic_load(&instance->lanes[i].calls);
-        (void)atomic_fetch_add(&context->stats.calls, calls);
-        (void)atomic_fetch_add(&context->core->counters.calls, calls);
-        (void)atomic_fetch_add(&context->stats.failed_calls,
-                               atomic_load(&instance->lanes[i].failed_calls));
-    }
-    struct aee__instance **link = &context->living;
-    while (*link && *link != instance) {
-        link = &(*link)->next;
-    }
-    if (*link) {
-        *link = instance->next;
-    }
-}
-
-/* With the lock held: whether the instance can be freed now. The count of zombies comes before the
- * look at the lanes, as in aee__lane_give() the end of ownership before the look at the count. */
-static bool may_bury(struct aee__context *context, struct aee__instance *instance)
-{
-    if (instance->life == AEE__LIFE_LIVING) {
-        (void)atomic_fetch_add(&context->zombies, 1);
-    }
-    if (aee__instance_is_owned(instance)) {
-        instance->life = AEE__LIFE_ZOMBIE;
-        return false;
-    }
-    (void)atomic_fetch_sub(&context->zombies, 1);
-    instance->life = AEE__LIFE_SHELL;
-    return true;
-}
-
-void aee__context_bury(struct aee__context *context, struct aee__instance *instance)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    bool now = may_bury(context, instance);
-    if (now) {
-        retire(context, instance);
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-    if (!now) {
-        return;
-    }
-    aee__instance_strip(instance);
-    (void)pthread_mutex_lock(&context->lock);
-    instance->next = context->shells;
-    context->shells = instance;
-    context->instances--; /* the context may go with the last one: not to be touched after this */
-    (void)pthread_cond_broadcast(&context->changed);
-    (void)pthread_mutex_unlock(&context->lock);
 }
 
 /* ---- Building an instance ----------------------------------------------------------------- */
@@ -206,17 +84,18 @@ static aee_result adopt(struct aee__context *context, struct aee__instance *inst
                : AEE_OK;
 }
 
-/* In an operation: makes an instance of `image` that is ready to become current. */
-static aee_result build(struct aee__context *context, struct aee__image_ref *image,
-                        struct aee__instance **out, aee_error *error)
+aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
+                           struct aee__instance **out, aee_error *error)
 {
     (void)pthread_mutex_lock(&context->lock);
     aee_limits limits = context->limits;
     (void)pthread_mutex_unlock(&context->lock);
     aee_result result = aee__instance_create(context->core, context, image, &limits, out, error);
     if (result != AEE_OK) {
+        aee__housekeeper_poke(&context->core->housekeeper); /* it may have taken a machine */
         return result;
     }
+    (*out)->spare = spare;
     (void)pthread_mutex_lock(&context->lock);
     (*out)->next = context->living;
     context->living = *out;
@@ -225,6 +104,9 @@ static aee_result build(struct aee__context *context, struct aee__image_ref *ima
     if (result == AEE_OK && image->image->entry != 0) {
         result = aee__context_call_initialiser(context, *out, limits.call_budget_ns, error);
     }
+    /* Only now: making a machine stops every page fault of the process for as long (mmu_notifier
+     * registration takes all of its locks). */
+    aee__housekeeper_poke(&context->core->housekeeper);
     if (result != AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
         context->building = NULL;
@@ -264,11 +146,18 @@ static struct aee__instance *make_restarted(struct aee__context *context,
     return make_current(context, instance);
 }
 
-/* Without the lock: ends an instance that is not current any more, and what was queued for it. */
-static void discard(struct aee__context *context, struct aee__instance *instance)
+/* Without the lock: ends an instance that was current, and what was queued for it. */
+static void end_current(struct aee__context *context, struct aee__instance *instance)
 {
     if (instance) {
         aee__call_queue_flush(&context->queue, &context->core->batches, AEE_ERR_STOPPED);
+        aee__life_discard(instance);
+    }
+}
+
+void aee__life_discard(struct aee__instance *instance)
+{
+    if (instance) {
         aee__instance_stop(instance);
         aee__instance_release(instance);
     }
@@ -290,9 +179,7 @@ static bool await_life(struct aee__context *context)
     return true;
 }
 
-/* Begins a life-cycle operation; to be ended with end_operation(). */
-static aee_result begin_operation(struct aee__context *context, const char *operation,
-                                  aee_error *error)
+aee_result aee__life_begin(struct aee__context *context, const char *operation, aee_error *error)
 {
     if (aee__context_is_reentry(context)) {
         return aee__fail(error, AEE_ERR_BUSY,
@@ -300,7 +187,9 @@ static aee_result begin_operation(struct aee__context *context, const char *oper
                          context->name);
     }
     (void)pthread_mutex_lock(&context->lock);
+    context->operations_waiting++;
     bool mine = await_life(context);
+    context->operations_waiting--;
     bool dying = context->dying;
     context->in_operation = context->in_operation || (mine && !dying);
     (void)pthread_mutex_unlock(&context->lock);
@@ -315,12 +204,16 @@ static aee_result begin_operation(struct aee__context *context, const char *oper
                : AEE_OK;
 }
 
-static void end_operation(struct aee__context *context)
+void aee__life_end(struct aee__context *context)
 {
     (void)pthread_mutex_lock(&context->lock);
     context->in_operation = false;
+    bool wanting = aee__spares_wanting(context);
     (void)pthread_cond_broadcast(&context->changed);
     (void)pthread_mutex_unlock(&context->lock);
+    if (wanting) {
+        aee__spares_want(context->core);
+    }
 }
 
 static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image,
@@ -331,18 +224,19 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
         return aee__fail(error, AEE_ERR_BUSY,
                          "cannot load into context \"%s\": calls are in flight", context->name);
     }
-    aee_result result = build(context, image, &instance, error);
+    aee_result result = aee__life_build(context, image, false, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
+    aee__spares_drop(context);
     struct aee__image_ref *old_image = context->image;
     context->image = aee__image_ref_take(image);
     context->image_epoch++;
     struct aee__instance *old = make_current(context, instance);
     context->history.count = 0;
     (void)pthread_mutex_unlock(&context->lock);
-    discard(context, old);
+    end_current(context, old);
     aee__image_ref_release(old_image);
     aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": image loaded", context->name);
     return AEE_OK;
@@ -364,10 +258,10 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
                          context->name);
     }
-    result = begin_operation(context, "load into", error);
+    result = aee__life_begin(context, "load into", error);
     if (result == AEE_OK) {
         result = load_locked(context, reference, error);
-        end_operation(context);
+        aee__life_end(context);
     }
     aee__image_ref_release(reference);
     return result == AEE_OK ? aee__ok(error) : result;
@@ -383,27 +277,41 @@ static struct aee__instance *detach(struct aee__context *context, aee_state stat
     return instance;
 }
 
+/* In an operation: a spare, or else a new instance, becomes current. */
+static aee_result replace(struct aee__context *context, const char *how, bool forgive,
+                          aee_error *error)
+{
+    aee_result result = AEE_OK;
+    struct aee__instance *old = NULL;
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__instance *instance = aee__spares_take(context);
+    if (!instance) {
+        (void)pthread_mutex_unlock(&context->lock);
+        result = aee__life_build(context, context->image, false, &instance, error);
+        (void)pthread_mutex_lock(&context->lock);
+    }
+    if (instance) {
+        context->history.count = forgive ? 0 : context->history.count;
+        old = make_restarted(context, instance, how);
+    }
+    (void)pthread_mutex_unlock(&context->lock);
+    end_current(context, old);
+    return result;
+}
+
 aee_result aee__context_restart(struct aee__context *context, aee_error *error)
 {
-    struct aee__instance *instance;
-    aee_result result = begin_operation(context, "restart", error);
+    aee_result result = aee__life_begin(context, "restart", error);
     if (result != AEE_OK) {
         return result;
     }
     if (!context->image) { /* written within operations only */
-        end_operation(context);
+        aee__life_end(context);
         return aee__fail(error, AEE_ERR_NOT_LOADED,
                          "cannot restart context \"%s\": no image is loaded", context->name);
     }
-    result = build(context, context->image, &instance, error);
-    if (result == AEE_OK) {
-        (void)pthread_mutex_lock(&context->lock);
-        context->history.count = 0;
-        struct aee__instance *old = make_restarted(context, instance, "on request");
-        (void)pthread_mutex_unlock(&context->lock);
-        discard(context, old);
-    }
-    end_operation(context);
+    result = replace(context, "on request", true, error);
+    aee__life_end(context);
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
@@ -427,16 +335,17 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
     if (!aee__context_is_reentry(context)) {
         stop_building(context);
     }
-    aee_result result = begin_operation(context, "stop", error);
+    aee_result result = aee__life_begin(context, "stop", error);
     if (result != AEE_OK) {
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
     bool loaded = context->state != AEE_STATE_CREATED;
+    aee__spares_drop(context);
     struct aee__instance *instance = loaded ? detach(context, AEE_STATE_STOPPED) : NULL;
     (void)pthread_mutex_unlock(&context->lock);
-    discard(context, instance);
-    end_operation(context);
+    end_current(context, instance);
+    aee__life_end(context);
     if (!loaded) {
         return aee__fail(error, AEE_ERR_NOT_LOADED,
                          "cannot stop context \"%s\": no image is loaded", context->name);
@@ -456,16 +365,17 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     if (!aee__context_is_reentry(context)) {
         stop_building(context);
     }
-    aee_result result = begin_operation(context, "destroy", error);
+    aee_result result = aee__life_begin(context, "destroy", error);
     if (result != AEE_OK) {
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
     context->dying = true; /* whoever waits for its turn finds it */
+    aee__spares_drop(context);
     struct aee__instance *instance = detach(context, AEE_STATE_STOPPED);
     (void)pthread_mutex_unlock(&context->lock);
-    end_operation(context);
-    discard(context, instance);
+    aee__life_end(context);
+    end_current(context, instance);
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);
@@ -541,37 +451,6 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
     }
 }
 
-/* ---- Limits ------------------------------------------------------------------------------- */
-
-aee_result aee__context_set_limits(struct aee__context *context, const aee_limits *limits,
-                                   aee_error *error)
-{
-    /* Within an operation no instance is being built from the old ones. */
-    aee_result result = begin_operation(context, "change the limits of", error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    (void)pthread_mutex_lock(&context->lock);
-    if (limits->memory_bytes < context->limits.memory_bytes) {
-        result =
-            aee__fail(error, AEE_ERR_STATE,
-                      "cannot give context \"%s\" %llu MiB: it has %llu MiB, and memory only grows",
-                      context->name, (unsigned long long)(limits->memory_bytes >> 20),
-                      (unsigned long long)(context->limits.memory_bytes >> 20));
-    } else if (limits->memory_bytes > context->limits.memory_bytes &&
-               atomic_load(&context->current)) {
-        result =
-            aee__instance_grow_heap(atomic_load(&context->current), limits->memory_bytes, error);
-    }
-    if (result == AEE_OK) {
-        context->limits = *limits;
-        atomic_store(&context->budget_ns, limits->call_budget_ns);
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-    end_operation(context);
-    return result;
-}
-
 /* ---- Crashes ------------------------------------------------------------------------------ */
 
 /* Posts the restart; the job holds a reference to the handle until it has run. */
@@ -585,6 +464,9 @@ static void schedule_restart(struct aee__context *context)
 
 static void quarantine(struct aee__context *context, uint64_t crash_id)
 {
+    (void)pthread_mutex_lock(&context->lock);
+    aee__spares_drop(context);
+    (void)pthread_mutex_unlock(&context->lock);
     (void)atomic_fetch_add(&context->core->counters.quarantines, 1);
     aee__context_event(context, AEE_EVENT_QUARANTINED, crash_id,
                        "context \"%s\": in quarantine after %u crashes in %llu ms", context->name,
@@ -596,6 +478,9 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
                           aee_crash *crash)
 {
     bool hung = crash->cause == AEE_CRASH_HUNG;
+    if (aee__spares_crashed(context, instance, crash)) {
+        return;
+    }
     (void)pthread_mutex_lock(&context->lock);
     crash->id = context->crash.id + 1;
     context->crash = *crash;
@@ -657,22 +542,16 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
 
 static void restart_after_crash(struct aee__context *context)
 {
-    struct aee__instance *instance = NULL;
     aee_error error = {0};
-    aee_result result = begin_operation(context, "restart", &error);
+    aee_result result = aee__life_begin(context, "restart", &error);
     if (result == AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
         bool wanted = context->state == AEE_STATE_RESTARTING;
         (void)pthread_mutex_unlock(&context->lock);
         if (wanted) {
-            result = build(context, context->image, &instance, &error);
+            result = replace(context, "from its image", false, &error);
         }
-        if (instance) {
-            (void)pthread_mutex_lock(&context->lock);
-            (void)make_restarted(context, instance, "from its image"); /* there was no old one */
-            (void)pthread_mutex_unlock(&context->lock);
-        }
-        end_operation(context);
+        aee__life_end(context);
     }
     if (result != AEE_OK) {
         restart_failed(context, &error);

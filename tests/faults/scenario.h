@@ -61,10 +61,12 @@ static inline aee_result scenario_create(struct scenario *s)
                             .worker_threads = 1,
                             .alloc = ledger_alloc,
                             .alloc_user = &s->ledger};
-    aee_context_desc ring = {.struct_size = sizeof ring,
-                             .name = "crasher",
-                             .call_mode = AEE_CALL_RING,
-                             .limits = {.lanes = 2, .call_budget_ns = 2000 * MS * scale()}};
+    aee_context_desc ring = {
+        .struct_size = sizeof ring,
+        .name = "crasher",
+        .call_mode = AEE_CALL_RING,
+        .limits = {
+            .lanes = 2, .call_budget_ns = 2000 * MS * scale(), .spares = 1, .huge_pages = 1}};
     aee_context_desc direct = {.struct_size = sizeof direct,
                                .name = "worker",
                                .call_mode = AEE_CALL_DIRECT,

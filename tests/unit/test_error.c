@@ -69,7 +69,11 @@ static void test_errno(void **state)
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         aee_error error;
         char wanted[128] = "cannot open \"x\": ";
+        const char *limit = cases[i].os_errno == EMFILE   ? " (RLIMIT_NOFILE of the process)"
+                            : cases[i].os_errno == ENFILE ? " (fs.file-max)"
+                                                          : "";
         strncat(wanted, strerror(cases[i].os_errno), 64);
+        strncat(wanted, limit, 40);
         memset(&error, 0x55, sizeof error);
         assert_int_equal(aee__fail_os(&error, cases[i].os_errno, "cannot open \"%s\"", "x"),
                          cases[i].result);

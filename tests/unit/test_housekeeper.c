@@ -181,6 +181,37 @@ static void test_poke_during_idle_work(void **state)
     }
 }
 
+/* Within a frame jobs run, idle work waits: but not through frame after frame for ever. */
+static void test_hold(void **state)
+{
+    (void)state;
+    struct item item = {.job = {.run = run}};
+    assert_true(wait_for(&idle_runs, 1));
+    aee__sys_sleep(10 * MS);
+    uint32_t before = atomic_load(&idle_runs);
+    aee__housekeeper_hold(&keeper);
+    aee__housekeeper_poke(&keeper);
+    aee__housekeeper_post(&keeper, &item.job);
+    aee__housekeeper_flush(&keeper);
+    assert_int_equal(item.runs, 1);
+    aee__sys_sleep(20 * MS);
+    assert_int_equal(atomic_load(&idle_runs), before);
+    aee__housekeeper_release(&keeper);
+    assert_true(wait_for(&idle_runs, before + 1));
+    aee__sys_sleep(10 * MS);
+    before = atomic_load(&idle_runs);
+    for (unsigned i = 0; i < AEE__HOLDS_MAX; i++) { /* frames without a pause between them */
+        aee__housekeeper_hold(&keeper);
+        aee__housekeeper_poke(&keeper);
+    }
+    aee__sys_sleep(20 * MS);
+    assert_int_equal(atomic_load(&idle_runs), before);
+    aee__housekeeper_hold(&keeper); /* one hold began before there was anything to do */
+    aee__housekeeper_hold(&keeper);
+    assert_true(wait_for(&idle_runs, before + 1));
+    aee__housekeeper_release(&keeper);
+}
+
 /* A job that is posted during idle work is not left behind. */
 static void test_post_during_idle_work(void **state)
 {
@@ -271,6 +302,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_self, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_idle_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_poke_during_idle_work, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hold, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_post_during_idle_work, set_up, tear_down),
         cmocka_unit_test(test_stop_runs_jobs),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),

@@ -32,6 +32,7 @@ static void test_defaults(void **state)
     assert_true(base.call_budget_ns == 100000000 && base.lanes == 1 && base.restarts == 5);
     assert_true(base.log_bytes_per_second == 65536 && base.restart_window_ns == 10000000000);
     assert_int_equal(base.never_restart, 0);
+    assert_true(base.ready_bytes == 8 << 10 && base.spares == 0 && base.huge_pages == 0);
     for (int kind = 0; kind < AEE_KIND_COUNT; kind++) {
         assert_int_equal(aee_default_limits((aee_kind)kind, &limits), AEE_OK);
         aee_limits same = limits;
@@ -69,6 +70,9 @@ static void test_rounding(void **state)
     limits = (aee_limits){.memory_bytes = AEE_HEAP_MAX, .stack_bytes = AEE_STACK_MAX};
     assert_int_equal(complete(&limits, NULL), AEE_OK);
     assert_true(limits.memory_bytes == AEE_HEAP_MAX && limits.stack_bytes == AEE_STACK_MAX);
+    limits = (aee_limits){.ready_bytes = 4097};
+    assert_int_equal(complete(&limits, NULL), AEE_OK);
+    assert_true(limits.ready_bytes == 8192);
 }
 
 static void refused(aee_limits limits, const char *field)
@@ -96,6 +100,8 @@ static void test_ranges(void **state)
     refused((aee_limits){.lanes = UINT32_MAX}, "lanes");
     refused((aee_limits){.restarts = 64}, "restarts");
     refused((aee_limits){.restart_window_ns = HOUR + 1}, "restart_window_ns");
+    refused((aee_limits){.ready_bytes = AEE_HEAP_MAX + 1}, "ready_bytes");
+    refused((aee_limits){.spares = 5}, "spares");
     aee_limits good = {.call_budget_ns = 50000, .lanes = 8, .restarts = 63, .restart_window_ns = 1};
     assert_int_equal(complete(&good, NULL), AEE_OK);
     good =

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -111,7 +112,8 @@ static void check_leaf(void *user, const struct leaf *leaf)
     }
     /* It leads to where the host has it. */
     uint64_t offset = leaf->gpa - AEE__GPA_PRIVATE;
-    assert_true(offset < memory.file_size && offset >= POOL_PAGES * 4096); /* not to the tables */
+    uint64_t pool = memory.table.base.value - AEE__GPA_PRIVATE;
+    assert_true(offset < memory.file_size && offset - pool >= POOL_PAGES * 4096); /* no table */
     void *host = aee__memory_at(&memory, (struct aee__gva){leaf->gva}, leaf->size);
     if (offset < memory.chunks[0].size) {
         assert_ptr_equal(host, memory.chunks[0].host + offset);
@@ -383,6 +385,81 @@ static void test_growth_taken_back(void **state)
     aee__memory_destroy(&memory);
 }
 
+/* ---- Memory that is ready ------------------------------------------------------------------------- */
+
+/* How many pages of [gva, gva + size) have memory behind them. */
+static unsigned populated(uint64_t gva, uint64_t size)
+{
+    static unsigned char present[16 * MIB / 4096];
+    unsigned count = 0;
+    void *at = aee__memory_at(&memory, (struct aee__gva){gva}, size);
+    assert_non_null(at);
+    assert_int_equal(mincore(at, size, present), 0);
+    for (uint64_t page = 0; page < size / 4096; page++) {
+        count += present[page] & 1u;
+    }
+    return count;
+}
+
+/* What the first call touches is there; what most never use is not. */
+static void test_ready_start(void **state)
+{
+    (void)state;
+    struct aee__memory_plan plan = full;
+    plan.segments[0].content_size = 100;
+    create(&plan);
+    for (uint32_t lane = 0; lane < plan.lanes; lane++) {
+        uint64_t top = aee__memory_stack_top(lane).value;
+        uint64_t ring = AEE_GVA_LANES + lane * AEE_LANE_STRIDE;
+        assert_int_equal(populated(top - 4096, 4096), 1);
+        assert_true(populated(top - plan.stack_size, plan.stack_size) <= 2);
+        assert_int_equal(populated(aee__memory_tcb(lane, &plan).value & ~UINT64_C(4095), 4096), 1);
+        assert_int_equal(populated(ring, 4 * 4096), 3); /* control and slots */
+        uint64_t arenas = offsetof(struct aee_abi_lane, request_arena);
+        assert_int_equal(populated(ring + arenas, AEE_LANE_STRIDE - arenas), 0);
+    }
+    assert_int_equal(populated(AEE_GVA_INFO, 4096), 1);
+    assert_int_equal(populated(AEE_GVA_VDSO, AEE__VDSO_PAGES * 4096), 1);
+    assert_int_equal(populated(plan.segments[0].start.value, 4096), 1);
+    assert_int_equal(populated(AEE_GVA_HEAP, 16 * MIB), 0);
+    aee__memory_destroy(&memory);
+}
+
+static void test_ready_heap(void **state)
+{
+    (void)state;
+    struct aee__memory_plan plan = full;
+    plan.ready_size = 3 * MIB;
+    create(&plan);
+    assert_int_equal(populated(AEE_GVA_HEAP, 16 * MIB), 3 * MIB / 4096);
+    assert_int_equal(aee__memory_grow_heap(&memory, 32 * MIB, NULL), AEE_OK);
+    uint64_t before = aee__memory_resident(&memory);
+    aee__memory_populate_heap(&memory, 17 * MIB); /* reaches into the second chunk */
+    assert_int_equal(aee__memory_resident(&memory) - before, 14 * MIB);
+    aee__memory_populate_heap(&memory, UINT64_MAX);
+    assert_int_equal(aee__memory_resident(&memory) - before, 29 * MIB);
+    aee__memory_destroy(&memory);
+    plan.ready_size = UINT64_MAX; /* more than there is */
+    create(&plan);
+    assert_int_equal(populated(AEE_GVA_HEAP, 16 * MIB), 16 * MIB / 4096);
+    aee__memory_destroy(&memory);
+}
+
+/* Large pages on the host's side need the same place within 2 MiB on all three sides. */
+static void test_huge_pages(void **state)
+{
+    (void)state;
+    struct aee__memory_plan plan = full;
+    plan.huge_pages = true;
+    create(&plan);
+    assert_int_equal(aee__memory_grow_heap(&memory, 32 * MIB, NULL), AEE_OK);
+    for (uint32_t i = 0; i < memory.chunk_count; i++) {
+        const struct aee__memory_chunk *chunk = &memory.chunks[i];
+        assert_int_equal((chunk->gpa.value ^ (uintptr_t)chunk->host) % (2 * MIB), 0);
+    }
+    aee__memory_destroy(&memory);
+}
+
 /* ---- System calls that fail ------------------------------------------------------------------------ */
 
 static const char *faulty;
@@ -398,6 +475,28 @@ static int next_fd(void)
     int fd = dup(0);
     (void)close(fd);
     return fd;
+}
+
+static int fail_every_madvise(const char *name)
+{
+    return strcmp(name, "madvise") == 0 ? EINVAL : 0; /* as from a kernel that lacks the advice */
+}
+
+/* Then pages come when they are touched. */
+static void test_no_populating(void **state)
+{
+    (void)state;
+    struct aee__memory_plan plan = full;
+    plan.ready_size = MIB;
+    plan.huge_pages = true;
+    aee__sys_fault = fail_every_madvise;
+    aee_result result = aee__memory_create(&memory, &plan, NULL);
+    aee__sys_fault = NULL;
+    assert_int_equal(result, AEE_OK);
+    check_tables(&plan);
+    assert_int_equal(populated(AEE_GVA_HEAP, 16 * MIB), 0);
+    *(uint8_t *)aee__memory_at(&memory, (struct aee__gva){AEE_GVA_HEAP}, 1) = 1;
+    aee__memory_destroy(&memory);
 }
 
 static void test_faults(void **state)
@@ -440,6 +539,8 @@ int main(void)
         cmocka_unit_test(test_gate),         cmocka_unit_test(test_tls_places),
         cmocka_unit_test(test_bad_plans),    cmocka_unit_test(test_growth),
         cmocka_unit_test(test_growth_limit), cmocka_unit_test(test_growth_taken_back),
+        cmocka_unit_test(test_ready_start),  cmocka_unit_test(test_ready_heap),
+        cmocka_unit_test(test_huge_pages),   cmocka_unit_test(test_no_populating),
         cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,14 +66,15 @@ void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *r
 void aee__kvm_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
 void aee__kvm_lane_kick(struct aee__vm *vm, uint32_t lane);
 
-/* system_x86_64.c: descriptor tables, task state and exception stubs, at AEE_GVA_SYSTEM. */
+/* system_x86_64.c: descriptor tables, task state and exception stubs, at AEE_GVA_SYSTEM. The
+ * tables share one page, because every instance has one of its own. */
 #define AEE__KVM_GDT UINT64_C(0x0)
-#define AEE__KVM_IDT UINT64_C(0x1000)
-#define AEE__KVM_TSS UINT64_C(0x2000)
+#define AEE__KVM_IDT UINT64_C(0x400)
+#define AEE__KVM_TSS UINT64_C(0x800)
 #define AEE__KVM_TSS_STRIDE UINT64_C(0x100)
 #define AEE__KVM_TSS_LIMIT UINT32_C(0x8b) /* 0x68 bytes, 32 of I/O bitmap and its end byte, - 1 */
-#define AEE__KVM_STUBS UINT64_C(0x3000)
-#define AEE__KVM_IST UINT64_C(0x4000) /* one 1 KiB stack per lane */
+#define AEE__KVM_STUBS UINT64_C(0x1000)
+#define AEE__KVM_IST UINT64_C(0x2000) /* one 1 KiB stack per lane */
 #define AEE__KVM_IST_SIZE UINT64_C(0x400)
 #define AEE__KVM_IDT_LIMIT UINT16_C(0x1ff) /* vectors 0 to 31 */
 #define AEE__KVM_GDT_LIMIT UINT16_C(0xff)

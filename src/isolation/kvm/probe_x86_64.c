@@ -53,7 +53,7 @@ static aee_result start(struct probe *probe, const uint8_t *code, size_t size, a
                                     .fs_base = aee__memory_tcb(0, &probe->plan),
                                     .gs_base = {AEE_GVA_LANES},
                                     .syscall = {DATA}, /* not executable */
-                                    .root = {AEE__GPA_PRIVATE}};
+                                    .root = probe->memory.table.base};
     return aee__kvm_lane_start(probe->vm, 0, &state, error);
 }
 
@@ -219,7 +219,8 @@ static void try_nested_paging(struct probe *probe)
                  exit.hypercall == 1;
     /* The page table that maps DATA is the one that was made for CODE, in the pool after the root
      * and the tables of the areas before it; find its entry by value. */
-    uint64_t gpa = probe->memory.areas[probe->memory.area_count - 2].offset + AEE__GPA_PRIVATE;
+    const struct aee__memory_chunk *chunk = &probe->memory.chunks[0];
+    uint64_t gpa = chunk->gpa.value + (uint64_t)((uint8_t *)data - chunk->host);
     uint64_t *pool = (uint64_t *)(void *)probe->memory.table.pool;
     uint64_t *entry = NULL;
     for (uint64_t i = 512; i < probe->memory.table.used * UINT64_C(512); i++) {

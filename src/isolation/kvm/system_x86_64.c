@@ -5,7 +5,10 @@
 
 #include "isolation/kvm/kvm_internal.h"
 
-_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <= 16 * UINT64_C(4096),
+_Static_assert(AEE__KVM_GDT + AEE__KVM_GDT_LIMIT < AEE__KVM_IDT, "the GDT fits");
+_Static_assert(AEE__KVM_IDT + AEE__KVM_IDT_LIMIT < AEE__KVM_TSS, "the IDT fits");
+_Static_assert(AEE__KVM_IST + AEE_MAX_LANES * AEE__KVM_IST_SIZE <=
+                   AEE__SYSTEM_PAGES * UINT64_C(4096),
                "fits the system area");
 _Static_assert(AEE__KVM_TSS + AEE_MAX_LANES * AEE__KVM_TSS_STRIDE <= AEE__KVM_STUBS, "TSSs fit");
 _Static_assert(AEE__KVM_TR(AEE_MAX_LANES) <= AEE__KVM_GDT_LIMIT + 1, "TSS descriptors fit the GDT");
@@ -93,7 +96,8 @@ static void write_gate(uint8_t *gate, uint32_t vector, uint64_t handler)
 
 void aee__kvm_system_write(uint8_t *system, uint64_t size, uint32_t lanes)
 {
-    memset(system, 0, size);
+    /* The exception stacks are written by the processor first: they need no page before. */
+    memset(system, 0, size < AEE__KVM_IST ? size : AEE__KVM_IST);
     write_gdt(system + AEE__KVM_GDT, lanes);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         write_tss(system + AEE__KVM_TSS + lane * AEE__KVM_TSS_STRIDE, lane);

@@ -115,6 +115,15 @@ AEE_EXPORT int64_t allocate(int64_t bytes)
     return 1;
 }
 
+/* Writes to `pages` pages from `address`. */
+AEE_EXPORT int64_t touch(int64_t address, int64_t pages)
+{
+    for (int64_t i = 0; i < pages; i++) {
+        *(volatile char *)(address + i * 4096) = 1;
+    }
+    return pages;
+}
+
 /* ---- Host functions --------------------------------------------------------------------------- */
 
 AEE_EXPORT int64_t ask(int64_t a, int64_t b)
