@@ -205,6 +205,12 @@ void aee__sys_leave_cpu(int cpu)
     }
 }
 
+void aee__sys_urgent_thread(void)
+{
+    const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
+    (void)sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest);
+}
+
 void aee__sys_background_thread(void)
 {
     const struct sched_param none = {0};

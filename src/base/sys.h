@@ -37,6 +37,9 @@ void aee__sys_consume_signal(int signal);
 void aee__sys_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns);
 void aee__sys_futex_wake_all(const _Atomic uint32_t *word);
 void aee__sys_fine_timers(void); /* the calling thread's timer slack becomes 1 ns */
+/* From now on the calling thread, when it is woken, takes the core from any thread of ordinary
+ * priority, where the process may ask for that (CAP_SYS_NICE, RLIMIT_RTPRIO). */
+void aee__sys_urgent_thread(void);
 /* From now on the calling thread, when it is woken, waits for a free core or its turn instead of
  * taking the core from a thread that runs. */
 void aee__sys_background_thread(void);

@@ -161,10 +161,12 @@ static bool need_buffers(struct aee__lane *lane, const struct aee__ring_host_cal
     return !bytes || *kept != NULL;
 }
 
-static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call, uint8_t *payload)
+static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call, uint8_t *buffers)
 {
+    uint8_t nothing[1] = {0}; /* memcpy() and its like take no NULL, not even for no bytes */
+    uint8_t *payload = buffers ? buffers : nothing;
+    uint8_t *reply = buffers ? buffers + AEE_MAX_PAYLOAD : nothing;
     uint32_t level = lane->host_depth;
-    uint8_t *reply = payload ? payload + AEE_MAX_PAYLOAD : NULL;
     uint32_t reply_size = 0;
     int64_t value = 0;
     int32_t status = AEE_HOST_BAD;
@@ -174,7 +176,7 @@ static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call
     if (call->kind == AEE_HOST_CALL_INVOKE) {
         status = invoke(lane, call, payload, reply, &reply_size, &value);
     } else if (call->kind == AEE_HOST_CALL_LOG) {
-        status = serve_log(lane->instance->context, call, payload ? (const char *)payload : "");
+        status = serve_log(lane->instance->context, call, (const char *)payload);
     }
     aee__call_ring_host_reply(&lane->ring, level, status, value, reply, reply_size);
 }

@@ -248,9 +248,15 @@ bool aee__instance_is_owned(const struct aee__instance *instance)
     return false;
 }
 
-void aee__instance_take(struct aee__instance *instance)
+bool aee__instance_take(struct aee__instance *instance)
 {
-    (void)atomic_fetch_add_explicit(&instance->references, 1, memory_order_relaxed);
+    uint32_t references = atomic_load_explicit(&instance->references, memory_order_relaxed);
+    do {
+        if (references == 0) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&instance->references, &references, references + 1));
+    return true;
 }
 
 void aee__instance_release(struct aee__instance *instance)

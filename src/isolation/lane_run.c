@@ -264,13 +264,15 @@ bool aee__lane_start(struct aee__lane *lane, bool now)
         aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, aee__now_ns() + IDLE_NS);
     }
     atomic_store_explicit(&lane->watcher_cpu, aee__sys_cpu(), memory_order_relaxed);
-    aee__instance_take(lane->instance);
-    if (now ? aee__workers_run(workers, &lane->runnable)
-            : aee__workers_post(workers, &lane->runnable)) {
+    bool taken = aee__instance_take(lane->instance);
+    if (taken && (now ? aee__workers_run(workers, &lane->runnable)
+                      : aee__workers_post(workers, &lane->runnable))) {
         return true;
     }
     atomic_store(&lane->state, AEE__LANE_PARKED);
-    aee__instance_release(lane->instance);
+    if (taken) {
+        aee__instance_release(lane->instance);
+    }
     return false;
 }
 

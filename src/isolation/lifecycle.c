@@ -320,9 +320,7 @@ static void stop_building(struct aee__context *context)
 {
     (void)pthread_mutex_lock(&context->lock);
     struct aee__instance *building = context->building;
-    if (building) {
-        aee__instance_take(building);
-    }
+    building = building && aee__instance_take(building) ? building : NULL;
     (void)pthread_mutex_unlock(&context->lock);
     if (building) {
         aee__instance_stop(building);

@@ -37,9 +37,7 @@ aee_result aee__context_set_limits(struct aee__context *context, const aee_limit
     (void)pthread_mutex_lock(&context->lock);
     result = change(context, limits, error);
     instance = result == AEE_OK ? atomic_load(&context->current) : NULL;
-    if (instance) {
-        aee__instance_take(instance);
-    }
+    instance = instance && aee__instance_take(instance) ? instance : NULL;
     (void)pthread_mutex_unlock(&context->lock);
     if (instance) { /* without the lock: it may take milliseconds, and calls go on */
         aee__memory_populate_heap(&instance->memory, limits->ready_bytes);

@@ -69,6 +69,7 @@ static void *run(void *argument)
 {
     struct aee__watchdog *watchdog = argument;
     aee__sys_fine_timers();
+    aee__sys_urgent_thread(); /* for microseconds at a time; what it stops may have all cores */
     while (!atomic_load(&watchdog->stopping)) {
         turn(watchdog);
     }
