@@ -96,7 +96,7 @@ int bench_interleave(const struct bench_pair *pair, struct bench_result *result)
     return status;
 }
 
-/* ---- Running and judging ------------------------------------------------------------------ */
+/* ---- Running ------------------------------------------------------------------------------ */
 
 struct bench *bench_open(const struct bench_options *options)
 {
@@ -118,34 +118,10 @@ void bench_close(struct bench *bench)
 void bench_run(struct bench *bench, const struct bench_row *row, struct bench_result *result)
 {
     memset(result, 0, sizeof *result);
+    result->unjudged = bench->options.quick;
     if (row->run(bench, result) != 0) {
         const char *unknown = "it could not be measured";
         (void)bench_skip(result, "%s", unknown); /* unless it has said more */
     }
     bench_cpus_free(bench);
-}
-
-double bench_ratio(const struct bench_result *result)
-{
-    return result->floor.count > 0 && result->floor.p50 > 0.0 ? result->row.p50 / result->floor.p50
-                                                              : 0.0;
-}
-
-enum bench_verdict bench_judge(const struct bench_row *row, const struct bench_result *result)
-{
-    static const struct bench_target none;
-    const struct bench_target *target = &row->target;
-    const struct bench_summary *measured = &result->row;
-    if (memcmp(target, &none, sizeof none) == 0 || measured->count == 0) {
-        return BENCH_NO_TARGET;
-    }
-    const double floor = result->floor.p50;
-    const bool missed = (target->p50_ratio > 0.0 && measured->p50 > target->p50_ratio * floor) ||
-                        (target->p99_ratio > 0.0 && measured->p99 > target->p99_ratio * floor) ||
-                        (target->p50 > 0.0 && measured->p50 > target->p50) ||
-                        (target->p99 > 0.0 && measured->p99 > target->p99) ||
-                        (target->mean > 0.0 && measured->mean > target->mean) ||
-                        (target->least_p50 > 0.0 && measured->p50 < target->least_p50) ||
-                        (target->own && !result->met);
-    return missed ? BENCH_MISSED : BENCH_MET;
 }

@@ -37,6 +37,7 @@ struct bench_result {
     struct bench_extra extras[BENCH_EXTRAS];
     unsigned extra_count;
     bool met;                 /* see bench_target.own */
+    bool unjudged;            /* of a quick run, which has too few samples for a verdict */
     char note[BENCH_TEXT];    /* "", or what a reader of this very run should know */
     char skipped[BENCH_TEXT]; /* "", or why the row could not be measured */
 };

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { POOL = 4 }; /* aee_engine_desc.pool_size by default */
+
 static void *count_allocations(void *user, void *old, size_t old_size, size_t size)
 {
     struct bench_stage *stage = user;
@@ -52,7 +54,11 @@ int bench_stage_open(struct bench_stage *stage, const struct bench_stage_plan *p
     if (!plan->image(&image, result) || bench_stage_open_engine(stage, plan, result) != 0) {
         return -1;
     }
-    return bench_stage_context(stage, plan, &stage->context, result);
+    if (bench_stage_context(stage, plan, &stage->context, result) != 0) {
+        return -1;
+    }
+    /* What fills the pool would be in the figures. */
+    return bench_stage_await_pool(stage, POOL, result);
 }
 
 void bench_stage_close(struct bench_stage *stage)
