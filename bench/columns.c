@@ -8,7 +8,7 @@
 #define STEP 0.016
 
 enum { PARTICLES = 100000, SEED = 42, REGION_SIZE = 2 << 20 };
-enum { RUN_STEPS = 50 }; /* in one call, where the row is about the code */
+enum { RUN_STEPS = 300 }; /* in one call, where the row is about the code */
 enum { EMPTY_CALLS = 4000 };
 
 struct columns {
@@ -136,7 +136,7 @@ static struct bench_pair make_pair(struct columns *columns, uint32_t rounds, uin
 static int run_particles(struct bench *bench, struct bench_result *result)
 {
     struct columns columns = {.bench = bench, .steps = RUN_STEPS};
-    const struct bench_pair pair = make_pair(&columns, 20, 10);
+    const struct bench_pair pair = make_pair(&columns, 20, 5);
     const int status = measure_columns(&columns, AEE_CALL_DIRECT, &pair, result);
     bench_native_share(result);
     bench_stage_close(&columns.stage);
@@ -149,7 +149,7 @@ const struct bench_row bench_row_compute_particles = {
     .level = "kvm",
     .floor = "native",
     .target_text = ">= 0.98 of native",
-    .how = "50 steps of 100,000 particles, float, AVX2; a direct call; floor: the same C file in "
+    .how = "300 steps of 100,000 particles, float, AVX2; a direct call; floor: the same C file in "
            "this process, on the same memory",
     .target = {.p50_ratio = BENCH_NATIVE_RATIO},
     .run = run_particles,

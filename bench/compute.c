@@ -118,12 +118,12 @@ static int run_kernel(struct bench *bench, const char *function, int64_t amount,
 
 static int run_nbody(struct bench *bench, struct bench_result *result)
 {
-    return run_kernel(bench, "nbody_run", 50000, measure_nbody_here, measure_nbody, result);
+    return run_kernel(bench, "nbody_run", 150000, measure_nbody_here, measure_nbody, result);
 }
 
 static int run_sha(struct bench *bench, struct bench_result *result)
 {
-    return run_kernel(bench, "sha_run", 15000, measure_sha_here, measure_sha, result);
+    return run_kernel(bench, "sha_run", 50000, measure_sha_here, measure_sha, result);
 }
 
 const struct bench_row bench_row_compute_nbody = {
@@ -132,7 +132,7 @@ const struct bench_row bench_row_compute_nbody = {
     .level = "kvm",
     .floor = "native",
     .target_text = ">= 0.98 of native",
-    .how = "50,000 steps of five bodies, double; a direct call; floor: the same C file in this "
+    .how = "150,000 steps of five bodies, double; a direct call; floor: the same C file in this "
            "process",
     .target = {.p50_ratio = BENCH_NATIVE_RATIO},
     .run = run_nbody,
@@ -144,7 +144,7 @@ const struct bench_row bench_row_compute_sha = {
     .level = "kvm",
     .floor = "native",
     .target_text = ">= 0.98 of native",
-    .how = "15,000 blocks of a SHA-256-like hash, integer; a direct call; floor: the same C file "
+    .how = "50,000 blocks of a SHA-256-like hash, integer; a direct call; floor: the same C file "
            "in this process",
     .target = {.p50_ratio = BENCH_NATIVE_RATIO},
     .run = run_sha,

@@ -2,7 +2,9 @@
  * with futexes or by spinning, and over pipes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +15,7 @@
 #include "bench/rows.h"
 #include "bench/sandbox.h"
 
+enum { LOOK_TURNS = 1 << 20 };     /* of a loop, a few hundredths of a second */
 enum { WARM_UP = 200, HIGH = 64 }; /* descriptors from HIGH on: clear of those the child gets */
 
 struct process {
@@ -25,15 +28,28 @@ struct process {
     int memory;  /* -1: none, as the others */
     int requests[2];
     int replies[2];
+    void (*old_handler)(int); /* of SIGPIPE, which a child that is gone would cause */
 };
 
 /* ---- Calls -------------------------------------------------------------------------------- */
+
+/* Somebody may have killed it; it is left for close_process() to reap. */
+static bool is_gone(const struct process *process)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)process->child, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid != 0;
+}
 
 static int call_spinning(struct process *process)
 {
     const uint32_t value = ++process->last;
     atomic_store_explicit(&process->sandbox->request, value, memory_order_release);
-    while (atomic_load_explicit(&process->sandbox->reply, memory_order_acquire) != value) {
+    for (uint32_t turn = 1;
+         atomic_load_explicit(&process->sandbox->reply, memory_order_acquire) != value; turn++) {
+        if (turn % LOOK_TURNS == 0 && is_gone(process)) {
+            return -1;
+        }
         bench_pause();
     }
     return 0;
@@ -49,7 +65,9 @@ static int call_futex(struct process *process)
         if (reply == value) {
             return 0;
         }
-        sandbox_wait(&process->sandbox->reply, reply);
+        if (!sandbox_wait(&process->sandbox->reply, reply) && is_gone(process)) {
+            return -1;
+        }
     }
 }
 
@@ -138,10 +156,12 @@ static void close_process(struct process *process)
     if (process->sandbox) {
         (void)munmap(process->sandbox, sizeof *process->sandbox);
     }
+    (void)signal(SIGPIPE, process->old_handler);
 }
 
 static int open_process(struct process *process, struct bench_result *result)
 {
+    process->old_handler = signal(SIGPIPE, SIG_IGN);
     if (open_files(process) != 0) {
         return bench_skip(result, "no memory or pipes to share: %s", strerror(errno));
     }

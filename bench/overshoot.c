@@ -195,8 +195,9 @@ static int hang_once(struct overshoot *overshoot, struct bench_samples *samples,
     aee_error error;
     aee_result status =
         aee_wait_ready(stage->engine, stage->context, 10 * BENCH_NS_PER_SECOND, &error);
-    if (status != AEE_OK || bench_stage_await_pool(stage, POOL, result) != 0) {
-        return bench_check(result, status, &error);
+    if (bench_check(result, status, &error) != 0 ||
+        bench_stage_await_pool(stage, POOL, result) != 0) {
+        return -1;
     }
     const uint64_t deadline = bench_now() + BUDGET_NS;
     status = aee_call(stage->engine, stage->context, overshoot->endless, &arg, 1, NULL, &error);

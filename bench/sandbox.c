@@ -2,6 +2,7 @@
  * or is no more. A real sandbox would add a filter of system calls, which costs more still. */
 #include "bench/sandbox.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -14,9 +15,11 @@
 
 #include "bench/internal.h"
 
-void sandbox_wait(_Atomic uint32_t *word, uint32_t value)
+bool sandbox_wait(_Atomic uint32_t *word, uint32_t value)
 {
-    (void)syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
+    const struct timespec patience = {.tv_sec = 1};
+    return syscall(SYS_futex, word, FUTEX_WAIT, value, &patience, NULL, 0) == 0 ||
+           errno != ETIMEDOUT;
 }
 
 void sandbox_wake(_Atomic uint32_t *word)
@@ -51,7 +54,7 @@ static void serve_futex(struct sandbox *sandbox)
     while (last != SANDBOX_END) {
         const uint32_t request = atomic_load_explicit(&sandbox->request, memory_order_acquire);
         if (request == last) {
-            sandbox_wait(&sandbox->request, last);
+            (void)sandbox_wait(&sandbox->request, last);
             continue;
         }
         last = request;

@@ -3,6 +3,7 @@
 #define AEE_BENCH_SANDBOX_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Descriptors that the child begins with. */
@@ -18,7 +19,8 @@ struct sandbox {
 #define SANDBOX_END UINT32_MAX
 
 /* Any thread: futexes on shared memory. */
-void sandbox_wait(_Atomic uint32_t *word, uint32_t value);
+/* False: a second has passed. */
+bool sandbox_wait(_Atomic uint32_t *word, uint32_t value);
 void sandbox_wake(_Atomic uint32_t *word);
 
 #endif

@@ -170,7 +170,7 @@ static void run_rows(struct bench *bench, const struct bench_choice *choice)
     }
 }
 
-/* One line when nothing can be measured in contexts; the comparisons may still be. */
+/* One line where no context can be made: then there is nothing to compare with. */
 static int check_backend(void)
 {
     aee_probe_report report;
