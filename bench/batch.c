@@ -3,18 +3,6 @@
 #include "bench/rows.h"
 #include "bench/stage.h"
 
-#ifndef BENCH_BATCHES
-
-static int run_nothing(struct bench *bench, struct bench_result *result)
-{
-    (void)bench;
-    return bench_skip(result, "aee_submit() is not in this build of the library");
-}
-#define run_batch64 run_nothing
-#define run_fan_out run_nothing
-
-#else
-
 #define LONG_BUDGET_NS (10 * BENCH_NS_PER_SECOND)
 #define PARKED_AFTER_NS (2 * BENCH_NS_PER_MS)
 
@@ -193,8 +181,6 @@ static int run_fan_out(struct bench *bench, struct bench_result *result)
     bench_stage_close(&batches.stage);
     return status;
 }
-
-#endif
 
 const struct bench_row bench_row_ring_batch64 = {
     .name = "ring_batch64",

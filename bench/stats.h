@@ -32,8 +32,9 @@ static inline void bench_samples_add(struct bench_samples *samples, double value
     }
 }
 
-/* Sorts the samples. A percentile is a sample: the least one that at least that share of all do not
- * exceed (nearest rank). */
+/* Sorts the samples. A percentile is the least sample that at least that share of all do not exceed
+ * (nearest rank); among many equal ones, the part of a step of the clock that the rank stands for.
+ */
 struct bench_summary bench_summarize(struct bench_samples *samples);
 
 #endif

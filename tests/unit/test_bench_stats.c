@@ -64,6 +64,24 @@ static void test_one_outlier_is_the_maximum_only(void **state)
     bench_samples_free(&samples);
 }
 
+/* A time of 113 by a clock with steps of 10: 110 seven times of ten, else 120. */
+static void test_steps_of_the_clock(void **state)
+{
+    (void)state;
+    struct bench_samples samples;
+    assert_true(bench_samples_init(&samples, 1002));
+    bench_samples_add(&samples, 100.0);
+    bench_samples_add(&samples, 130.0);
+    for (int i = 0; i < 1000; i++) {
+        bench_samples_add(&samples, i % 10 < 7 ? 110.0 : 120.0);
+    }
+    const struct bench_summary summary = bench_summarize(&samples);
+    assert_true(summary.p50 > 111.0 && summary.p50 < 113.0);
+    assert_true(summary.p99 > 120.0 && summary.p99 <= 125.0);
+    assert_true(summary.max == 130.0);
+    bench_samples_free(&samples);
+}
+
 static void test_nothing(void **state)
 {
     (void)state;
@@ -95,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_percentiles),
         cmocka_unit_test(test_one_outlier_is_the_maximum_only),
+        cmocka_unit_test(test_steps_of_the_clock),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_what_does_not_fit_is_dropped),
     };
