@@ -1,7 +1,7 @@
 /* large.c: an image of 1 MiB for rows about creating contexts, and a component that never stops
  * writing to memory that it was given.
  *
- *   large_first() -> byte          the first byte of the ballast
+ *   large_mark() -> byte           the first byte of the ballast, which it changes
  *   large_write(address, bytes)    writes there, one word a cache line, for ever */
 #include <aee_guest.h>
 
@@ -13,10 +13,12 @@ __asm__(".pushsection .data\n"
         ".popsection\n");
 extern char large_ballast[];
 
-AEE_SIGNATURE(large_first, "i:");
-AEE_EXPORT int64_t large_first(void)
+AEE_SIGNATURE(large_mark, "i:");
+AEE_EXPORT int64_t large_mark(void)
 {
-    return large_ballast[0];
+    const int64_t before = large_ballast[0];
+    large_ballast[0] = 1;
+    return before;
 }
 
 AEE_SIGNATURE(large_write, "v:ii");
