@@ -23,7 +23,7 @@ FLOORS = {
     "budget_overshoot": "signal kick",
 }
 # Quick ones of each kind: ring, direct, native, bare machine, memory, another process, Lua.
-TRIED = """ring_call host_call direct_call compute_nbody column_update first_touch acquire_pooled
+TRIED = """ring_call ring_batch64 host_call direct_call fan_out compute_nbody column_update first_touch acquire_pooled
     idle_context_pss_kib contexts_alive elsewhere_process_futex elsewhere_process_spin
     elsewhere_luajit elsewhere_lua54""".split()
 NUMBER = (int, float)
