@@ -3,6 +3,7 @@
 
 PACKAGES_BUILD = cmake ninja-build gcc libc6-dev musl-dev
 PACKAGES_TEST = $(PACKAGES_BUILD) g++ libcmocka-dev pkg-config python3
+PACKAGES_BENCH = liblua5.4-dev libluajit-5.1-dev
 PACKAGES_LINT = clang-format clang-tidy
 PACKAGES_FUZZ = clang libclang-rt-14-dev
 
@@ -10,10 +11,11 @@ DEMO = build/release/demo/demo
 FUZZ_SECONDS = 60
 LOG = build/demo.log
 
-.PHONY: help demo test asan tsan hw lint format fuzz clean
+.PHONY: help demo bench test asan tsan hw lint format fuzz clean
 
 help:
 	@echo 'make demo    build the library, the command line and the demo, and run the demo'
+	@echo 'make bench   build the command line and measure this machine (docs/performance.md)'
 	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer'
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
@@ -31,6 +33,13 @@ demo:
 	    || { tail -n 60 $(LOG); exit 1; }
 	@test -x $(DEMO) || { echo 'make demo: the build made no $(DEMO)'; exit 1; }
 	@$(DEMO) || test $$? -eq 77 # it has said what is missing here
+
+bench:
+	@scripts/install-deps.sh $(PACKAGES_BUILD) --optional $(PACKAGES_BENCH)
+	@mkdir -p build
+	@{ cmake --preset release && cmake --build --preset release; } >build/bench.log 2>&1 \
+	    || { tail -n 60 build/bench.log; exit 1; }
+	@build/release/tools/aee/aee bench
 
 test:
 	@scripts/install-deps.sh $(PACKAGES_TEST)

@@ -4,6 +4,7 @@
  *
  *   particles_init(region, count, seed)   makes a world of `count` particles; returns count or -1
  *   particles_step(region, dt)            one step of dt seconds; returns the count, or -1
+ *   particles_run(region, steps, dt)      so many steps in one call; the same
  *   particles_checksum(region)            world_checksum() of it */
 #include <aee_guest.h>
 
@@ -70,21 +71,29 @@ AEE_EXPORT int64_t particles_init(int64_t region, int64_t count, int64_t seed)
     return count;
 }
 
-AEE_SIGNATURE(particles_step, "i:id");
-AEE_EXPORT int64_t particles_step(int64_t region, double dt)
+AEE_SIGNATURE(particles_run, "i:iid");
+AEE_EXPORT int64_t particles_run(int64_t region, int64_t steps, double dt)
 {
     struct world_header *header = region_at(region);
     struct world_columns world;
     if (world_open(header, SIZE_MAX, &world) != 0) {
         return -1;
     }
-    if (aee_has_avx2()) {
-        step_avx2(&world, (float)dt);
-    } else {
-        step_plain(&world, (float)dt);
+    for (int64_t i = 0; i < steps; i++) {
+        if (aee_has_avx2()) {
+            step_avx2(&world, (float)dt);
+        } else {
+            step_plain(&world, (float)dt);
+        }
+        header->frame++;
     }
-    header->frame++;
     return world.count;
+}
+
+AEE_SIGNATURE(particles_step, "i:id");
+AEE_EXPORT int64_t particles_step(int64_t region, double dt)
+{
+    return particles_run(region, 1, dt);
 }
 
 AEE_SIGNATURE(particles_checksum, "i:i");

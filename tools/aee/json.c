@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 #include "term.h"
 
@@ -99,4 +100,21 @@ void json_double(struct json *json, const char *name, double value)
     } else {
         (void)fputs("null", json->out);
     }
+}
+
+void json_fixed(struct json *json, const char *name, double value, int decimals)
+{
+    char text[400]; /* DBL_MAX has 309 digits */
+    start(json, name);
+    if (!isfinite(value)) {
+        (void)fputs("null", json->out);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%.*f", decimals, value);
+    size_t length = strlen(text);
+    while (decimals > 0 && text[length - 1] == '0') {
+        length--;
+    }
+    length -= text[length - 1] == '.';
+    (void)fwrite(text, 1, length, json->out);
 }

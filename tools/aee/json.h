@@ -23,5 +23,7 @@ void json_int(struct json *json, const char *name, int64_t value);
 void json_uint(struct json *json, const char *name, uint64_t value);
 void json_hex(struct json *json, const char *name, uint64_t value);  /* "0x1f", a string */
 void json_double(struct json *json, const char *name, double value); /* not finite: null */
+/* With at most so many decimals, and without zeros at the end; not finite: null. */
+void json_fixed(struct json *json, const char *name, double value, int decimals);
 
 #endif
