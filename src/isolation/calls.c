@@ -55,47 +55,29 @@ static bool fits_signature(const char *signature, const struct aee__call *call)
 
 /* ---- Host functions that run for the context ---------------------------------------------- */
 
-void aee__context_serve_begin(struct aee__context *context, struct aee__server *server)
+/* With the lock held. Lanes of an instance that has ended count, too. */
+static struct aee__lane *find_served(const struct aee__context *context)
 {
-    server->thread = pthread_self();
-    (void)pthread_mutex_lock(&context->lock);
-    server->next = context->servers;
-    context->servers = server;
-    (void)atomic_fetch_add(&context->serving, 1);
-    (void)pthread_mutex_unlock(&context->lock);
-}
-
-void aee__context_serve_end(struct aee__context *context, struct aee__server *server)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    struct aee__server **link = &context->servers;
-    while (*link != server) {
-        link = &(*link)->next;
+    uintptr_t self = (uintptr_t)pthread_self();
+    for (struct aee__instance *at = context->living; at; at = at->next) {
+        uint32_t lanes = atomic_load(&at->lane_count);
+        for (uint32_t i = 0; i < lanes; i++) {
+            if (atomic_load_explicit(&at->lanes[i].server, memory_order_relaxed) == self) {
+                return &at->lanes[i];
+            }
+        }
     }
-    *link = server->next;
-    (void)atomic_fetch_sub(&context->serving, 1);
-    (void)pthread_mutex_unlock(&context->lock);
+    return NULL;
 }
 
-/* With the lock held: the innermost host function that this thread runs for the context. Threads
- * stay in the list when the instance that called them has ended. */
-static struct aee__server *find_server(const struct aee__context *context)
-{
-    struct aee__server *server = context->servers;
-    while (server && !pthread_equal(server->thread, pthread_self())) {
-        server = server->next;
-    }
-    return server;
-}
-
+/* The lane for which this thread runs a host function. */
 static struct aee__lane *serving_lane(struct aee__context *context)
 {
     if (atomic_load(&context->serving) == 0) {
         return NULL;
     }
     (void)pthread_mutex_lock(&context->lock);
-    const struct aee__server *server = find_server(context);
-    struct aee__lane *lane = server ? server->lane : NULL;
+    struct aee__lane *lane = find_served(context);
     (void)pthread_mutex_unlock(&context->lock);
     return lane;
 }

@@ -30,13 +30,6 @@ struct aee__region_view {
     uint32_t writable;
 };
 
-/* A thread that runs a host function for the context; on that thread's stack. */
-struct aee__server {
-    pthread_t thread;
-    struct aee__lane *lane; /* that made the call; owned by the thread */
-    struct aee__server *next;
-};
-
 struct aee__context_stats {
     _Atomic uint64_t calls; /* of instances that are gone; lanes count their own */
     _Atomic uint64_t failed_calls;
@@ -65,22 +58,21 @@ struct aee__context {
     _Atomic(struct aee__instance *) current; /* takes calls; NULL unless state is READY */
     _Atomic bool paused;                     /* written under the lock */
     _Atomic uint64_t budget_ns;              /* limits.call_budget_ns */
-    _Atomic uint32_t serving;                /* threads in `servers` */
+    _Atomic uint32_t serving;                /* host functions that run for it */
     _Atomic uint32_t zombies;                /* instances that only wait for lanes' owners */
     _Atomic uint32_t waiters;                /* threads that wait for a lane */
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */
 
     pthread_mutex_t lock;
-    pthread_cond_t changed;       /* state, paused */
-    aee_state state;              /* never AEE_STATE_PAUSED: that is READY and paused */
-    bool in_operation;            /* a life-cycle operation is under way */
-    bool dying;                   /* being destroyed: no restart any more */
-    aee_limits limits;            /* complete: no zero fields */
-    struct aee__image_ref *image; /* NULL until the first load */
-    uint16_t image_epoch;         /* counts loads; part of function handles */
-    struct aee__instance *living; /* all that can still run, current or not */
-    struct aee__instance *shells; /* objects of instances that are gone, to be used again */
-    struct aee__server *servers;
+    pthread_cond_t changed;         /* state, paused */
+    aee_state state;                /* never AEE_STATE_PAUSED: that is READY and paused */
+    bool in_operation;              /* a life-cycle operation is under way */
+    bool dying;                     /* being destroyed: no restart any more */
+    aee_limits limits;              /* complete: no zero fields */
+    struct aee__image_ref *image;   /* NULL until the first load */
+    uint16_t image_epoch;           /* counts loads; part of function handles */
+    struct aee__instance *living;   /* all that can still run, current or not */
+    struct aee__instance *shells;   /* objects of instances that are gone, to be used again */
     struct aee__instance *building; /* sees region changes while its initialisers run */
     struct aee__instance *spares[AEE__SPARES_MAX]; /* see region changes too */
     uint32_t spare_count;
@@ -158,9 +150,7 @@ uint32_t aee__context_calls_now(struct aee__context *context);
 aee_result aee__context_call_initialiser(struct aee__context *context,
                                          struct aee__instance *instance, uint64_t budget_ns,
                                          aee_error *error);
-/* Brackets a host function that the context called; then, whether this thread is in one. */
-void aee__context_serve_begin(struct aee__context *context, struct aee__server *server);
-void aee__context_serve_end(struct aee__context *context, struct aee__server *server);
+/* This thread runs a host function that the context called. */
 bool aee__context_is_reentry(struct aee__context *context);
 
 /* Regions. */

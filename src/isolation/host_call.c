@@ -88,27 +88,42 @@ static void add_host_time(struct aee__lane *lane, uint64_t ticks)
                           memory_order_relaxed);
 }
 
+/* What others see of a host function that runs: that the call's budget rests, and which thread may
+ * call the component back. Written by the lane's owner alone. */
+static void enter_host(struct aee__lane *lane, uint32_t depth)
+{
+    (void)atomic_fetch_add(&lane->instance->context->serving, 1);
+    atomic_store_explicit(&lane->server, (uintptr_t)pthread_self(), memory_order_relaxed);
+    atomic_store_explicit(&lane->host_depth, depth + 1, memory_order_relaxed);
+    atomic_store_explicit(&lane->budget.in_host, 1, memory_order_relaxed);
+}
+
+static void leave_host(struct aee__lane *lane, uint32_t depth)
+{
+    atomic_store_explicit(&lane->budget.in_host, depth > 0, memory_order_relaxed);
+    atomic_store_explicit(&lane->host_depth, depth, memory_order_relaxed);
+    if (depth == 0) {
+        atomic_store_explicit(&lane->server, 0, memory_order_relaxed);
+    }
+    (void)atomic_fetch_sub(&lane->instance->context->serving, 1);
+}
+
 /* On the thread that runs the vCPU others may need its place meanwhile. */
 static aee_result run_function(struct aee__lane *lane, const struct aee__host_function *function,
                                aee_host_call *host)
 {
-    struct aee__context *context = lane->instance->context;
-    struct aee__core *core = context->core;
-    struct aee__server server = {.lane = lane};
+    struct aee__core *core = lane->instance->core;
+    uint32_t depth = atomic_load_explicit(&lane->host_depth, memory_order_relaxed);
     bool runs =
         atomic_load_explicit(&lane->runner, memory_order_relaxed) == (uintptr_t)pthread_self();
     uint64_t begin = aee__ticks(&core->ticker);
     if (runs) {
         aee__workers_block(&core->workers, true);
     }
-    atomic_store_explicit(&lane->budget.in_host, 1, memory_order_relaxed);
-    lane->host_depth++;
-    aee__context_serve_begin(context, &server);
+    enter_host(lane, depth);
     aee_result result = function->function(function->user, host);
-    aee__context_serve_end(context, &server);
-    lane->host_depth--;
     add_host_time(lane, aee__ticks(&core->ticker) - begin);
-    atomic_store_explicit(&lane->budget.in_host, lane->host_depth > 0, memory_order_relaxed);
+    leave_host(lane, depth);
     if (runs) {
         aee__workers_block(&core->workers, false);
     }

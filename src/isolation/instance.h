@@ -75,8 +75,8 @@ void aee__instance_open(struct aee__instance *instance);
 void aee__instance_strip(struct aee__instance *instance);
 /* Somebody owns one of the lanes, or tries to. */
 bool aee__instance_is_owned(const struct aee__instance *instance);
-/* Takes a reference; false when the last one is gone, and with it the right to more: the instance has
- * ended then. */
+/* Takes a reference; false when the last one is gone, and with it the right to more: the instance
+ * has ended then. */
 bool aee__instance_take(struct aee__instance *instance);
 void aee__instance_release(struct aee__instance *instance);
 

@@ -51,6 +51,7 @@ struct aee__lane {
     _Atomic uint32_t attention;  /* the owner must look at ring and queue before it leaves */
     _Atomic uint32_t state;      /* enum aee__lane_state */
     _Atomic uintptr_t runner;    /* the thread that runs the vCPU, or 0 */
+    _Atomic uintptr_t server;    /* the owner, while it runs a host function for the lane, or 0 */
     _Atomic int32_t watcher_cpu; /* where the thread ran last that watches the ring */
     _Atomic uint32_t sleeping;   /* the owner sleeps on `waker` */
     _Atomic uint32_t waker;      /* futex */

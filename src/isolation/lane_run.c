@@ -13,6 +13,8 @@
 #define IDLE_NS AEE__NS_PER_SECOND
 /* Turns for which a helper stays with a lane that a worker runs. */
 #define HELP_TURNS 64u
+/* Turns of the tight loop. */
+#define WATCH_TURNS 32u
 /* Replies that it waits for before it takes them, but for a closer look now and then. */
 #define HELP_RUN 16u
 #define LOOK_CLOSELY 8u
@@ -413,6 +415,17 @@ static void look_or_sleep(struct aee__lane *lane, const struct aee__call *call)
     }
 }
 
+/* Turns that were spent watching, a few at most: other things must be looked at now and then. */
+static uint32_t spin(const struct aee__ring_watch *watch)
+{
+    uint32_t turn = 0;
+    do {
+        aee__cpu_relax();
+        turn++;
+    } while (turn < WATCH_TURNS && !aee__ring_watch_hit(watch));
+    return turn;
+}
+
 void aee__lane_await(struct aee__lane *lane, struct aee__call *call)
 {
     uint32_t turns = lane->instance->core->spin_turns;
@@ -428,6 +441,9 @@ void aee__lane_await(struct aee__lane *lane, struct aee__call *call)
     /* Who runs the lane comes first: a reply that is there before is none. */
     bool ran = get_running(lane, call, ring);
     uint32_t turn = 0;
+    struct aee__ring_watch watch = aee__call_ring_watch(
+        &lane->ring, call && call->level > 0 ? call->level - 1u : AEE__RING_LEVEL_NONE,
+        lane->host_depth);
     /* What ended on this thread has not answered, whatever it wrote there. */
     while (!(ran && is_over(lane, call)) && !aee__lane_take(lane, call) && !is_over(lane, call)) {
         ring = ran && call && call->mode_used == AEE_CALL_RING; /* a worker is to go on with it */
@@ -440,9 +456,9 @@ void aee__lane_await(struct aee__lane *lane, struct aee__call *call)
         }
         if (aee__lane_serve_host_call(lane)) {
             turn = 0;
+            watch.host_call_seq++;
         } else if (turn < turns && !atomic_load_explicit(&lane->attention, memory_order_relaxed)) {
-            aee__cpu_relax();
-            turn++;
+            turn += spin(&watch);
         } else {
             look_or_sleep(lane, call);
             turn = 0;

@@ -120,6 +120,20 @@ bool aee__call_ring_nested_answered(const struct aee__call_ring *ring, uint32_t 
     return LOAD_ACQUIRE(ring->shared->levels[level].nested.reply.seq) == ring->nested[level];
 }
 
+struct aee__ring_watch aee__call_ring_watch(const struct aee__call_ring *ring, uint32_t nested,
+                                            uint32_t depth)
+{
+    bool on_ring = nested == AEE__RING_LEVEL_NONE;
+    struct aee__ring_watch watch = {
+        .reply = on_ring ? &slot_of(ring, own(&ring->completed))->reply.seq
+                         : &ring->shared->levels[nested].nested.reply.seq,
+        .reply_seq = on_ring ? own(&ring->completed) + 1 : ring->nested[nested]};
+    bool may_ask = depth < AEE_HOST_CALL_DEPTH;
+    watch.host_call = may_ask ? &ring->shared->levels[depth].request.seq : watch.reply;
+    watch.host_call_seq = may_ask ? ring->host_calls[depth] + 1 : watch.reply_seq;
+    return watch;
+}
+
 /* ---- Host calls --------------------------------------------------------------------------- */
 
 /* In words: the field is aligned, and a byte at a time would cost as much as the whole call. */

@@ -66,6 +66,25 @@ bool aee__call_ring_answered_after(const struct aee__call_ring *ring, uint32_t a
  * word; equal to `submitted` when all have. Any thread; for reports. */
 uint32_t aee__call_ring_oldest(const struct aee__call_ring *ring);
 
+/* What a waiting host looks at in a tight loop: the next reply (nested: that of the level), and the
+ * next host call at a depth. */
+struct aee__ring_watch {
+    const uint32_t *reply;
+    const uint32_t *host_call;
+    uint32_t reply_seq;
+    uint32_t host_call_seq;
+};
+#define AEE__RING_LEVEL_NONE UINT32_MAX
+/* `nested`: a level, or AEE__RING_LEVEL_NONE for the ring; `depth` may be AEE_HOST_CALL_DEPTH. */
+struct aee__ring_watch aee__call_ring_watch(const struct aee__call_ring *ring, uint32_t nested,
+                                            uint32_t depth);
+/* One of the two seems to be there. */
+static inline bool aee__ring_watch_hit(const struct aee__ring_watch *watch)
+{
+    return __atomic_load_n(watch->reply, __ATOMIC_RELAXED) == watch->reply_seq ||
+           __atomic_load_n(watch->host_call, __ATOMIC_RELAXED) == watch->host_call_seq;
+}
+
 /* The same for the one nested request of a level. */
 void aee__call_ring_nested_push(struct aee__call_ring *ring, uint32_t level,
                                 const struct aee__ring_request *request);
