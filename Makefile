@@ -3,6 +3,7 @@
 
 PACKAGES_BUILD = cmake ninja-build gcc libc6-dev musl-dev
 PACKAGES_TEST = $(PACKAGES_BUILD) g++ libcmocka-dev pkg-config python3
+PACKAGES_MODEL = spin
 PACKAGES_LINT = clang-format clang-tidy
 PACKAGES_FUZZ = clang libclang-rt-14-dev
 
@@ -33,7 +34,7 @@ demo:
 	@$(DEMO) || test $$? -eq 77 # it has said what is missing here
 
 test:
-	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL)
 	@scripts/run-tests.sh release asan-ubsan tsan
 
 asan:
