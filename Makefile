@@ -11,13 +11,16 @@ DEMO = build/release/demo/demo
 FUZZ_SECONDS = 60
 LOG = build/demo.log
 
-.PHONY: help demo test asan tsan hw lint format fuzz clean
+SOAK_SECONDS = 60
+
+.PHONY: help demo test asan tsan soak hw lint format fuzz clean
 
 help:
 	@echo 'make demo    build the library, the command line and the demo, and run the demo'
 	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer'
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
+	@echo 'make soak    the stress test for SOAK_SECONDS (default 60), optimised and with the thread sanitizer'
 	@echo 'make hw      integration tests on emulated AMD and Intel machines (downloads about 150 MB once)'
 	@echo 'make lint    source checks, clang-format, clang-tidy'
 	@echo 'make format  reformat the C sources'
@@ -44,6 +47,10 @@ asan:
 tsan:
 	@scripts/install-deps.sh $(PACKAGES_TEST)
 	@scripts/run-tests.sh tsan
+
+soak:
+	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/soak.sh $(SOAK_SECONDS)
 
 hw:
 	@scripts/install-deps.sh $(PACKAGES_TEST)
