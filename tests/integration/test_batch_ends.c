@@ -398,6 +398,87 @@ static void two_threads_take_from_one_batch(void **state)
     }
 }
 
+struct busy {
+    struct bed *bed;
+    aee_context context;
+    _Atomic bool stop;
+};
+
+static void *keep_busy(void *argument)
+{
+    struct busy *busy = argument;
+    aee_function spin;
+    const int64_t args[2] = {20000, 1};
+    (void)aee_find_function(busy->bed->engine, busy->context, "spin_for", &spin, NULL);
+    while (!atomic_load(&busy->stop)) {
+        (void)aee_call_i64(busy->bed->engine, busy->context, spin, args, 2, NULL, NULL);
+    }
+    return NULL;
+}
+
+/* Others have the only lane whenever the waiter looks; it must not sleep when they have left. */
+static void waiting_beside_calls(void **state)
+{
+    enum { THREADS = 3 };
+    struct bed *bed = *state;
+    EACH_MODE(m)
+    {
+        aee_context context = make_context(bed, "busy", batch_modes[m], 1);
+        aee_function blend = find(bed, context, "blend");
+        struct busy busy = {.bed = bed, .context = context};
+        pthread_t threads[THREADS];
+        for (int i = 0; i < THREADS; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, keep_busy, &busy), 0);
+        }
+        for (uint32_t round = 0; round < 300; round++) {
+            if (round == 299) { /* the last one is alone soon */
+                atomic_store(&busy.stop, true);
+            }
+            aee_call_item two[2] = {item2(context, blend, round, 1), item2(context, blend, 2, 3)};
+            uint32_t count = 0;
+            aee_batch batch = submit(bed, two, 2);
+            aee_result result =
+                aee_wait(bed->engine, batch, done, 2, &count, scaled(10 * SECOND), &bed->error);
+            if (result != AEE_OK) {
+                atomic_store(&busy.stop, true);
+                fail_msg("mode %u, round %u: %s", m, round, bed->error.text);
+            }
+        }
+        for (int i = 0; i < THREADS; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+        }
+        ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+    }
+}
+
+/* A caller that comes and goes between two looks of a waiter, again and again. */
+static void waiting_for_a_lane_that_is_left(void **state)
+{
+    struct bed *bed = *state;
+    EACH_MODE(m)
+    {
+        aee_context context = make_context(bed, "left", batch_modes[m], 1);
+        aee_function blend = find(bed, context, "blend");
+        for (uint32_t round = 0; round < 200; round++) {
+            struct busy busy = {.bed = bed, .context = context};
+            pthread_t thread;
+            uint32_t count = 0;
+            aee_call_item two[2] = {item2(context, blend, round, 1), item2(context, blend, 2, 3)};
+            assert_int_equal(pthread_create(&thread, NULL, keep_busy, &busy), 0);
+            sleep_ns(round % 7 * 50000);
+            aee_batch batch = submit(bed, two, 2);
+            atomic_store(&busy.stop, true);
+            aee_result result =
+                aee_wait(bed->engine, batch, done, 2, &count, scaled(10 * SECOND), &bed->error);
+            assert_int_equal(pthread_join(thread, NULL), 0);
+            if (result != AEE_OK) {
+                fail_msg("mode %u, round %u: %s", m, round, bed->error.text);
+            }
+        }
+        ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+    }
+}
+
 /* ---- Host calls of submitted calls ------------------------------------------------------------ */
 
 static _Atomic uint32_t asked;
@@ -465,6 +546,8 @@ int main(void)
         cmocka_unit_test(shut_down_in_flight),
         WITH_BED(batches_and_calls_from_many_threads),
         WITH_BED(two_threads_take_from_one_batch),
+        WITH_BED(waiting_beside_calls),
+        WITH_BED(waiting_for_a_lane_that_is_left),
         WITH_BED(host_calls_from_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,6 +133,25 @@ static void one_payload(struct worker *worker, unsigned c)
     judge(worker, c, result, right && got == size, seed);
 }
 
+/* Which calls have not come, and of which contexts. */
+static void blame_batch(struct worker *worker, uint32_t count, uint32_t got, const aee_error *error)
+{
+    bool came[BATCH] = {false};
+    size_t used = 0;
+    for (uint32_t i = 0; i < got; i++) {
+        came[worker->done[i].index] = true;
+    }
+    used += (size_t)snprintf(worker->failure, sizeof worker->failure, "batch, %u of %u: %s;", got,
+                             count, error->text);
+    for (uint32_t i = 0; i < count && used < sizeof worker->failure - 40; i++) {
+        if (!came[i]) {
+            used += (size_t)snprintf(worker->failure + used, sizeof worker->failure - used,
+                                     " call %u of context %u", i,
+                                     (unsigned)(uintptr_t)worker->items[i].user);
+        }
+    }
+}
+
 /* Calls of two kinds to several contexts. */
 static void one_batch(struct worker *worker)
 {
@@ -157,8 +176,7 @@ static void one_batch(struct worker *worker)
             aee_wait(stress.engine, batch, worker->done, count, &got, scaled(PATIENCE), &error);
     }
     if (result != AEE_OK || got != count) {
-        (void)snprintf(worker->failure, sizeof worker->failure, "batch, %u of %u: %s", got, count,
-                       error.text);
+        blame_batch(worker, count, got, &error);
         atomic_store(&stress.stop, true);
         return;
     }
