@@ -482,13 +482,13 @@ static void waiting_for_a_lane_that_is_left(void **state)
 /* ---- Host calls of submitted calls ------------------------------------------------------------ */
 
 static _Atomic uint32_t asked;
-static pthread_t asker;
+static _Atomic pthread_t asker;
 
 static aee_result host_add(void *user, aee_host_call *call)
 {
     (void)user;
     (void)atomic_fetch_add(&asked, 1);
-    asker = pthread_self();
+    atomic_store(&asker, pthread_self());
     call->result = call->args[0] + call->args[1];
     return AEE_OK;
 }
@@ -523,7 +523,7 @@ static void host_calls_from_batches(void **state)
                 sleep_ns(MS);
             }
             assert_int_equal(atomic_load(&asked), CALLS);
-            assert_false(pthread_equal(asker, pthread_self()));
+            assert_false(pthread_equal(atomic_load(&asker), pthread_self()));
             wait_all(bed, batch, done, CALLS);
             assert_int_equal(count_ends(CALLS, AEE_OK).good, CALLS);
         }

@@ -56,15 +56,25 @@ MODELS = {
         ],
     ),
     "seats": (
-        [("", SAFETY)],
+        [("", SAFETY), ("REPLACED=2 CALLS_SECOND=0", SAFETY)],
         [
             ("NO_RECHECK", SAFETY),
             ("GIVE_RELAXED", SAFETY),
             ("GIVE_WITHOUT_LOOK", SAFETY),
             ("RECHECK_WITHOUT_LOOK", SAFETY),
             ("LOOK_FIRST", SAFETY),
-            ("RELEASE_UNLOCKED", SAFETY),
-            ("REFERENCES_FIRST", SAFETY),
+            ("LATE_ZOMBIE", SAFETY),
+            ("BLIND_TAKE", SAFETY),
+            ("NO_OWN REPLACED=2 CALLS_SECOND=0", SAFETY),
+        ],
+    ),
+    "wait": (
+        [("", SAFETY)],
+        [
+            ("NO_WAKE_AT_GIVE", SAFETY),
+            ("NO_SECOND_TRY", SAFETY),
+            ("LATE_SEEN", SAFETY),
+            ("WAKE_BEFORE_GIVE", SAFETY),
         ],
     ),
     "attention": (

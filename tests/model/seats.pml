@@ -1,37 +1,51 @@
-/* seats.pml: who owns a lane, and when an instance is freed. A context has a current instance and
- * seats; a seat holds the instance whose lane a thread owns, or 0. A caller takes a seat for what it
- * believes to be current and looks again; an instance that is not current any more and that nobody
- * has a reference to or a seat in is a zombie, and is reaped by the last who leaves it.
+/* seats.pml: who owns a lane, and when an instance is freed. Stands for aee__lane_try(),
+ * aee__lane_give(), try_current(), reap() and aee__context_lane_freed() of src/isolation/{lane,calls}.c,
+ * aee__lane_start() and aee__lane_run() of lane_run.c, aee__instance_take() and release() of
+ * instance.c, and take_shell, may_bury() and aee__context_bury() of lifecycle.c.
  *
- * Plain stores are in tso.pml's buffers, so that a giver whose store is not seen yet is in the model.
- * Mutations: NO_RECHECK, GIVE_RELAXED, GIVE_WITHOUT_LOOK, RECHECK_WITHOUT_LOOK,
- * LOOK_FIRST, RELEASE_UNLOCKED, REFERENCES_FIRST. */
-#ifndef INSTANCES
-#define INSTANCES 2 /* made one after the other, numbered from 1 */
+ * An instance's object, its shell, is never given back to the allocator while its context lives, but
+ * used again: a caller that comes too late finds an instance, and asks again whether it is current
+ * when it owns a lane of it. What hangs on the shell (machine, memory) is stripped when it has no
+ * references and no owner. A call holds no reference; a worker that runs a lane does.
+ *
+ * Mutations: NO_RECHECK, GIVE_RELAXED, GIVE_WITHOUT_LOOK, RECHECK_WITHOUT_LOOK, LOOK_FIRST,
+ * LATE_ZOMBIE, BLIND_TAKE, NO_OWN. */
+#ifndef REPLACED
+#define REPLACED 1 /* times that another instance takes the current one's place */
 #endif
-#define SEATS 2
+#ifndef CALLS_FIRST
+#define CALLS_FIRST 1 /* of one caller, and of the other */
+#endif
+#ifndef CALLS_SECOND
+#define CALLS_SECOND 1
+#endif
+#define SHELLS 3
 
 #define FIRST 0
 #define SECOND 1
-#define MANAGER 2
-#define THREADS 3
+#define THREADS 2 /* with plain stores; the others share the buffer PURE */
 
-#define SEAT(s) (s)
-#define CURRENT SEATS
-#define CELLS 3
+#define OWNED(i) (i) /* of the one lane of each shell */
+#define CELLS 4
 #include "tso.pml"
 
-bool locked;   /* the context's lock */
-byte zombies;  /* changed under it, read without it */
-byte working;  /* an instance that a worker runs a lane of, or 0 */
+mtype = { LIVING, ZOMBIE, CALLED, SHELL };
 
-typedef Instance {
-    byte references; /* the context's, and one for each worker that runs a lane */
-    bool zombie;
-    bool freed;
-    byte users;      /* seat holders that passed their second look */
+bool locked; /* the context's lock */
+byte current;
+byte zombies;
+byte working; /* the shell whose lane waits for the worker, or 0 */
+
+typedef Shell {
+    mtype life;
+    byte references; /* the context's, and of each worker that runs a lane */
+    bool ended;
+    bool stripped;
+    bool listed; /* in the context's list of shells */
+    byte posted; /* to the housekeeper, whose list may hold a job once */
+    byte users;  /* owners that passed their second look */
 }
-Instance instance[4]; /* [0] stays unused */
+Shell shell[4]; /* [0] stays unused */
 
 inline lock(t)
 {
@@ -43,207 +57,303 @@ inline unlock(t)
     atomic { FENCED(t); locked = false; }
 }
 
-/* The references are looked at after the seats: who hands a lane to a worker takes the reference
- * first and gives the seat then. */
-#ifdef REFERENCES_FIRST
-#define LOOK(t, i, first, second) \
-    first = instance[i].references == 0; \
-    second = LOAD(t, SEAT(0)) != i; \
-    second = second && LOAD(t, SEAT(1)) != i
-#else
-#define LOOK(t, i, first, second) \
-    first = LOAD(t, SEAT(0)) != i; \
-    first = first && LOAD(t, SEAT(1)) != i; \
-    second = instance[i].references == 0
-#endif
-
-/* With the lock held. */
-inline reap(t)
-{
-    do
-    :: at < INSTANCES ->
-        at++;
-        if
-        :: instance[at].zombie && !instance[at].freed ->
-            LOOK(t, at, first, second);
-            d_step {
-                if
-                :: first && second ->
-                    assert(instance[at].users == 0 && working != at);
-                    instance[at].freed = true;
-                    zombies--
-                :: else
-                fi;
-                first = false;
-                second = false
-            }
-        :: else
-        fi
-    :: at == INSTANCES -> at = 0; break
-    od
-}
-
-/* Under the lock, so that nobody frees it between the last reference and its being marked. */
 inline release(t, i)
 {
-#ifdef RELEASE_UNLOCKED
-    atomic { FENCED(t); instance[i].references--; last = instance[i].references == 0; }
-    lock(t);
-    if
-    :: last ->
-        assert(!instance[i].freed);
+    atomic {
+        FENCED(t);
+        assert(shell[i].references > 0);
+        shell[i].references--;
+        last = shell[i].references == 0;
+    }
+    d_step {
         if
-        :: !instance[i].zombie -> instance[i].zombie = true; zombies++
+        :: last -> last = false; assert(shell[i].posted == 0); shell[i].posted++
         :: else
-        fi;
-        reap(t)
-    :: else
-    fi;
-    last = false;
-    unlock(t)
-#else
-    lock(t);
-    assert(!instance[i].freed);
-    instance[i].references--;
-    if
-    :: instance[i].references == 0 ->
+        fi
+    }
+}
+
+inline reap_one(t, i)
+{
+    d_step {
         if
-        :: !instance[i].zombie -> instance[i].zombie = true; zombies++
+        :: shell[i].life == ZOMBIE && LOAD(t, OWNED(i)) == 0 ->
+            shell[i].life = CALLED;
+            assert(shell[i].posted == 0);
+            shell[i].posted++
         :: else
-        fi;
-        reap(t)
-    :: else
-    fi;
-    unlock(t)
-#endif
+        fi
+    }
 }
 
 inline look_for_zombies(t)
 {
     if
-    :: zombies > 0 -> lock(t); reap(t); unlock(t)
+    :: zombies > 0 ->
+        lock(t);
+        reap_one(t, 1);
+        reap_one(t, 2);
+        reap_one(t, 3);
+        unlock(t)
     :: else
     fi
 }
 
-inline give(t, s)
+inline give(t, i)
 {
 #if defined(GIVE_RELAXED)
-    store(t, SEAT(s), 0);
+    if
+    :: t != PURE -> store(t, OWNED(i), 0)
+    :: t == PURE -> cell[OWNED(i)] = 0
+    fi;
     look_for_zombies(t)
 #elif defined(LOOK_FIRST)
     look_for_zombies(t);
-    atomic { FENCED(t); cell[SEAT(s)] = 0; }
+    atomic { FENCED(t); cell[OWNED(i)] = 0; }
 #elif defined(GIVE_WITHOUT_LOOK)
-    atomic { FENCED(t); cell[SEAT(s)] = 0; }
+    atomic { FENCED(t); cell[OWNED(i)] = 0; }
 #else
-    atomic { FENCED(t); cell[SEAT(s)] = 0; }
+    atomic { FENCED(t); cell[OWNED(i)] = 0; }
     look_for_zombies(t)
 #endif
 }
 
-inline give_back(t, s) /* after a second look that found another instance */
+inline give_back(t, i) /* after a second look that found another instance */
 {
 #ifdef RECHECK_WITHOUT_LOOK
-    atomic { FENCED(t); cell[SEAT(s)] = 0; }
+    atomic { FENCED(t); cell[OWNED(i)] = 0; }
 #else
-    give(t, s)
+    give(t, i)
 #endif
 }
 
-/* Owns the lane: the instance is used, and may be handed to a worker with a reference. */
-inline use(t, mine)
+inline try_lane(t, i)
 {
-    d_step { assert(!instance[mine].freed); instance[mine].users++; }
+    atomic {
+        FENCED(t);
+        got = cell[OWNED(i)] == 0;
+        if
+        :: got -> cell[OWNED(i)] = 1
+        :: !got
+        fi
+    }
+}
+
+/* An owner hands its lane to a worker, if it finds the instance going on. Without a reference left
+ * the instance is about to be stripped: then not. */
+inline start(t, i)
+{
     if
+    :: shell[i].ended
+    :: !shell[i].ended ->
+        atomic {
+            FENCED(t);
+            if
+#ifdef BLIND_TAKE
+            :: working == 0 -> shell[i].references++; working = i
+#else
+            :: working == 0 && shell[i].references > 0 -> shell[i].references++; working = i
+#endif
+            :: else
+            fi
+        }
+    fi
+}
+
+inline use(t, i)
+{
+    d_step { assert(!shell[i].stripped); shell[i].users++; }
+    if
+    :: start(t, i)
     :: true
-    :: atomic { FENCED(t) && working == 0 -> instance[mine].references++; working = mine; }
     fi;
-    d_step { assert(!instance[mine].freed); instance[mine].users--; }
+    d_step { assert(!shell[i].stripped); shell[i].users--; }
 }
 
 proctype caller(byte t; byte rounds)
 {
-    byte mine, seat, at, round;
-    bool last, first, second;
+    byte mine;
+    bool got;
     do
-    :: round < rounds ->
-        atomic { round++; mine = LOAD(t, CURRENT); }
+    :: rounds > 0 ->
+        atomic { rounds--; mine = current; }
         if
         :: mine == 0
         :: mine != 0 ->
-            if /* compare and swap; any seat that is free */
-            :: atomic { FENCED(t) && cell[SEAT(0)] == 0 -> cell[SEAT(0)] = mine; seat = 0; }
-            :: atomic { FENCED(t) && cell[SEAT(1)] == 0 -> cell[SEAT(1)] = mine; seat = 1; }
-            fi;
+            try_lane(t, mine);
             if
+            :: !got
 #ifdef NO_RECHECK
-            :: true -> use(t, mine); give(t, seat)
+            :: got -> use(t, mine); give(t, mine)
 #else
-            :: LOAD(t, CURRENT) == mine -> use(t, mine); give(t, seat)
-            :: LOAD(t, CURRENT) != mine -> give_back(t, seat)
+            :: got && current == mine -> use(t, mine); give(t, mine)
+            :: got && current != mine -> give_back(t, mine)
 #endif
-            fi
+            fi;
+            got = false
         fi;
-        seat = 0
-    :: round == rounds -> mine = 0; break
+        mine = 0
+    :: rounds == 0 -> break
     od
 }
 
-/* Runs the lane that it was given, and lets go of the reference. It has no stores of its own. */
+/* A look, for whoever wants one: nothing is touched in an instance that has ended. */
+inline attend(t, i)
+{
+    try_lane(t, i);
+    if
+    :: got ->
+        got = false;
+        assert(shell[i].ended || !shell[i].stripped);
+        give(t, i)
+    :: !got
+    fi
+}
+
 active proctype worker()
 {
-    byte at, mine;
-    bool last, first, second;
+    byte mine;
+    bool got, last;
 end:
     do
     :: working != 0 ->
-        d_step { mine = working; assert(!instance[mine].freed); working = 0; }
+        mine = working;
+        if
+        :: !shell[mine].ended ->
+            assert(!shell[mine].stripped); /* it enters the guest */
+            assert(!shell[mine].stripped)
+        :: shell[mine].ended
+        fi;
+        attend(PURE, mine);
+        working = 0;
         release(PURE, mine);
         mine = 0
     od
 } /* unreached: runs for ever */
 
-/* Puts one instance after another in the place of the last, in the end none. */
+/* Whether the instance can be stripped now. */
+inline may_bury(i)
+{
+#ifdef LATE_ZOMBIE
+    now = LOAD(PURE, OWNED(i)) == 0;
+    if
+    :: shell[i].life == LIVING -> zombies++
+    :: else
+    fi;
+#else
+    if
+    :: shell[i].life == LIVING -> zombies++
+    :: else
+    fi;
+    now = LOAD(PURE, OWNED(i)) == 0;
+#endif
+    d_step { /* with the lock; who reads zombies without it sees one or the other */
+        if
+        :: now -> zombies--; shell[i].life = SHELL
+        :: !now -> shell[i].life = ZOMBIE
+        fi
+    }
+}
+
+inline bury(i)
+{
+    atomic { !locked; shell[i].posted--; locked = true; }
+    may_bury(i);
+    unlock(PURE);
+    if
+    :: now ->
+        now = false;
+        d_step {
+            assert(!shell[i].stripped && shell[i].references == 0 && shell[i].users == 0);
+            shell[i].stripped = true;
+        }
+        atomic { !locked; shell[i].listed = true; }
+    :: !now
+    fi
+}
+
+active proctype housekeeper()
+{
+    bool now;
+end:
+    do
+    :: shell[1].posted > 0 -> bury(1)
+    :: shell[2].posted > 0 -> bury(2)
+    :: shell[3].posted > 0 -> bury(3)
+    od
+} /* unreached: runs for ever */
+
+inline build()
+{
+    atomic {
+        !locked;
+        if
+        :: shell[1].listed -> new = 1
+        :: !shell[1].listed && shell[2].listed -> new = 2
+        :: !shell[1].listed && !shell[2].listed -> new = 3
+        fi;
+        shell[new].listed = false;
+        shell[new].life = LIVING;
+    }
+#ifndef NO_OWN
+    atomic { cell[OWNED(new)] == 0 -> cell[OWNED(new)] = 1; } /* spins */
+#endif
+    shell[new].stripped = false;
+    d_step { shell[new].ended = false; shell[new].references = 1; }
+    give(PURE, new)
+}
+
 proctype manager()
 {
-    byte old = 1, next, at;
-    bool last, first, second;
+    byte old, new, round;
+    bool got, last;
     do
-    :: old <= INSTANCES ->
-        next = (old < INSTANCES -> old + 1 : 0);
-        store(MANAGER, CURRENT, next);
-        FENCED(MANAGER);
-        release(MANAGER, old);
-        old++
-    :: old > INSTANCES -> break
+    :: round <= REPLACED ->
+        new = 0;
+        if
+        :: round < REPLACED -> build()
+        :: round == REPLACED
+        fi;
+        atomic { !locked; old = current; current = new; }
+        shell[old].ended = true;
+        attend(PURE, old);
+        release(PURE, old);
+        round++
+    :: round > REPLACED -> break
     od
 }
 
-/* When all is quiet everything is freed, once. */
+/* When all is quiet everything is stripped, and counted so. */
 proctype judge()
 {
     byte at = 1;
 end:
     timeout;
     do
-    :: at <= INSTANCES -> assert(instance[at].freed); at++
-    :: at > INSTANCES -> break
+    :: at <= SHELLS ->
+        assert(shell[at].stripped && shell[at].listed && shell[at].posted == 0);
+        at++
+    :: at > SHELLS -> break
     od;
     assert(zombies == 0)
 }
 
 init
 {
-    byte i = 1;
     atomic {
-        cell[CURRENT] = 1;
-        do
-        :: i <= INSTANCES -> instance[i].references = 1; i++
-        :: i > INSTANCES -> break
-        od;
-        run caller(FIRST, 2);
-        run caller(SECOND, 1);
+        current = 1;
+        shell[1].life = LIVING;
+        shell[1].references = 1;
+        shell[2].life = SHELL;
+        shell[2].stripped = true;
+        shell[2].listed = true;
+        shell[2].ended = true;
+        shell[3].life = SHELL;
+        shell[3].stripped = true;
+        shell[3].listed = true;
+        shell[3].ended = true;
+        run caller(FIRST, CALLS_FIRST);
+        run caller(SECOND, CALLS_SECOND);
         run manager();
         run judge();
     }
