@@ -503,6 +503,76 @@ static void blocked_workers_do_not_hold_batches(void **state)
     bed_close(&bed);
 }
 
+/* ---- Submitted while a nested call runs ------------------------------------------------------- */
+
+static _Atomic uint32_t counted;
+static _Atomic bool nested_runs;
+
+static aee_result count_up(void *user, aee_host_call *call)
+{
+    (void)user;
+    (void)atomic_fetch_add(&counted, 1);
+    call->result = call->args[0];
+    return AEE_OK;
+}
+
+/* Calls back for a while. */
+static aee_result spin_within(void *user, aee_host_call *call)
+{
+    aee_function spin;
+    const int64_t args[2] = {200000, 1};
+    uint64_t end = now_ns() + scaled(200 * MS);
+    (void)user;
+    aee_result result = aee_find_function(call->engine, call->context, "spin_for", &spin, NULL);
+    atomic_store(&nested_runs, true);
+    while (result == AEE_OK && now_ns() < end) {
+        result = aee_call_i64(call->engine, call->context, spin, args, 2, NULL, NULL);
+    }
+    call->result = call->args[0] + 1;
+    return result;
+}
+
+/* Nobody waits for it: a worker runs it when the lane is free, though its owner looked before. */
+static void submitted_while_nested(void **state)
+{
+    struct bed *bed = *state;
+    ASSERT_OK(bed, aee_register_host_function(bed->engine, "wait", spin_within, NULL, &bed->error));
+    ASSERT_OK(bed,
+              aee_register_host_function(bed->engine, "host_add", count_up, NULL, &bed->error));
+    EACH_MODE(m)
+    {
+        if (batch_modes[m] == AEE_CALL_DIRECT) {
+            continue; /* there only waiters run it */
+        }
+        aee_context context = make_context(bed, "nested", batch_modes[m], 1);
+        ASSERT_OK(bed, aee_grant_host_function(bed->engine, context, "wait", &bed->error));
+        ASSERT_OK(bed, aee_grant_host_function(bed->engine, context, "host_add", &bed->error));
+        struct meddler caller = {.bed = bed, .context = context};
+        pthread_t thread;
+        atomic_store(&counted, 0);
+        atomic_store(&nested_runs, false);
+        assert_int_equal(pthread_create(&thread, NULL, wait_in_call, &caller), 0);
+        while (!atomic_load(&nested_runs)) {
+            sleep_ns(MS);
+        }
+        aee_call_item item = item2(context, find(bed, context, "ask"), 1, 2);
+        aee_batch batch = submit(bed, &item, 1);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(caller.result, AEE_OK);
+        uint64_t end = now_ns() + scaled(5 * SECOND);
+        while (atomic_load(&counted) == 0 && now_ns() < end) {
+            sleep_ns(MS);
+        }
+        if (atomic_load(&counted) != 1) {
+            fail_msg("mode %u: the submitted call lies in its queue", m);
+        }
+        aee_completion completion;
+        wait_all(bed, batch, &completion, 1);
+        assert_int_equal(completion.result, AEE_OK);
+        ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+    }
+}
+
 int main(void)
 {
     skip_without_backend();
@@ -518,6 +588,7 @@ int main(void)
         WITH_BED(life_cycle_from_within_is_refused),
         WITH_BED(blocking_functions_do_not_hold_others),
         cmocka_unit_test(blocked_workers_do_not_hold_batches),
+        WITH_BED(submitted_while_nested),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
