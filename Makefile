@@ -4,6 +4,7 @@
 PACKAGES_BUILD = cmake ninja-build gcc libc6-dev musl-dev
 PACKAGES_TEST = $(PACKAGES_BUILD) g++ libcmocka-dev pkg-config python3
 PACKAGES_BENCH = liblua5.4-dev libluajit-5.1-dev
+PACKAGES_MODEL = spin
 PACKAGES_LINT = clang-format clang-tidy
 PACKAGES_FUZZ = clang libclang-rt-14-dev
 
@@ -11,7 +12,9 @@ DEMO = build/release/demo/demo
 FUZZ_SECONDS = 60
 LOG = build/demo.log
 
-.PHONY: help demo bench test asan tsan hw lint format fuzz clean
+SOAK_SECONDS = 60
+
+.PHONY: help demo bench test asan tsan soak hw lint format fuzz clean
 
 help:
 	@echo 'make demo    build the library, the command line and the demo, and run the demo'
@@ -19,6 +22,7 @@ help:
 	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer'
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
+	@echo 'make soak    the stress test for SOAK_SECONDS (default 60), optimised and with the thread sanitizer'
 	@echo 'make hw      integration tests on emulated AMD and Intel machines (downloads about 150 MB once)'
 	@echo 'make lint    source checks, clang-format, clang-tidy'
 	@echo 'make format  reformat the C sources'
@@ -42,7 +46,7 @@ bench:
 	@build/release/tools/aee/aee bench
 
 test:
-	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL)
 	@scripts/run-tests.sh release asan-ubsan tsan
 
 asan:
@@ -52,6 +56,10 @@ asan:
 tsan:
 	@scripts/install-deps.sh $(PACKAGES_TEST)
 	@scripts/run-tests.sh tsan
+
+soak:
+	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/soak.sh $(SOAK_SECONDS)
 
 hw:
 	@scripts/install-deps.sh $(PACKAGES_TEST)

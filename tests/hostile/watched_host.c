@@ -27,7 +27,7 @@ static aee_result host(void *user, aee_host_call *call)
         (void)atomic_fetch_add(&seen.wrong, 1);
     }
     call->reply_size = seen.reply_size;
-    if (call->reply_size <= call->reply_capacity) {
+    if (call->reply_size > 0 && call->reply_size <= call->reply_capacity) {
         memset(call->reply, 0x11, call->reply_size);
     }
     call->result = call->args[0] + 100;
