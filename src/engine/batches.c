@@ -127,18 +127,29 @@ static aee_result check_call(aee_engine *engine, struct aee__batch *batch,
     return result;
 }
 
+/* The sentence is about a call; it becomes one about that call of the batch. */
+static aee_result name_call(aee_result result, uint32_t index, aee_error *error)
+{
+    if (error) {
+        aee_error of_call = *error;
+        (void)aee__fail(error, result, "call %u of the batch: %s", index, of_call.text);
+        error->os_errno = of_call.os_errno;
+    }
+    return result;
+}
+
 static aee_result fill_batch(aee_engine *engine, struct aee__batch *batch,
                              const aee_call_item *items, aee_error *error)
 {
     aee_result result = AEE_OK;
-    for (uint32_t i = 0; i < batch->count && result == AEE_OK; i++) {
+    for (uint32_t i = 0; i < batch->count; i++) {
         struct aee__call *call = &batch->calls[i];
         const struct aee__call *before = i > 0 ? &batch->calls[i - 1] : NULL;
         call->batch = batch;
         batch->users[i] = items[i].user;
         result = fill_call(call, &items[i], i, error);
         if (result != AEE_OK) {
-            break;
+            return result;
         }
         if (before && same_shape(&items[i], &items[i - 1])) {
             call->request.function = before->request.function;
@@ -146,6 +157,9 @@ static aee_result fill_batch(aee_engine *engine, struct aee__batch *batch,
             call->budget_ns = call->budget_ns ? call->budget_ns : before->budget_ns;
         } else {
             result = check_call(engine, batch, &items[i], i, error);
+            if (result != AEE_OK) {
+                return name_call(result, i, error);
+            }
             call->context_index = context_index(batch, items[i].context.id,
                                                 before ? before->context_index : UINT32_MAX - 1);
         }
@@ -183,12 +197,23 @@ static void submit_run(struct aee__core *core, struct aee__batch *batch, uint32_
     }
 }
 
-static void advance(struct aee__core *core, const struct aee__batch *batch, bool run)
+static void advance(struct aee__core *core, const struct aee__batch *batch)
 {
     for (uint32_t i = 0; i < batch->context_count; i++) {
         struct aee__context *context = enter(core, batch, i);
         if (context) {
-            aee__context_advance(context, run);
+            aee__context_advance(context);
+            aee__engine_leave(context);
+        }
+    }
+}
+
+static void help(struct aee__core *core, const struct aee__batch *batch, uint64_t deadline_ns)
+{
+    for (uint32_t i = 0; i < batch->context_count; i++) {
+        struct aee__context *context = enter(core, batch, i);
+        if (context) {
+            aee__context_help(context, deadline_ns);
             aee__engine_leave(context);
         }
     }
@@ -215,7 +240,7 @@ void aee__batch_submit_all(struct aee__core *core, struct aee__batch *batch)
             first = i;
         }
     }
-    advance(core, batch, false);
+    advance(core, batch);
 }
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
@@ -226,7 +251,7 @@ bool aee__batch_wait_until(struct aee__core *core, struct aee__batch *batch, uin
     uint32_t turns = core->spin_turns;
     uint32_t ended = aee__batch_ended(batch);
     for (uint32_t turn = 0; ended < wanted; turn++) {
-        advance(core, batch, true);
+        help(core, batch, deadline_ns);
         uint32_t before = ended;
         ended = aee__batch_ended(batch);
         turn = ended != before ? 0 : turn;
@@ -241,6 +266,7 @@ bool aee__batch_wait_until(struct aee__core *core, struct aee__batch *batch, uin
             continue;
         }
         uint32_t seen = aee__batches_begin_sleep(&core->batches);
+        help(core, batch, deadline_ns); /* a lane's owner that left before knew of no sleeper */
         expect_sleep(core, batch, wanted < batch->count);
         if (aee__batch_ended(batch) < wanted) {
             aee__batches_end_sleep(&core->batches, seen,
@@ -434,7 +460,7 @@ aee_result aee_poll(aee_engine *engine, aee_batch handle, aee_completion *comple
     if (result != AEE_OK) {
         return result;
     }
-    advance(&engine->core, batch, false);
+    advance(&engine->core, batch);
     *count = aee__batch_take(batch, completions, capacity, &left);
     leave_batch(&engine->core, batch, *count, left);
     return aee__ok(error);

@@ -382,20 +382,39 @@ bool aee__context_submit(struct aee__context *context, struct aee__call *first,
     return open;
 }
 
-void aee__context_advance(struct aee__context *context, bool run)
+/* The next lane at or after *index that may have submitted calls, or NULL. */
+static struct aee__lane *next_busy(struct aee__context *context, struct aee__instance *instance,
+                                   uint32_t *index)
 {
-    struct aee__instance *instance = atomic_load(&context->current);
     uint32_t count =
         instance ? atomic_load_explicit(&instance->lane_count, memory_order_relaxed) : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct aee__lane *lane = &instance->lanes[i];
-        if (atomic_load(&context->queue.count) == 0 && aee__lane_outstanding(lane) == 0) {
-            continue;
+    while (*index < count) {
+        struct aee__lane *lane = &instance->lanes[(*index)++];
+        if (atomic_load(&context->queue.count) > 0 || aee__lane_outstanding(lane) > 0) {
+            return lane;
         }
-        if (!run) {
-            aee__lane_attend(lane);
-        } else if (aee__lane_try(lane)) {
-            aee__lane_help(lane);
+    }
+    return NULL;
+}
+
+void aee__context_advance(struct aee__context *context)
+{
+    struct aee__instance *instance = atomic_load(&context->current);
+    struct aee__lane *lane;
+    uint32_t index = 0;
+    while ((lane = next_busy(context, instance, &index)) != NULL) {
+        aee__lane_attend(lane);
+    }
+}
+
+void aee__context_help(struct aee__context *context, uint64_t deadline_ns)
+{
+    struct aee__instance *instance = atomic_load(&context->current);
+    struct aee__lane *lane;
+    uint32_t index = 0;
+    while ((lane = next_busy(context, instance, &index)) != NULL) {
+        if (aee__lane_try(lane)) {
+            aee__lane_help(lane, deadline_ns);
             aee__lane_give(lane);
         }
     }

@@ -137,8 +137,10 @@ aee_result aee__context_check_call(struct aee__context *context, uint16_t epoch,
  * takes no calls any more. */
 bool aee__context_submit(struct aee__context *context, struct aee__call *first,
                          struct aee__call *last, uint32_t count);
-/* Brings submitted calls forward: gives them to lanes, or runs those here (`run`). */
-void aee__context_advance(struct aee__context *context, bool run);
+/* Brings submitted calls forward: gives them to lanes. */
+void aee__context_advance(struct aee__context *context);
+/* The same, and takes replies, or runs lanes that no worker has, until about the deadline. */
+void aee__context_help(struct aee__context *context, uint64_t deadline_ns);
 /* Lets lanes with submitted calls park when they are done, and tell of each answer if asked to. */
 void aee__context_expect_sleep(struct aee__context *context, bool each);
 /* A lane is free: whoever waits for one may look, and what waited for its owner may go. */

@@ -33,6 +33,11 @@ void aee__lane_give(struct aee__lane *lane)
         }
         aee__lane_pump(lane);
     }
+    /* Calls are left that no worker has: whoever waits for them can run them. */
+    if (atomic_load(&lane->state) == AEE__LANE_PARKED &&
+        (aee__lane_outstanding(lane) > 0 || atomic_load(&context->queue.count) > 0)) {
+        aee__batches_wake(&context->core->batches);
+    }
     aee__context_lane_freed(context);
 }
 
@@ -295,7 +300,7 @@ static bool is_late(const struct aee__call *call)
 }
 
 /* With the queue's lock held; how many calls have ended because they were late, into `late`. */
-static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue,
+static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue, uint32_t limit,
                           struct aee__call **late)
 {
     uint32_t most = share(lane, atomic_load_explicit(&queue->count, memory_order_relaxed));
@@ -304,6 +309,7 @@ static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue,
     uint32_t count = 0;
     uint32_t late_count = 0;
     most = most < room ? most : room;
+    most = most < limit ? most : limit;
     while (count + late_count < most && queue->first && fits(lane, queue->first)) {
         struct aee__call *call = aee__call_queue_pop(queue);
         if (is_late(call)) {
@@ -322,7 +328,7 @@ static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue,
     return late_count;
 }
 
-void aee__lane_feed(struct aee__lane *lane)
+void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
 {
     struct aee__call_queue *queue = &lane->instance->context->queue;
     struct aee__call *late[AEE_RING_SLOTS];
@@ -333,7 +339,7 @@ void aee__lane_feed(struct aee__lane *lane)
     }
     (void)pthread_mutex_lock(&queue->lock);
     if (may_begin(lane)) {
-        late_count = feed_some(lane, queue, late);
+        late_count = feed_some(lane, queue, limit, late);
     }
     (void)pthread_mutex_unlock(&queue->lock);
     if (idle && aee__lane_outstanding(lane) > 0) {
@@ -353,8 +359,11 @@ void aee__lane_pump(struct aee__lane *lane)
     while (aee__lane_serve_host_call(lane)) {
         (void)aee__lane_collect(lane);
     }
-    aee__lane_feed(lane);
-    if (aee__lane_outstanding(lane) > 0 && lane->instance->context->mode != AEE_CALL_DIRECT) {
+    if (lane->instance->context->mode == AEE_CALL_DIRECT) {
+        return; /* who waits for submitted calls runs them */
+    }
+    aee__lane_feed(lane, AEE_RING_SLOTS);
+    if (aee__lane_outstanding(lane) > 0) {
         (void)aee__lane_start(lane, false);
     }
 }
@@ -385,11 +394,6 @@ static aee_call_mode choose_mode(struct aee__lane *lane, aee_call_mode wanted)
     return AEE_CALL_RING;
 }
 
-static uint64_t average(uint64_t old, uint64_t sample)
-{
-    return old == 0 ? sample : old - old / 8 + sample / 8;
-}
-
 /* A pause between two frames says little about the calls within one: it counts as a few spins. */
 static void note_gap(struct aee__lane *lane, uint64_t begin)
 {
@@ -397,7 +401,7 @@ static void note_gap(struct aee__lane *lane, uint64_t begin)
     struct aee__lane_costs *costs = &lane->costs;
     uint64_t gap = aee__ticks_to_ns(&core->ticker, begin - costs->last_end);
     uint64_t most = 8 * core->spin_ns;
-    costs->gap_ns = average(costs->gap_ns, gap < most ? gap : most);
+    costs->gap_ns = aee__lane_average(costs->gap_ns, gap < most ? gap : most);
 }
 
 /* `awake`: the lane was running when the call came. The first call of many wakes it, which says
@@ -410,9 +414,9 @@ static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint
     costs->last_end = aee__ticks(&core->ticker);
     uint64_t took = aee__ticks_to_ns(&core->ticker, costs->last_end - begin);
     if (call->mode_used == AEE_CALL_DIRECT) {
-        costs->direct_ns = average(costs->direct_ns, took);
+        costs->direct_ns = aee__lane_average(costs->direct_ns, took);
     } else if (awake) {
-        costs->ring_ns = average(costs->ring_ns, took);
+        costs->ring_ns = aee__lane_average(costs->ring_ns, took);
     }
     if (call->status == AEE_OK) {
         aee__histogram_record(&lane->instance->context->stats.latency, took);

@@ -32,6 +32,7 @@ struct aee__lane_costs {
     uint64_t gap_ns;   /* moving average from the end of a call to the next */
     uint64_t ring_ns;  /* moving averages of round trips; 0: not known */
     uint64_t direct_ns;
+    uint64_t call_ns;     /* moving average of a submitted call that a waiter ran; 0: not known */
     uint32_t ring_banned; /* calls until the ring is tried again */
 };
 
@@ -106,8 +107,10 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
 /* One look: takes replies, serves host calls, hands out queued calls, sees to it that somebody runs
  * the vCPU. */
 void aee__lane_pump(struct aee__lane *lane);
-/* Runs the vCPU on this thread until nothing is outstanding, unless somebody else does. */
-void aee__lane_help(struct aee__lane *lane);
+/* Brings submitted calls forward: takes replies for a moment where a worker runs the vCPU; else
+ * runs it on this thread until nothing is left or, at the end of a call, the deadline has passed.
+ */
+void aee__lane_help(struct aee__lane *lane, uint64_t deadline_ns);
 /* How long the guest waits for the next request before it parks. */
 void aee__lane_set_spin(struct aee__lane *lane, bool spin);
 /* Nobody will look for a while: the guest parks when it is done and, if asked to, tells of each

@@ -12,14 +12,20 @@
 uint32_t aee__lane_collect(struct aee__lane *lane);
 /* Looks whether `call` has ended, taking replies. */
 bool aee__lane_take(struct aee__lane *lane, struct aee__call *call);
-/* Hands queued calls of the context to the lane. */
-void aee__lane_feed(struct aee__lane *lane);
+/* Hands queued calls of the context to the lane, at most `limit`. */
+void aee__lane_feed(struct aee__lane *lane, uint32_t limit);
 /* The instance has ended: so have its calls. */
 void aee__lane_fail_all(struct aee__lane *lane);
 /* Whether the guest tells of each answer. */
 void aee__lane_set_notify(struct aee__lane *lane, bool notify);
 /* Begins the budget of the oldest call. */
 void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns);
+
+/* A moving average; 0 is no value yet. */
+static inline uint64_t aee__lane_average(uint64_t old, uint64_t sample)
+{
+    return old == 0 ? sample : old - old / 8 + sample / 8;
+}
 
 /* lane_run.c */
 

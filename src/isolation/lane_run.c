@@ -18,6 +18,8 @@
 /* Replies that it waits for before it takes them, but for a closer look now and then. */
 #define HELP_RUN 16u
 #define LOOK_CLOSELY 8u
+/* For how long a waiter runs submitted calls before it looks at its own deadline. */
+#define PORTION_NS UINT64_C(1000000)
 /* Host calls of one call after which a worker takes a lane over. */
 #define PROMOTE_AFTER 4u
 
@@ -205,17 +207,12 @@ static bool promotes(const struct aee__lane *lane, struct aee__call *call, uint3
     return true;
 }
 
-/* Until `call` has ended, or is better served by a worker; without a call, until nothing is
- * outstanding. */
+/* Until `call` has ended, or is better served by a worker. */
 static void run_steps(struct aee__lane *lane, struct aee__call *call)
 {
     for (uint32_t host_calls = 0;;) {
         switch (run_once(lane, true)) {
         case STEP_PARKED:
-            if (!call) {
-                (void)aee__lane_collect(lane);
-                aee__lane_feed(lane);
-            }
             if (aee__lane_take(lane, call)) {
                 return;
             }
@@ -239,18 +236,82 @@ static void run_steps(struct aee__lane *lane, struct aee__call *call)
     }
 }
 
-/* The state is RUNNING, and ours. */
+/* So many submitted calls go to the lane at once that it comes back after about a millisecond. */
+static uint32_t portion(const struct aee__lane *lane)
+{
+    uint64_t call_ns = lane->costs.call_ns;
+    uint64_t calls = call_ns > 0 ? PORTION_NS / call_ns : 1;
+    return calls < 1 ? 1 : calls < AEE_RING_SLOTS ? (uint32_t)calls : AEE_RING_SLOTS;
+}
+
+/* Runs what is outstanding; false: the lane is over. Where that may take long, the guest tells of
+ * each answer, so that the deadline is looked at. */
+static bool run_portion(struct aee__lane *lane, uint64_t deadline_ns)
+{
+    uint32_t calls = aee__lane_outstanding(lane);
+    uint64_t begin = aee__now_ns();
+    bool left = false;
+    aee__lane_set_notify(lane, calls > portion(lane));
+    do {
+        switch (run_once(lane, true)) {
+        case STEP_PARKED:
+            (void)aee__lane_collect(lane);
+            left = true;
+            break;
+        case STEP_HOST_CALL:
+            (void)aee__lane_serve_host_call(lane);
+            break;
+        case STEP_NOTIFIED:
+            left = aee__now_ns() >= deadline_ns;
+            break;
+        case STEP_OVER:
+            return false;
+        case STEP_GO_ON:
+        default:
+            break;
+        }
+    } while (!left);
+    calls -= aee__lane_outstanding(lane);
+    if (calls > 0) {
+        lane->costs.call_ns =
+            aee__lane_average(lane->costs.call_ns, (aee__now_ns() - begin) / calls);
+    }
+    return true;
+}
+
+/* Submitted calls, until none is left or the deadline has passed. */
+static void run_portions(struct aee__lane *lane, uint64_t deadline_ns)
+{
+    do {
+        if (aee__lane_outstanding(lane) == 0) {
+            aee__lane_feed(lane, portion(lane));
+        }
+    } while (aee__lane_outstanding(lane) > 0 && run_portion(lane, deadline_ns) &&
+             aee__now_ns() < deadline_ns);
+}
+
+/* On this thread: the state is RUNNING, and ours. */
+static void begin_here(struct aee__lane *lane, sigset_t *mask)
+{
+    aee__lane_set_spin(lane, false);
+    (void)aee__sys_block_signal(lane->instance->core->kick_signal, mask);
+    atomic_store(&lane->runner, self());
+    atomic_store(&lane->budget.overdue_idle, false);
+}
+
+static void end_here(struct aee__lane *lane, const sigset_t *mask)
+{
+    atomic_store(&lane->runner, 0);
+    (void)aee__sys_restore_mask(mask);
+    atomic_store(&lane->state, AEE__LANE_PARKED);
+}
+
 static void run_here(struct aee__lane *lane, struct aee__call *call)
 {
     sigset_t mask;
-    aee__lane_set_spin(lane, false);
-    (void)aee__sys_block_signal(lane->instance->core->kick_signal, &mask);
-    atomic_store(&lane->runner, self());
-    atomic_store(&lane->budget.overdue_idle, false);
+    begin_here(lane, &mask);
     run_steps(lane, call);
-    atomic_store(&lane->runner, 0);
-    (void)aee__sys_restore_mask(&mask);
-    atomic_store(&lane->state, AEE__LANE_PARKED);
+    end_here(lane, &mask);
 }
 
 /* ---- On a worker -------------------------------------------------------------------------- */
@@ -476,30 +537,40 @@ static bool has_run(const struct aee__lane *lane)
     return aee__call_ring_answered_after(&lane->ring, after - 1);
 }
 
-void aee__lane_help(struct aee__lane *lane)
+/* A worker runs the vCPU: takes replies for a moment. */
+static void watch_worker(struct aee__lane *lane)
 {
-    struct aee__core *core = lane->instance->core;
-    aee__lane_pump(lane);
-    if (aee__lane_outstanding(lane) == 0 || aee__instance_ended(lane->instance) != AEE_OK) {
-        return;
-    }
-    if (aee__workers_crowded(&core->workers)) {
-        withdraw(lane);
-    }
-    if (take_over(lane)) {
-        run_here(lane, NULL);
-        (void)is_over(lane, NULL);
-        return;
-    }
     aee__lane_set_notify(lane, false);
-    aee__lane_set_spin(lane, !aee__workers_crowded(&core->workers));
+    aee__lane_set_spin(lane, !aee__workers_crowded(&lane->instance->core->workers));
     for (uint32_t turn = 0; turn < HELP_TURNS && aee__lane_outstanding(lane) > 0; turn++) {
         if (turn % LOOK_CLOSELY != LOOK_CLOSELY - 1 && !has_run(lane)) {
             aee__cpu_relax();
         } else if (aee__lane_collect(lane) > 0 || aee__lane_serve_host_call(lane)) {
-            aee__lane_feed(lane);
+            aee__lane_feed(lane, AEE_RING_SLOTS);
         } else {
             aee__cpu_relax();
         }
     }
+}
+
+void aee__lane_help(struct aee__lane *lane, uint64_t deadline_ns)
+{
+    const struct aee__context *context = lane->instance->context;
+    sigset_t mask;
+    aee__lane_pump(lane);
+    if (aee__instance_ended(lane->instance) != AEE_OK ||
+        (aee__lane_outstanding(lane) == 0 && atomic_load(&context->queue.count) == 0)) {
+        return;
+    }
+    if (aee__workers_crowded(&context->core->workers)) {
+        withdraw(lane);
+    }
+    if (!take_over(lane)) {
+        watch_worker(lane);
+        return;
+    }
+    begin_here(lane, &mask);
+    run_portions(lane, deadline_ns);
+    end_here(lane, &mask);
+    (void)is_over(lane, NULL);
 }
