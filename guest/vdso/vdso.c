@@ -192,7 +192,8 @@ static void await_answer(const struct aee_abi_lane *lane, struct aee_abi_level *
                 __atomic_thread_fence(__ATOMIC_SEQ_CST); /* as in await() */
                 tell(lane);
                 nested++;
-                i = 0;
+                i = UINT32_MAX; /* the first turn comes next: look again before leaving, always */
+                continue;
             }
             if (spin) {
                 __builtin_ia32_pause();
