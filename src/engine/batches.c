@@ -45,7 +45,7 @@ static aee_result fill_call(struct aee__call *call, const aee_call_item *item, u
     }
     call->status = AEE_OK;
     call->level = 0;
-    call->takes_result = false;
+    call->takes_result = true;
     call->takes_double = item->result_type == AEE_TYPE_F64;
     call->export_index = (int32_t)(item->function.id & 0xfff);
     call->budget_ns = item->budget_ns;
@@ -258,11 +258,11 @@ bool aee__batch_wait_until(struct aee__core *core, struct aee__batch *batch, uin
         if (ended >= wanted) {
             break;
         }
+        if (aee__now_ns() >= deadline_ns) {
+            return false;
+        }
         if (turn < turns) {
             aee__cpu_relax();
-            if (turn % 64 == 63 && aee__now_ns() >= deadline_ns) {
-                return false;
-            }
             continue;
         }
         uint32_t seen = aee__batches_begin_sleep(&core->batches);

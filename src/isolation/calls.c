@@ -428,7 +428,9 @@ void aee__context_expect_sleep(struct aee__context *context, bool each)
     for (uint32_t i = 0; i < count; i++) {
         struct aee__lane *lane = &instance->lanes[i];
         if (aee__lane_outstanding(lane) > 0 && aee__lane_try(lane)) {
-            aee__lane_expect_sleep(lane, each);
+            if (aee__instance_ended(instance) == AEE_OK) { /* else its memory may be gone */
+                aee__lane_expect_sleep(lane, each);
+            }
             aee__lane_give(lane);
         }
     }

@@ -497,14 +497,16 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
                            1);
     aee__context_event(context, hung ? AEE_EVENT_HUNG : AEE_EVENT_CRASHED, crash->id, "%s",
                        crash->text);
+    if (current) { /* before the restart: what was queued is not for the next instance */
+        aee__call_queue_flush(&context->queue, &context->core->batches,
+                              hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
+    }
     if (restart) {
         schedule_restart(context);
     } else if (current && verdict == AEE__VERDICT_QUARANTINE) {
         quarantine(context, crash->id);
     }
     if (current) {
-        aee__call_queue_flush(&context->queue, &context->core->batches,
-                              hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
         aee__instance_release(instance); /* the context's reference; the caller has its own */
     }
 }

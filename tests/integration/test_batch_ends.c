@@ -220,7 +220,11 @@ static void paused_in_flight(void **state)
         wait_all(bed, batch, done, CALLS);
         struct tally tally = count_ends(CALLS, AEE_ERR_PAUSED);
         assert_int_equal(tally.odd, AEE_OK);
-        assert_in_range(tally.good, 1, RING);
+        if (batch_modes[m] == AEE_CALL_DIRECT) {
+            assert_int_equal(tally.good, 0); /* nobody has waited yet */
+        } else {
+            assert_in_range(tally.good, 1, RING);
+        }
         assert_int_equal(tally.good + tally.bad, CALLS);
         ASSERT_OK(bed, aee_resume(bed->engine, context, &bed->error));
         fill_with(bed, context, 0, NULL);
