@@ -58,19 +58,22 @@ aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error)
     if (result != AEE_OK) {
         return result;
     }
+    uint64_t now = aee__now_ns();
     (void)pthread_mutex_lock(&engine->frame_lock);
     bool nested = engine->in_frame;
     if (!nested) {
         engine->in_frame = true;
         aee__housekeeper_hold(&engine->core.housekeeper); /* the pool and spares can wait */
         aee__housekeeper_hold(&engine->core.restarter);
-        engine->frame_begin_ns = aee__now_ns();
+        engine->frame_begin_ns = now;
         (void)atomic_fetch_add(&engine->core.counters.frames, 1);
     }
     (void)pthread_mutex_unlock(&engine->frame_lock);
-    return nested
-               ? aee__fail(error, AEE_ERR_STATE, "cannot begin a frame: the last one has not ended")
-               : aee__ok(error);
+    if (nested) {
+        return aee__fail(error, AEE_ERR_STATE, "cannot begin a frame: the last one has not ended");
+    }
+    aee__warm_begin_frame(&engine->core, now);
+    return aee__ok(error);
 }
 
 static void push_late(aee_engine *engine, const aee_frame_info *info)

@@ -30,27 +30,18 @@ aee_result aee__context_find(struct aee__context *context, const char *name, uin
     return result;
 }
 
-/* "i:ii" against the call's count and kinds. */
-static bool fits_signature(const char *signature, const struct aee__call *call)
+/* The declared signature against the call's kind, types and count, and the result that it wants. A
+ * function without a result gives 0. */
+static bool fits_signature(const struct aee__export *export, const struct aee__call *call)
 {
-    uint32_t flags = call->request.flags;
-    bool bytes = (flags & AEE_CALL_KIND_MASK) == AEE_CALL_BYTES;
-    if (!signature || bytes) {
-        return !signature || signature[0] == 'b';
+    if (!export->signature) {
+        return true;
     }
-    if (signature[0] == 'b' || strlen(signature) != 2 + (flags >> AEE_CALL_COUNT_SHIFT)) {
-        return false;
+    if (aee__call_is_bytes(call) || export->signature[0] == 'b') {
+        return aee__call_is_bytes(call) && export->signature[0] == 'b';
     }
-    if (call->takes_result && (signature[0] == 'd') != call->takes_double) {
-        return false; /* a function without a result gives 0 */
-    }
-    for (unsigned i = 0; signature[2 + i] != '\0'; i++) {
-        bool is_double = (flags >> (AEE_CALL_DOUBLE_SHIFT + i)) & 1u;
-        if ((signature[2 + i] == 'd') != is_double) {
-            return false;
-        }
-    }
-    return true;
+    return call->request.flags == export->flags &&
+           (!call->takes_result || (export->signature[0] == 'd') == call->takes_double);
 }
 
 /* ---- Host functions that run for the context ---------------------------------------------- */
@@ -133,7 +124,7 @@ static aee_result check_function(const struct aee__context *context, const struc
                          "cannot call into context \"%s\": no such function", context->name);
     }
     const struct aee__export *export = &image->exports[call->export_index];
-    if (!fits_signature(export->signature, call)) {
+    if (!fits_signature(export, call)) {
         return aee__fail(error, AEE_ERR_ARGUMENT_COUNT,
                          "cannot call %s() in context \"%s\": arguments or result do not fit its "
                          "signature \"%s\"",
@@ -365,6 +356,23 @@ aee_result aee__context_call_initialiser(struct aee__context *context,
                              .mode = AEE_CALL_DIRECT};
     aee_result result = aee__lane_call(&instance->lanes[0], &call);
     return result == AEE_OK ? AEE_OK : describe_failure(context, &call, "the initialiser", error);
+}
+
+/* The lane may be another's by now: then it is awake. */
+void aee__context_warm(struct aee__context *context, uint32_t frame)
+{
+    struct aee__instance *instance = atomic_load(&context->current);
+    uint32_t count =
+        instance ? atomic_load_explicit(&instance->lane_count, memory_order_relaxed) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct aee__lane *lane = &instance->lanes[i];
+        if (aee__lane_try(lane)) {
+            if (aee__instance_ended(instance) == AEE_OK && lane->frame == frame) {
+                aee__lane_warm(lane);
+            }
+            aee__lane_give(lane);
+        }
+    }
 }
 
 /* ---- Calls that were submitted ------------------------------------------------------------ */

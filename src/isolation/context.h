@@ -143,6 +143,8 @@ void aee__context_advance(struct aee__context *context);
 void aee__context_help(struct aee__context *context, uint64_t deadline_ns);
 /* Lets lanes with submitted calls park when they are done, and tell of each answer if asked to. */
 void aee__context_expect_sleep(struct aee__context *context, bool each);
+/* Wakes the lanes that were called by ring in that frame. */
+void aee__context_warm(struct aee__context *context, uint32_t frame);
 /* A lane is free: whoever waits for one may look, and what waited for its owner may go. */
 void aee__context_lane_freed(struct aee__context *context);
 /* Calls under way, submitted ones included. */

@@ -10,6 +10,7 @@
 #include "isolation/host_functions.h"
 #include "isolation/housekeeper.h"
 #include "isolation/pool.h"
+#include "isolation/warm.h"
 #include "isolation/watchdog.h"
 #include "runtime/workers.h"
 
@@ -70,6 +71,7 @@ struct aee__core {
     struct aee__host_functions functions;
     struct aee__batches batches;
     struct aee__handles batch_handles;
+    struct aee__warm warm;
     struct aee__counters counters;
 };
 

@@ -113,12 +113,28 @@ void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
 }
 
-void aee__lane_set_spin(struct aee__lane *lane, bool spin)
+static void set_turns(struct aee__lane *lane, uint32_t turns)
 {
-    uint32_t turns = spin ? lane->instance->core->spin_turns : 0;
     if (lane->spin != turns) { /* else the guest keeps the line in its cache */
         lane->spin = turns;
         AEE__SHARED_STORE(lane->ring.shared->control.spin, turns);
+    }
+}
+
+void aee__lane_set_spin(struct aee__lane *lane, bool spin)
+{
+    set_turns(lane, spin ? lane->instance->core->spin_turns : 0);
+}
+
+/* Frames are alike: twice the last one's time is enough. */
+void aee__lane_warm(struct aee__lane *lane)
+{
+    const struct aee__core *core = lane->instance->core;
+    if (core->spin_turns > 0 && aee__lane_outstanding(lane) == 0 &&
+        atomic_load(&lane->state) == AEE__LANE_PARKED) {
+        uint64_t awake_ns = 2 * lane->frame_offset_ns + core->spin_ns;
+        set_turns(lane, aee__ticker_turns(&core->ticker, awake_ns));
+        (void)aee__lane_start(lane, true);
     }
 }
 
@@ -456,6 +472,9 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
         aee__lane_arm(lane, call->budget_ns);
     }
     note_gap(lane, begin);
+    if (call->mode_used == AEE_CALL_RING) {
+        aee__warm_note(core, lane);
+    }
     aee__lane_await(lane, call);
     note_cost(lane, call, begin, awake);
     return call->status;

@@ -69,6 +69,8 @@ struct aee__lane {
     struct aee__call *in_flight[AEE_RING_SLOTS];
     uint32_t request_arena_used;
     uint32_t reply_arena_used;
+    uint32_t frame;            /* in which it was called by ring last; 0: none */
+    uint64_t frame_offset_ns;  /* from its begin to the first such call */
     uint32_t spin;             /* what control.spin holds */
     uint32_t host_depth;       /* host functions that run for the lane, one inside the other */
     bool notify;               /* what control.notify holds */
@@ -116,6 +118,10 @@ void aee__lane_set_spin(struct aee__lane *lane, bool spin);
 /* Nobody will look for a while: the guest parks when it is done and, if asked to, tells of each
  * answer. Until the next call or help. */
 void aee__lane_expect_sleep(struct aee__lane *lane, bool each);
+
+/* Lets a worker that is free run the lane, spinning until about the time of the first call in the
+ * last frame. */
+void aee__lane_warm(struct aee__lane *lane);
 
 /* For any thread. */
 

@@ -31,6 +31,7 @@ struct aee__export {
     uint64_t gva;
     const char *name;      /* in image->strings */
     const char *signature; /* "i:ii" or "b", in image->signatures; NULL: not declared */
+    uint32_t flags;        /* of a request that fits the signature: kind, doubles and count */
 };
 
 struct aee__image {

@@ -20,6 +20,20 @@ static bool is_signature(const char *text)
     return arguments[count] == 0 && count <= AEE_MAX_ARGS;
 }
 
+static uint32_t request_flags(const char *signature)
+{
+    if (signature[0] == 'b') {
+        return AEE_CALL_BYTES;
+    }
+    uint32_t flags = AEE_CALL_ARGS;
+    uint32_t count = 0;
+    for (const char *type = signature + 2; *type; type++) {
+        flags |= *type == 'd' ? 1u << (AEE_CALL_DOUBLE_SHIFT + count) : 0;
+        count++;
+    }
+    return flags | count << AEE_CALL_COUNT_SHIFT;
+}
+
 /* `entry` is in image->signatures; its name and signature become strings of their own. Entries for
  * functions that are not exported are left alone: the linker may have dropped the function. */
 static aee_result attach(struct aee__image_parser *parser, char *entry)
@@ -44,6 +58,7 @@ static aee_result attach(struct aee__image_parser *parser, char *entry)
                             parser->signature_section, quoted.text, export->signature);
     }
     export->signature = equals + 1;
+    export->flags = request_flags(export->signature);
     return AEE_OK;
 }
 
