@@ -120,8 +120,9 @@ aee_result aee_call_i64(aee_engine *engine, aee_context context, aee_function fu
     if (status != AEE_OK) {
         return status;
     }
-    struct aee__call request = {.request.flags = AEE_CALL_ARGS | count << AEE_CALL_COUNT_SHIFT,
-                                .takes_result = result != NULL};
+    struct aee__call request;
+    aee__call_begin(&request, AEE_CALL_ARGS | count << AEE_CALL_COUNT_SHIFT);
+    request.takes_result = result != NULL;
     for (uint32_t i = 0; i < count; i++) {
         request.request.args[i] = (uint64_t)args[i];
     }

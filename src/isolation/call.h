@@ -42,6 +42,19 @@ struct aee__call {
     bool queued;
 };
 
+/* A call that a thread waits for, without payload. Arguments that are not set go to the component,
+ * too; the rest is written before it is read. */
+static inline void aee__call_begin(struct aee__call *call, uint32_t flags)
+{
+    call->request.flags = flags;
+    for (unsigned i = 0; i < AEE_MAX_ARGS; i++) {
+        call->request.args[i] = 0;
+    }
+    call->takes_result = false;
+    call->takes_double = false;
+    call->batch = NULL;
+}
+
 static inline bool aee__call_is_bytes(const struct aee__call *call)
 {
     return (call->request.flags & AEE_CALL_KIND_MASK) == AEE_CALL_BYTES;

@@ -254,11 +254,25 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
     return count;
 }
 
+/* The reply of the only call under way, for which this thread waits: what most calls need. */
+static bool take_alone(struct aee__lane *lane)
+{
+    if (!take_one(lane)) {
+        return false;
+    }
+    lane->request_arena_used = 0;
+    lane->reply_arena_used = 0;
+    return true;
+}
+
 bool aee__lane_take(struct aee__lane *lane, struct aee__call *call)
 {
     if (!call) {
         (void)aee__lane_collect(lane);
         return aee__lane_outstanding(lane) == 0;
+    }
+    if (call->level == 0 && aee__lane_outstanding(lane) == 1 && oldest(lane) == call) {
+        return take_alone(lane);
     }
     if (call->level == 0) {
         (void)aee__lane_collect(lane);

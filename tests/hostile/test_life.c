@@ -145,7 +145,7 @@ struct caller {
     const char *function;
     pthread_t thread;
     aee_result result;
-    uint64_t ended_ns;
+    _Atomic uint64_t ended_ns;
     aee_function found;
     bool without_argument;
 };

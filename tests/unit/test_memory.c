@@ -414,7 +414,7 @@ static void test_ready_start(void **state)
         assert_int_equal(populated(top - 4096, 4096), 1);
         assert_true(populated(top - plan.stack_size, plan.stack_size) <= 2);
         assert_int_equal(populated(aee__memory_tcb(lane, &plan).value & ~UINT64_C(4095), 4096), 1);
-        assert_int_equal(populated(ring, 4 * 4096), 3); /* control and slots */
+        assert_int_equal(populated(ring, 3 * 4096), 2); /* control and half of the slots */
         uint64_t arenas = offsetof(struct aee_abi_lane, request_arena);
         assert_int_equal(populated(ring + arenas, AEE_LANE_STRIDE - arenas), 0);
     }
