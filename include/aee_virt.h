@@ -344,10 +344,11 @@ AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, co
 /* Calls a function with up to AEE_ARGS_MAX integers and doubles and waits for its result.
  * `result` may be NULL; otherwise its `type`, set by the caller, says which of the two to take.
  * Where the image declares the function's signature, number and types are checked against it.
- * Blocks up to the call budget, and as long before it when every lane is taken (then BUSY). Does
- * not allocate, but for two buffers when a lane's first host call comes. Errors: ARGUMENT_COUNT,
- * WRONG_HANDLE, STALE, NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY
- * (re-entry from a host function that this context called). */
+ * Blocks up to the call budget, and as long before it when every lane is taken (then BUSY); behind
+ * submitted calls that its lane has accepted, as long as those take. Does not allocate, but for
+ * buffers when a component first sends or takes bytes in a host call. Errors: ARGUMENT_COUNT,
+ * WRONG_HANDLE, STALE, NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY.
+ */
 AEE_API aee_result aee_call(aee_engine *engine, aee_context context, aee_function function,
                             const aee_value *args, uint32_t count, aee_value *result,
                             aee_error *error);

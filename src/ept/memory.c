@@ -259,7 +259,7 @@ static void ask_for_huge_pages(const struct aee__memory *memory, uint64_t heap_s
 
 #define READY_STACK (2 * AEE__PAGE_SIZE)
 #define READY_TLS_MAX (4 * AEE__PAGE_SIZE)
-#define READY_ZEROES_MAX (16 * AEE__PAGE_SIZE)           /* of a segment, behind its content */
+#define READY_ZEROES_MAX (16 * AEE__PAGE_SIZE) /* of a segment, behind its content */
 #define READY_LANE (offsetof(struct aee_abi_lane, slots) + AEE__PAGE_SIZE) /* 32 of 64 slots */
 
 /* Page tables that an instance with a small image fills: the root, the two levels below it, system

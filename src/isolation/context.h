@@ -56,7 +56,6 @@ struct aee__context {
 
     /* What a call looks at without the lock. */
     _Atomic(struct aee__instance *) current; /* takes calls; NULL unless state is READY */
-    _Atomic bool paused;                     /* written under the lock */
     _Atomic uint64_t budget_ns;              /* limits.call_budget_ns */
     _Atomic uint32_t serving;                /* host functions that run for it */
     _Atomic uint32_t zombies;                /* instances that only wait for lanes' owners */
@@ -66,20 +65,21 @@ struct aee__context {
     pthread_mutex_t lock;
     pthread_cond_t changed;         /* state, paused */
     aee_state state;                /* never AEE_STATE_PAUSED: that is READY and paused */
+    _Atomic bool paused;            /* written under the lock, read without */
     bool in_operation;              /* a life-cycle operation is under way */
     bool dying;                     /* being destroyed: no restart any more */
+    bool spares_failed;             /* none are built until the next load or change of limits */
     aee_limits limits;              /* complete: no zero fields */
     struct aee__image_ref *image;   /* NULL until the first load */
-    uint16_t image_epoch;           /* counts loads; part of function handles */
     struct aee__instance *living;   /* all that can still run, current or not */
     struct aee__instance *shells;   /* objects of instances that are gone, to be used again */
     struct aee__instance *building; /* sees region changes while its initialisers run */
     struct aee__instance *spares[AEE__SPARES_MAX]; /* see region changes too */
     uint32_t spare_count;
     uint32_t operations_waiting; /* life-cycle operations that wait for their turn */
-    bool spares_failed;          /* none are built until the next load or change of limits */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
+    uint16_t image_epoch; /* counts loads; part of function handles */
     struct aee__crash_history history;
     aee_crash crash;     /* the last; id 0: none */
     uint64_t log_second; /* the rate limit's second, and bytes logged in it */
