@@ -19,18 +19,27 @@ _Noreturn static void give_up(uint32_t hypercall, const char *text, size_t size)
     __builtin_trap();
 }
 
+/* False: too long. A loop of its own: the call of memcpy() would cost more than these few bytes. */
+static int set_name(struct aee_abi_host_request *request, const char *name)
+{
+    size_t i = 0;
+    while (i < AEE_HOST_NAME_MAX - 1 && name[i] != '\0') {
+        request->name[i] = name[i];
+        i++;
+    }
+    return name[i] == '\0';
+}
+
 int32_t aee_host_call_args(const char *name, int64_t *result, int64_t a, int64_t b, int64_t c,
                            int64_t d, int64_t e, int64_t f)
 {
-    struct aee_abi_host_request request = {.kind = AEE_HOST_CALL_INVOKE};
-    const size_t length = strnlen(name, AEE_HOST_NAME_MAX);
+    struct aee_abi_host_request request = {
+        .kind = AEE_HOST_CALL_INVOKE,
+        .args = {(uint64_t)a, (uint64_t)b, (uint64_t)c, (uint64_t)d, (uint64_t)e, (uint64_t)f}};
     int64_t value = 0;
     uint32_t reply_size = 0;
     int32_t status = AEE_HOST_BAD;
-    if (length < AEE_HOST_NAME_MAX) {
-        memcpy(request.name, name, length);
-        const int64_t args[AEE_MAX_ARGS] = {a, b, c, d, e, f};
-        memcpy(request.args, args, sizeof args);
+    if (set_name(&request, name)) {
         status = host_call_entry()(&request, NULL, NULL, &value, &reply_size);
     }
     if (result != NULL) {
@@ -43,13 +52,10 @@ int32_t aee_host_call_bytes(const char *name, const void *in, size_t in_size, vo
                             size_t out_capacity, size_t *out_size, int64_t *result)
 {
     struct aee_abi_host_request request = {.kind = AEE_HOST_CALL_INVOKE};
-    const size_t length = strnlen(name, AEE_HOST_NAME_MAX);
     int64_t value = 0;
     uint32_t reply_size = 0;
     int32_t status = AEE_HOST_BAD;
-    if (length < AEE_HOST_NAME_MAX && in_size <= AEE_MAX_PAYLOAD &&
-        out_capacity <= AEE_MAX_PAYLOAD) {
-        memcpy(request.name, name, length);
+    if (in_size <= AEE_MAX_PAYLOAD && out_capacity <= AEE_MAX_PAYLOAD && set_name(&request, name)) {
         request.payload_size = (uint32_t)in_size;
         request.payload_capacity = (uint32_t)out_capacity;
         status = host_call_entry()(&request, in, out, &value, &reply_size);

@@ -46,36 +46,36 @@ static bool fits_signature(const struct aee__export *export, const struct aee__c
 
 /* ---- Host functions that run for the context ---------------------------------------------- */
 
-/* With the lock held. Lanes of an instance that has ended count, too. */
-static struct aee__lane *find_served(const struct aee__context *context)
+/* The lane of that instance for which this thread runs a host function. */
+static struct aee__lane *find_served(struct aee__instance *instance)
 {
     uintptr_t self = (uintptr_t)pthread_self();
-    for (struct aee__instance *at = context->living; at; at = at->next) {
-        uint32_t lanes = atomic_load(&at->lane_count);
-        for (uint32_t i = 0; i < lanes; i++) {
-            if (atomic_load_explicit(&at->lanes[i].server, memory_order_relaxed) == self) {
-                return &at->lanes[i];
-            }
+    uint32_t lanes = atomic_load_explicit(&instance->lane_count, memory_order_relaxed);
+    for (uint32_t i = 0; i < lanes; i++) {
+        if (atomic_load_explicit(&instance->servers[i], memory_order_relaxed) == self) {
+            return &instance->lanes[i];
         }
     }
     return NULL;
 }
 
-/* The lane for which this thread runs a host function. */
+/* In that case the instance is still there: the thread owns the lane. */
 static struct aee__lane *serving_lane(struct aee__context *context)
 {
-    if (atomic_load(&context->serving) == 0) {
-        return NULL;
-    }
-    (void)pthread_mutex_lock(&context->lock);
-    struct aee__lane *lane = find_served(context);
-    (void)pthread_mutex_unlock(&context->lock);
-    return lane;
+    struct aee__instance *instance = atomic_load(&context->current);
+    return instance ? find_served(instance) : NULL;
 }
 
+/* Host functions of instances that have ended, or are being built, count, too. */
 bool aee__context_is_reentry(struct aee__context *context)
 {
-    return serving_lane(context) != NULL;
+    bool served = false;
+    (void)pthread_mutex_lock(&context->lock);
+    for (struct aee__instance *at = context->living; at && !served; at = at->next) {
+        served = find_served(at) != NULL;
+    }
+    (void)pthread_mutex_unlock(&context->lock);
+    return served;
 }
 
 /* ---- Checks ------------------------------------------------------------------------------- */

@@ -31,7 +31,8 @@ struct aee__region_view {
 };
 
 struct aee__context_stats {
-    _Atomic uint64_t calls; /* of instances that are gone; lanes count their own */
+    _Atomic uint64_t
+        calls; /* of instances that are gone, as are the next two: lanes count their own */
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
     _Atomic uint64_t crashes;
@@ -57,7 +58,6 @@ struct aee__context {
     /* What a call looks at without the lock. */
     _Atomic(struct aee__instance *) current; /* takes calls; NULL unless state is READY */
     _Atomic uint64_t budget_ns;              /* limits.call_budget_ns */
-    _Atomic uint32_t serving;                /* host functions that run for it */
     _Atomic uint32_t zombies;                /* instances that only wait for lanes' owners */
     _Atomic uint32_t waiters;                /* threads that wait for a lane */
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */

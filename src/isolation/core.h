@@ -37,7 +37,7 @@ struct aee__recovery_ops {
 };
 
 struct aee__counters {
-    _Atomic uint64_t calls; /* of instances that are gone, as are host_calls those of contexts */
+    _Atomic uint64_t calls; /* of instances that are gone, as is the next one */
     _Atomic uint64_t host_calls;
     _Atomic uint64_t crashes;
     _Atomic uint64_t hangs;

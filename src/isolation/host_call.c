@@ -63,6 +63,20 @@ static int32_t serve_log(struct aee__context *context, const struct aee__ring_ho
 
 /* ---- Functions ---------------------------------------------------------------------------- */
 
+/* All of AEE_HOST_NAME_MAX bytes; inline, where memcmp() would be called. */
+static bool same_name(const char *a, const char *b)
+{
+    uint64_t difference = 0;
+    for (unsigned i = 0; i < AEE_HOST_NAME_MAX; i += 8) {
+        uint64_t left;
+        uint64_t right;
+        memcpy(&left, a + i, sizeof left);
+        memcpy(&right, b + i, sizeof right);
+        difference |= left ^ right;
+    }
+    return difference == 0;
+}
+
 /* Number of the function of that name, or -1. Names are looked up once per lane: most components
  * use a few functions, and functions never go away. */
 static int32_t find(struct aee__lane *lane, const struct aee__host_functions *functions,
@@ -72,7 +86,7 @@ static int32_t find(struct aee__lane *lane, const struct aee__host_functions *fu
     memcpy(words, name, sizeof words);
     uint64_t hash = (words[0] ^ (words[1] << 1)) * UINT64_C(0x9e3779b97f4a7c15);
     struct aee__lane_name *known = &lane->names[hash >> 61];
-    if (known->index < 0 || memcmp(known->name, name, sizeof known->name) != 0) {
+    if (known->index < 0 || !same_name(known->name, name)) {
         known->index = aee__host_functions_find(functions, name);
         memcpy(known->name, name, sizeof known->name);
     }
@@ -88,24 +102,14 @@ static void add_host_time(struct aee__lane *lane, uint64_t ticks)
                           memory_order_relaxed);
 }
 
-/* What others see of a host function that runs: that the call's budget rests, and which thread may
- * call the component back. Written by the lane's owner alone. */
-static void enter_host(struct aee__lane *lane, uint32_t depth)
+/* A host function runs: the call's budget rests, and this thread may call the component back.
+ * Written by the lane's owner alone. */
+static void set_depth(struct aee__lane *lane, uint32_t depth)
 {
-    (void)atomic_fetch_add(&lane->instance->context->serving, 1);
-    atomic_store_explicit(&lane->server, (uintptr_t)pthread_self(), memory_order_relaxed);
-    atomic_store_explicit(&lane->host_depth, depth + 1, memory_order_relaxed);
-    atomic_store_explicit(&lane->budget.in_host, 1, memory_order_relaxed);
-}
-
-static void leave_host(struct aee__lane *lane, uint32_t depth)
-{
-    atomic_store_explicit(&lane->budget.in_host, depth > 0, memory_order_relaxed);
+    uintptr_t server = depth > 0 ? (uintptr_t)pthread_self() : 0;
+    atomic_store_explicit(&lane->instance->servers[lane->index], server, memory_order_relaxed);
     atomic_store_explicit(&lane->host_depth, depth, memory_order_relaxed);
-    if (depth == 0) {
-        atomic_store_explicit(&lane->server, 0, memory_order_relaxed);
-    }
-    (void)atomic_fetch_sub(&lane->instance->context->serving, 1);
+    atomic_store_explicit(&lane->budget.in_host, depth > 0, memory_order_relaxed);
 }
 
 /* On the thread that runs the vCPU others may need its place meanwhile. */
@@ -120,10 +124,10 @@ static aee_result run_function(struct aee__lane *lane, const struct aee__host_fu
     if (runs) {
         aee__workers_block(&core->workers, true);
     }
-    enter_host(lane, depth);
+    set_depth(lane, depth + 1);
     aee_result result = function->function(function->user, host);
     add_host_time(lane, aee__ticks(&core->ticker) - begin);
-    leave_host(lane, depth);
+    set_depth(lane, depth);
     if (runs) {
         aee__workers_block(&core->workers, false);
     }
@@ -152,7 +156,8 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
                           .internal = lane};
     memcpy(host.args, call->args, sizeof host.args);
     aee_result result = run_function(lane, &functions->entries[index], &host);
-    (void)atomic_fetch_add_explicit(&context->stats.host_calls, 1, memory_order_relaxed);
+    uint64_t calls = atomic_load_explicit(&lane->host_calls, memory_order_relaxed);
+    atomic_store_explicit(&lane->host_calls, calls + 1, memory_order_relaxed);
     if (host.reply_size > host.reply_capacity) {
         return AEE_HOST_BAD;
     }

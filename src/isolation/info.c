@@ -40,13 +40,15 @@ static void copy_stats(const struct aee__context_stats *stats, aee_context_info 
 }
 
 /* With the lock held: what the lanes of its instances have counted. */
-static void count_living(const struct aee__context *context, uint64_t *calls, uint64_t *failed)
+static void count_living(const struct aee__context *context, uint64_t *calls, uint64_t *failed,
+                         uint64_t *host_calls)
 {
     for (const struct aee__instance *at = context->living; at; at = at->next) {
         uint32_t lanes = atomic_load(&at->lane_count);
         for (uint32_t i = 0; i < lanes; i++) {
             *calls += atomic_load(&at->lanes[i].calls);
             *failed += atomic_load(&at->lanes[i].failed_calls);
+            *host_calls += atomic_load(&at->lanes[i].host_calls);
         }
     }
 }
@@ -55,9 +57,8 @@ void aee__context_add_counts(struct aee__context *context, aee_stats *stats)
 {
     uint64_t failed = 0;
     (void)pthread_mutex_lock(&context->lock);
-    count_living(context, &stats->calls, &failed);
+    count_living(context, &stats->calls, &failed, &stats->host_calls);
     (void)pthread_mutex_unlock(&context->lock);
-    stats->host_calls += atomic_load(&context->stats.host_calls);
 }
 
 void aee__context_get_info(struct aee__context *context, aee_context_info *info)
@@ -72,7 +73,7 @@ void aee__context_get_info(struct aee__context *context, aee_context_info *info)
     info->limits = context->limits;
     info->queued_calls = atomic_load(&context->queue.count);
     info->spares_ready = context->spare_count;
-    count_living(context, &info->calls, &info->failed_calls);
+    count_living(context, &info->calls, &info->failed_calls, &info->host_calls);
     const struct aee__instance *current = atomic_load(&context->current);
     if (current) {
         info->level = context->core->ops->level;

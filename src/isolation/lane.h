@@ -52,7 +52,6 @@ struct aee__lane {
     _Atomic uint32_t attention;  /* the owner must look at ring and queue before it leaves */
     _Atomic uint32_t state;      /* enum aee__lane_state */
     _Atomic uintptr_t runner;    /* the thread that runs the vCPU, or 0 */
-    _Atomic uintptr_t server;    /* the owner, while it runs a host function for the lane, or 0 */
     _Atomic int32_t watcher_cpu; /* where the thread ran last that watches the ring */
     _Atomic uint32_t sleeping;   /* the owner sleeps on `waker` */
     _Atomic uint32_t waker;      /* futex */
@@ -65,17 +64,18 @@ struct aee__lane {
     struct aee__runnable runnable;
     _Atomic uint64_t calls; /* written by the owner only, as is all that follows */
     _Atomic uint64_t failed_calls;
+    _Atomic uint64_t host_calls;
     struct aee__call_ring ring;
     struct aee__call *in_flight[AEE_RING_SLOTS];
     uint32_t request_arena_used;
     uint32_t reply_arena_used;
-    uint32_t frame;            /* in which it was called by ring last; 0: none */
-    uint64_t frame_offset_ns;  /* from its begin to the first such call */
-    uint32_t spin;             /* what control.spin holds */
-    uint32_t host_depth;       /* host functions that run for the lane, one inside the other */
-    bool notify;               /* what control.notify holds */
-    uint64_t idle_number;      /* of the watchdog: requests at its last look at an idle lane */
-    uint64_t spurious_address; /* of the runner: last spurious fault, and how often in a row */
+    uint32_t frame;              /* in which it was called by ring last; 0: none */
+    uint64_t frame_offset_ns;    /* from its begin to the first such call */
+    uint32_t spin;               /* what control.spin holds */
+    _Atomic uint32_t host_depth; /* host functions that run for it, one inside the other */
+    bool notify;                 /* what control.notify holds */
+    uint64_t idle_number;        /* of the watchdog: requests at its last look at an idle lane */
+    uint64_t spurious_address;   /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
     struct aee__lane_costs costs;

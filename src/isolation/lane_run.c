@@ -543,9 +543,8 @@ static void watch_worker(struct aee__lane *lane)
     aee__lane_set_notify(lane, false);
     aee__lane_set_spin(lane, !aee__workers_crowded(&lane->instance->core->workers));
     for (uint32_t turn = 0; turn < HELP_TURNS && aee__lane_outstanding(lane) > 0; turn++) {
-        if (turn % LOOK_CLOSELY != LOOK_CLOSELY - 1 && !has_run(lane)) {
-            aee__cpu_relax();
-        } else if (aee__lane_collect(lane) > 0 || aee__lane_serve_host_call(lane)) {
+        bool look = turn % LOOK_CLOSELY == LOOK_CLOSELY - 1 || has_run(lane);
+        if (look && (aee__lane_collect(lane) > 0 || aee__lane_serve_host_call(lane))) {
             aee__lane_feed(lane, AEE_RING_SLOTS);
         } else {
             aee__cpu_relax();

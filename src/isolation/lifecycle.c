@@ -56,8 +56,6 @@ void aee__context_free(struct aee__context *context)
     aee__image_ref_release(context->image);
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
-    (void)atomic_fetch_add(&context->core->counters.host_calls,
-                           atomic_load(&context->stats.host_calls));
     (void)pthread_mutex_destroy(&context->lock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);

@@ -84,6 +84,10 @@ static void retire(struct aee__context *context, struct aee__instance *instance)
         (void)atomic_fetch_add(&context->core->counters.calls, calls);
         (void)atomic_fetch_add(&context->stats.failed_calls,
                                atomic_load(&instance->lanes[i].failed_calls));
+        (void)atomic_fetch_add(&context->stats.host_calls,
+                               atomic_load(&instance->lanes[i].host_calls));
+        (void)atomic_fetch_add(&context->core->counters.host_calls,
+                               atomic_load(&instance->lanes[i].host_calls));
     }
     struct aee__instance **link = &context->living;
     while (*link && *link != instance) {

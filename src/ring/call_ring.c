@@ -165,7 +165,8 @@ enum aee__ring_poll aee__call_ring_host_call(const struct aee__call_ring *ring, 
     copy_name(call->name, shared->name);
     bool sound = call->payload_size <= AEE_MAX_PAYLOAD &&
                  call->payload_capacity <= AEE_MAX_PAYLOAD &&
-                 memchr(call->name, '\0', sizeof call->name) != NULL;
+                 (call->name[AEE_HOST_NAME_MAX - 1] == '\0' ||
+                  memchr(call->name, '\0', sizeof call->name) != NULL);
     return sound ? AEE__RING_READY : AEE__RING_MALFORMED;
 }
 
