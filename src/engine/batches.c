@@ -5,6 +5,10 @@
 #include "base/clock.h"
 #include "engine/batches.h"
 
+/* How long a submitter that waits for room sleeps before it looks whether the engine still lives.
+ */
+#define CLOSED_LOOK_NS UINT64_C(100000000)
+
 /* ---- From items to calls ------------------------------------------------------------------ */
 
 static aee_result check_item(const aee_call_item *item, uint32_t index, aee_error *error)
@@ -51,8 +55,11 @@ static aee_result fill_call(struct aee__call *call, const aee_call_item *item, u
     call->budget_ns = item->budget_ns;
     call->deadline_ns = item->deadline_ns;
     call->reply_size = 0;
+    call->epoch = aee__function_epoch(item->function);
     if (item->flags & AEE_ITEM_BYTES) {
         call->request.flags = AEE_CALL_BYTES | 4u << AEE_CALL_COUNT_SHIFT;
+        call->request.args[4] = 0;
+        call->request.args[5] = 0;
         call->payload = item->request;
         call->payload_size = item->request_size;
         call->reply = item->reply;
@@ -61,6 +68,9 @@ static aee_result fill_call(struct aee__call *call, const aee_call_item *item, u
         return AEE_OK;
     }
     call->request.flags = AEE_CALL_ARGS | item->arg_count << AEE_CALL_COUNT_SHIFT;
+    for (uint32_t i = item->arg_count; i < AEE_MAX_ARGS; i++) {
+        call->request.args[i] = 0; /* not what another call left here */
+    }
     for (uint32_t i = 0; i < item->arg_count; i++) {
         memcpy(&call->request.args[i], &item->args[i].as, sizeof call->request.args[i]);
         if (item->args[i].type == AEE_TYPE_F64) {
@@ -95,7 +105,8 @@ static uint32_t context_index(struct aee__batch *batch, uint64_t handle, uint32_
 static bool same_shape(const aee_call_item *a, const aee_call_item *b)
 {
     if (a->function.id != b->function.id || a->context.id != b->context.id ||
-        a->flags != b->flags || a->arg_count != b->arg_count || a->result_type != b->result_type) {
+        a->flags != b->flags || a->arg_count != b->arg_count || a->result_type != b->result_type ||
+        a->budget_ns != b->budget_ns) {
         return false;
     }
     for (uint32_t i = 0; i < a->arg_count; i++) {
@@ -154,7 +165,7 @@ static aee_result fill_batch(aee_engine *engine, struct aee__batch *batch,
         if (before && same_shape(&items[i], &items[i - 1])) {
             call->request.function = before->request.function;
             call->context_index = before->context_index;
-            call->budget_ns = call->budget_ns ? call->budget_ns : before->budget_ns;
+            call->budget_ns = before->budget_ns;
         } else {
             result = check_call(engine, batch, &items[i], i, error);
             if (result != AEE_OK) {
@@ -368,9 +379,9 @@ static void leave_batch(struct aee__core *core, struct aee__batch *batch, uint32
 
 /* ---- Public ------------------------------------------------------------------------------- */
 
-static aee_result reserve(struct aee__batches *batches, uint32_t count, bool block,
-                          aee_error *error)
+static aee_result reserve(aee_engine *engine, uint32_t count, bool block, aee_error *error)
 {
+    struct aee__batches *batches = &engine->core.batches;
     bool possible = count <= batches->limit;
     while (!aee__batches_reserve(batches, count)) {
         if (!block || !possible) {
@@ -378,9 +389,13 @@ static aee_result reserve(struct aee__batches *batches, uint32_t count, bool blo
                              "cannot submit %u calls: %u of max_submitted %u are not taken yet",
                              count, atomic_load(&batches->submitted), batches->limit);
         }
+        if (atomic_load(&engine->closed)) { /* nobody can take completions any more */
+            return aee__fail(error, AEE_ERR_CLOSED, "cannot submit %u calls: the engine is closed",
+                             count);
+        }
         uint32_t seen = aee__batches_begin_sleep(batches);
         if (count > batches->limit - atomic_load(&batches->submitted)) {
-            aee__batches_end_sleep(batches, seen, 0);
+            aee__batches_end_sleep(batches, seen, aee__now_ns() + CLOSED_LOOK_NS);
         } else {
             aee__batches_cancel_sleep(batches);
         }
@@ -435,7 +450,7 @@ aee_result aee_submit(aee_engine *engine, const aee_call_item *items, uint32_t c
                                                      : "a batch has between 1 and 65536");
     }
     out->id = 0;
-    result = reserve(&engine->core.batches, count, (flags & AEE_SUBMIT_BLOCK) != 0, error);
+    result = reserve(engine, count, (flags & AEE_SUBMIT_BLOCK) != 0, error);
     if (result != AEE_OK) {
         return result;
     }

@@ -65,6 +65,7 @@ static aee_result run_pieces(aee_engine *engine, struct aee__context *context, u
     if (!batch) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot run a function in %u pieces", count);
     }
+    pattern->epoch = epoch;
     pattern->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
     batch->context_count = 1;
     batch->contexts[0] = context->handle;

@@ -39,6 +39,7 @@ struct aee__call {
     struct aee__batch *batch;      /* NULL: a thread waits for it */
     uint32_t context_index;        /* in its batch; of a submitted call, as are the next two */
     struct aee__call *next;        /* in the queue */
+    uint16_t epoch;                /* of the image that the function is of */
     bool queued;
 };
 
@@ -52,6 +53,8 @@ static inline void aee__call_begin(struct aee__call *call, uint32_t flags)
     }
     call->takes_result = false;
     call->takes_double = false;
+    call->mode = AEE_CALL_AUTO;
+    call->mode_used = AEE_CALL_DIRECT;
     call->batch = NULL;
 }
 

@@ -240,9 +240,10 @@ static aee_result wait_for_lane(struct aee__context *context, struct aee__call *
         }
         if (instance && aee__instance_ended(instance) != AEE_OK) {
             call->status = aee__instance_await_end(instance);
-        } else if (refuse(context, error) != AEE_OK) {
-            call->status = refuse(context, NULL);
-        } else if (aee__now_ns() >= deadline) {
+        } else {
+            call->status = refuse(context, error);
+        }
+        if (call->status == AEE_OK && aee__now_ns() >= deadline) {
             call->status = AEE_ERR_BUSY;
         }
         if (call->status != AEE_OK) {
@@ -272,9 +273,7 @@ uint32_t aee__context_calls_now(struct aee__context *context)
     const struct aee__instance *instance = atomic_load(&context->current);
     uint32_t lanes = instance ? atomic_load(&instance->lane_count) : 0;
     for (uint32_t i = 0; i < lanes; i++) {
-        uint32_t outstanding = aee__lane_outstanding(&instance->lanes[i]);
-        bool owned = atomic_load(&instance->lanes[i].owned) != 0;
-        calls += outstanding > 0 ? outstanding : owned;
+        calls += aee__lane_outstanding(&instance->lanes[i]);
     }
     (void)pthread_mutex_unlock(&context->lock);
     return calls;
@@ -411,7 +410,7 @@ void aee__context_advance(struct aee__context *context)
     struct aee__lane *lane;
     uint32_t index = 0;
     while ((lane = next_busy(context, instance, &index)) != NULL) {
-        aee__lane_attend(lane);
+        aee__lane_attend(lane, false);
     }
 }
 

@@ -233,7 +233,8 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
 
 void aee__instance_open(struct aee__instance *instance)
 {
-    for (uint32_t i = 0; i < instance->plan.lanes; i++) {
+    for (uint32_t i = 0; i < instance->lane_capacity;
+         i++) { /* the object may have more than we use */
         aee__lane_give(&instance->lanes[i]);
     }
 }
@@ -282,7 +283,8 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
     uint32_t lanes = atomic_load(&instance->lane_count);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_interrupt(&instance->lanes[lane]);
-        aee__lane_attend(&instance->lanes[lane]); /* calls in a lane that nobody runs end, too */
+        aee__lane_attend(&instance->lanes[lane],
+                         false); /* calls in a lane that nobody runs end, too */
     }
     aee__context_lane_freed(instance->context); /* who waits for a lane learns of it */
 }

@@ -9,6 +9,7 @@
 #include "isolation/lane_internal.h"
 
 #define ARENA_ALIGN 64u
+#define NEVER_NS (UINT64_MAX / 2)
 /* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
 #define RING_BAN 256u
 
@@ -31,7 +32,7 @@ void aee__lane_give(struct aee__lane *lane)
         if (!atomic_load(&lane->attention) || !aee__lane_try(lane)) {
             break;
         }
-        aee__lane_pump(lane);
+        aee__lane_pump(lane, false);
     }
     /* Calls are left that no worker has: whoever waits for them can run them. */
     if (atomic_load(&lane->state) == AEE__LANE_PARKED &&
@@ -41,11 +42,11 @@ void aee__lane_give(struct aee__lane *lane)
     aee__context_lane_freed(context);
 }
 
-void aee__lane_attend(struct aee__lane *lane)
+void aee__lane_attend(struct aee__lane *lane, bool serve)
 {
     atomic_store(&lane->attention, 1);
     if (aee__lane_try(lane)) {
-        aee__lane_pump(lane);
+        aee__lane_pump(lane, serve);
         aee__lane_give(lane);
     } else {
         aee__lane_wake(lane);
@@ -103,7 +104,14 @@ static void push(struct aee__lane *lane, struct aee__call *call)
     aee__call_ring_push(&lane->ring, &call->request);
 }
 
+/* Should nobody run the lane now, its time begins when somebody does. */
 void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
+{
+    atomic_store_explicit(&lane->budget.unrun, true, memory_order_relaxed);
+    aee__lane_rearm(lane, budget_ns);
+}
+
+void aee__lane_rearm(struct aee__lane *lane, uint64_t budget_ns)
 {
     struct aee__lane_budget *budget = &lane->budget;
     uint64_t deadline = aee__now_ns() + budget_ns;
@@ -130,8 +138,8 @@ void aee__lane_set_spin(struct aee__lane *lane, bool spin)
 void aee__lane_warm(struct aee__lane *lane)
 {
     const struct aee__core *core = lane->instance->core;
-    if (core->spin_turns > 0 && aee__lane_outstanding(lane) == 0 &&
-        atomic_load(&lane->state) == AEE__LANE_PARKED) {
+    if (core->spin_turns > 0 && lane->frame_offset_ns <= AEE__WARM_LATEST_NS &&
+        aee__lane_outstanding(lane) == 0 && atomic_load(&lane->state) == AEE__LANE_PARKED) {
         uint64_t awake_ns = 2 * lane->frame_offset_ns + core->spin_ns;
         set_turns(lane, aee__ticker_turns(&core->ticker, awake_ns));
         (void)aee__lane_start(lane, true);
@@ -329,7 +337,8 @@ static bool is_late(const struct aee__call *call)
     return call->deadline_ns != 0 && aee__now_ns() >= call->deadline_ns;
 }
 
-/* With the queue's lock held; how many calls have ended because they were late, into `late`. */
+/* With the queue's lock held; how many calls have ended because they were late, or of an image that
+ * was replaced meanwhile, into `late`. */
 static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue, uint32_t limit,
                           struct aee__call **late)
 {
@@ -342,8 +351,9 @@ static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue,
     most = most < limit ? most : limit;
     while (count + late_count < most && queue->first && fits(lane, queue->first)) {
         struct aee__call *call = aee__call_queue_pop(queue);
-        if (is_late(call)) {
-            finish(lane, call, AEE_ERR_TIMED_OUT);
+        if (call->epoch != lane->instance->epoch || is_late(call)) {
+            finish(lane, call,
+                   call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED : AEE_ERR_TIMED_OUT);
             late[late_count++] = call;
         } else {
             note(lane, call, count);
@@ -378,7 +388,21 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     tell(lane, late, late_count);
 }
 
-void aee__lane_pump(struct aee__lane *lane)
+/* Host functions run on threads that wait for the component, and on workers. Anybody else sends a
+ * worker that waits for the answer into the guest again: it asks once more, and then serves it. */
+static void serve_or_send(struct aee__lane *lane, bool serve)
+{
+    while (serve && aee__lane_serve_host_call(lane)) {
+        (void)aee__lane_collect(lane);
+        serve = !aee__lane_is_over(lane);
+    }
+    if (atomic_load(&lane->awaiting) && lane->host_depth == 0 &&
+        aee__call_ring_host_call_pending(&lane->ring, 0)) {
+        aee__lane_answered(lane);
+    }
+}
+
+void aee__lane_pump(struct aee__lane *lane, bool serve)
 {
     atomic_store(&lane->attention, 0);
     if (aee__instance_ended(lane->instance) != AEE_OK) {
@@ -386,9 +410,7 @@ void aee__lane_pump(struct aee__lane *lane)
         return;
     }
     (void)aee__lane_collect(lane);
-    while (aee__lane_serve_host_call(lane)) {
-        (void)aee__lane_collect(lane);
-    }
+    serve_or_send(lane, serve);
     if (lane->instance->context->mode == AEE_CALL_DIRECT) {
         return; /* who waits for submitted calls runs them */
     }
@@ -480,6 +502,10 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
     aee__lane_set_spin(lane,
                        call->mode_used == AEE_CALL_RING && !aee__workers_crowded(&core->workers));
     aee__lane_set_notify(lane, false);
+    if (idle) { /* the watch is still that of the call before: until it is armed anew it means
+                   nothing */
+        atomic_store_explicit(&lane->budget.deadline_ns, NEVER_NS, memory_order_relaxed);
+    }
     push(lane, call);
     uint64_t begin = aee__ticks(&core->ticker);
     if (idle) {
@@ -552,6 +578,7 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     lane->instance = instance;
     lane->index = index;
     lane->idle_number = UINT64_MAX;
+    atomic_init(&lane->budget.wait_ns, UINT64_MAX);
     lane->costs.gap_ns = 8 * instance->core->spin_ns;
     lane->costs.last_end = aee__ticks(&instance->core->ticker);
     for (unsigned i = 0; i < AEE__LANE_NAMES; i++) {

@@ -40,8 +40,11 @@ struct aee__lane_costs {
 struct aee__lane_budget {
     _Atomic uint64_t deadline_ns; /* without the time in host functions */
     _Atomic uint64_t budget_ns;
-    _Atomic uint64_t host_ns;  /* time in host functions so far; free up to once the budget */
+    _Atomic uint64_t host_ns; /* time in host functions so far; free up to once the budget */
+    _Atomic uint64_t
+        wait_ns; /* until when a waiter runs the lane; UINT64_MAX: as long as it takes */
     _Atomic uint32_t in_host;  /* a host function runs now */
+    _Atomic bool unrun;        /* armed, and nobody has run the lane since */
     _Atomic bool overdue_idle; /* it goes on running though no call is under way */
 };
 
@@ -69,13 +72,13 @@ struct aee__lane {
     struct aee__call *in_flight[AEE_RING_SLOTS];
     uint32_t request_arena_used;
     uint32_t reply_arena_used;
-    uint32_t frame;              /* in which it was called by ring last; 0: none */
-    uint64_t frame_offset_ns;    /* from its begin to the first such call */
-    uint32_t spin;               /* what control.spin holds */
-    _Atomic uint32_t host_depth; /* host functions that run for it, one inside the other */
-    bool notify;                 /* what control.notify holds */
-    uint64_t idle_number;        /* of the watchdog: requests at its last look at an idle lane */
-    uint64_t spurious_address;   /* of the runner: last spurious fault, and how often in a row */
+    uint32_t frame;               /* in which it was called by ring last; 0: none */
+    uint64_t frame_offset_ns;     /* from its begin to the first such call */
+    uint32_t spin;                /* what control.spin holds */
+    _Atomic uint32_t host_depth;  /* host functions that run for it, one inside the other */
+    bool notify;                  /* what control.notify holds */
+    _Atomic uint64_t idle_number; /* of the watchdog: requests at its last look at an idle lane */
+    uint64_t spurious_address;    /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
     struct aee__lane_costs costs;
@@ -91,9 +94,9 @@ void aee__lane_destroy(struct aee__lane *lane);
 bool aee__lane_try(struct aee__lane *lane);
 /* Gives it back, after the looks that others asked for. Not with the context's lock held. */
 void aee__lane_give(struct aee__lane *lane);
-/* Sees to it that somebody looks at ring and queue: this thread, or the present owner. Not with the
- * context's lock held. */
-void aee__lane_attend(struct aee__lane *lane);
+/* Sees to it that somebody looks at ring and queue: this thread (which runs host functions if it
+ * may `serve`), or the present owner. Not with the context's lock held. */
+void aee__lane_attend(struct aee__lane *lane, bool serve);
 /* Calls without a taken reply. */
 static inline uint32_t aee__lane_outstanding(const struct aee__lane *lane)
 {
@@ -108,7 +111,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call);
 aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call);
 /* One look: takes replies, serves host calls, hands out queued calls, sees to it that somebody runs
  * the vCPU. */
-void aee__lane_pump(struct aee__lane *lane);
+void aee__lane_pump(struct aee__lane *lane, bool serve);
 /* Brings submitted calls forward: takes replies for a moment where a worker runs the vCPU; else
  * runs it on this thread until nothing is left or, at the end of a call, the deadline has passed.
  */

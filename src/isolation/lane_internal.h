@@ -27,6 +27,9 @@ static inline uint64_t aee__lane_average(uint64_t old, uint64_t sample)
     return old == 0 ? sample : old - old / 8 + sample / 8;
 }
 
+/* The same, and it has begun. Any thread. */
+void aee__lane_rearm(struct aee__lane *lane, uint64_t budget_ns);
+
 /* lane_run.c */
 
 /* Waits for the end of a call that was pushed; for the owner. */

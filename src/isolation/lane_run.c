@@ -72,6 +72,15 @@ static void expire_idle(struct aee__lane *lane)
     }
 }
 
+/* Until when the call under way may take. */
+static uint64_t limit_of(const struct aee__lane *lane)
+{
+    const struct aee__lane_budget *budget = &lane->budget;
+    uint64_t most = atomic_load(&budget->budget_ns);
+    uint64_t host = atomic_load(&budget->in_host) ? most : atomic_load(&budget->host_ns);
+    return atomic_load(&budget->deadline_ns) + (host < most ? host : most);
+}
+
 /* The engine's own time is free up to once the budget, so that no component can hold its caller
  * with host calls without end. It is added up as it comes and looked at only here. */
 void aee__lane_expire(struct aee__watch *watch)
@@ -83,11 +92,19 @@ void aee__lane_expire(struct aee__watch *watch)
         expire_idle(lane);
         return;
     }
-    uint64_t most = atomic_load(&budget->budget_ns);
-    uint64_t host = atomic_load(&budget->in_host) ? most : atomic_load(&budget->host_ns);
-    uint64_t limit = atomic_load(&budget->deadline_ns) + (host < most ? host : most);
-    if (aee__now_ns() < limit) {
-        aee__watch_postpone(watch, limit);
+    if (atomic_load(&lane->runner) == 0) { /* it waits to be run: no time of its own passes */
+        atomic_store(&lane->budget.unrun, true);
+        aee__watch_postpone(watch, 0);
+        return;
+    }
+    uint64_t limit = limit_of(lane);
+    uint64_t now = aee__now_ns();
+    uint64_t wait = atomic_load(&budget->wait_ns);
+    if (now < limit) {
+        if (now >= wait) { /* who runs it here has waited long enough */
+            lane->instance->core->ops->lane_kick(lane->instance->vm, lane->index);
+        }
+        aee__watch_postpone(watch, now < wait && wait < limit ? wait : limit);
     } else {
         aee__lane_interrupt(lane);
     }
@@ -95,7 +112,8 @@ void aee__lane_expire(struct aee__watch *watch)
 
 bool aee__lane_is_over(const struct aee__lane *lane)
 {
-    return aee__instance_ended(lane->instance) != AEE_OK || aee__watch_expired(&lane->watch);
+    return aee__instance_ended(lane->instance) != AEE_OK ||
+           (aee__watch_expired(&lane->watch) && aee__now_ns() >= limit_of(lane));
 }
 
 /* The watch has expired: true if the lane must not go on. */
@@ -105,11 +123,12 @@ static bool is_out_of_time(struct aee__lane *lane)
         aee__lane_fault_protocol(lane, "it went on running without a call");
         return true;
     }
-    if (aee__lane_outstanding(lane) == 0) {
-        return false; /* the answer was taken at the last moment */
+    if (aee__lane_outstanding(lane) == 0 || aee__now_ns() < limit_of(lane)) {
+        return false; /* the answer was taken at the last moment, or the watchdog is about to see */
     }
     if (aee__call_ring_oldest(&lane->ring) != atomic_load(&lane->ring.completed)) {
-        aee__lane_attend(lane); /* answers that nobody has taken: the next call's budget begins */
+        /* Answers that nobody has taken: the next call's budget begins. */
+        aee__lane_attend(lane, true);
         return false;
     }
     aee__lane_fault_hung(lane);
@@ -121,6 +140,9 @@ static bool is_out_of_time(struct aee__lane *lane)
 static bool is_out_of_time_here(struct aee__lane *lane)
 {
     uint32_t oldest = aee__call_ring_oldest(&lane->ring);
+    if (aee__lane_outstanding(lane) > 0 && aee__now_ns() < limit_of(lane)) {
+        return false;
+    }
     if (oldest != atomic_load(&lane->ring.completed) &&
         oldest != atomic_load(&lane->ring.submitted)) {
         (void)aee__lane_collect(lane);
@@ -244,14 +266,22 @@ static uint32_t portion(const struct aee__lane *lane)
     return calls < 1 ? 1 : calls < AEE_RING_SLOTS ? (uint32_t)calls : AEE_RING_SLOTS;
 }
 
-/* Runs what is outstanding; false: the lane is over. Where that may take long, the guest tells of
- * each answer, so that the deadline is looked at. */
-static bool run_portion(struct aee__lane *lane, uint64_t deadline_ns)
+/* Budgets count from when the lane is run: it may have waited for that. */
+static void begin_budget(struct aee__lane *lane)
+{
+    if (atomic_exchange(&lane->budget.unrun, false) && aee__lane_outstanding(lane) > 0) {
+        aee__lane_rearm(lane, atomic_load(&lane->budget.budget_ns));
+    }
+}
+
+/* Runs what is outstanding. Past the deadline the watchdog kicks it out in the middle of a call,
+ * which goes on when somebody runs the lane again. */
+static void run_portion(struct aee__lane *lane, uint64_t deadline_ns)
 {
     uint32_t calls = aee__lane_outstanding(lane);
     uint64_t begin = aee__now_ns();
     bool left = false;
-    aee__lane_set_notify(lane, calls > portion(lane));
+    aee__lane_set_notify(lane, false);
     do {
         switch (run_once(lane, true)) {
         case STEP_PARKED:
@@ -261,33 +291,43 @@ static bool run_portion(struct aee__lane *lane, uint64_t deadline_ns)
         case STEP_HOST_CALL:
             (void)aee__lane_serve_host_call(lane);
             break;
-        case STEP_NOTIFIED:
-            left = aee__now_ns() >= deadline_ns;
-            break;
         case STEP_OVER:
-            return false;
+            return;
+        case STEP_NOTIFIED:
         case STEP_GO_ON:
         default:
             break;
         }
+        left = left || aee__now_ns() >= deadline_ns;
     } while (!left);
     calls -= aee__lane_outstanding(lane);
     if (calls > 0) {
         lane->costs.call_ns =
             aee__lane_average(lane->costs.call_ns, (aee__now_ns() - begin) / calls);
     }
-    return true;
 }
 
-/* Submitted calls, until none is left or the deadline has passed. */
-static void run_portions(struct aee__lane *lane, uint64_t deadline_ns)
+/* The watchdog looks at the waiter's deadline, too, where that comes before the budget's. */
+static void watch_wait(struct aee__lane *lane, uint64_t deadline_ns)
 {
-    do {
-        if (aee__lane_outstanding(lane) == 0) {
-            aee__lane_feed(lane, portion(lane));
-        }
-    } while (aee__lane_outstanding(lane) > 0 && run_portion(lane, deadline_ns) &&
-             aee__now_ns() < deadline_ns);
+    if (deadline_ns < atomic_load(&lane->budget.deadline_ns)) {
+        aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline_ns);
+    }
+}
+
+/* Some submitted calls: the waiter looks at its own batch between portions. */
+static void run_some(struct aee__lane *lane, uint64_t deadline_ns)
+{
+    atomic_store(&lane->budget.wait_ns, deadline_ns);
+    if (aee__lane_outstanding(lane) == 0) {
+        aee__lane_feed(lane, portion(lane));
+    }
+    if (aee__lane_outstanding(lane) > 0) {
+        begin_budget(lane);
+        watch_wait(lane, deadline_ns);
+        run_portion(lane, deadline_ns);
+    }
+    atomic_store(&lane->budget.wait_ns, UINT64_MAX);
 }
 
 /* On this thread: the state is RUNNING, and ours. */
@@ -297,6 +337,7 @@ static void begin_here(struct aee__lane *lane, sigset_t *mask)
     (void)aee__sys_block_signal(lane->instance->core->kick_signal, mask);
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
+    begin_budget(lane);
 }
 
 static void end_here(struct aee__lane *lane, const sigset_t *mask)
@@ -366,7 +407,7 @@ static bool is_asking(const struct aee__lane *lane)
 static void await_answer(struct aee__lane *lane, uint32_t seen)
 {
     struct aee__workers *workers = &lane->instance->core->workers;
-    aee__lane_attend(lane);
+    aee__lane_attend(lane, true);
     if (atomic_load(&lane->answer) != seen || !is_asking(lane)) {
         return;
     }
@@ -394,6 +435,7 @@ void aee__lane_run(struct aee__runnable *runnable)
     aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
+    begin_budget(lane);
     do {
         uint32_t seen = atomic_load(&lane->answer);
         step = run_once(lane, false);
@@ -401,13 +443,13 @@ void aee__lane_run(struct aee__runnable *runnable)
             await_answer(lane, seen);
             leave_watcher(lane);
         } else if (step == STEP_NOTIFIED) {
-            aee__lane_attend(lane);
+            aee__lane_attend(lane, true);
         }
     } while (step != STEP_OVER && step != STEP_PARKED);
     atomic_store(&lane->runner, 0);
     atomic_store(&lane->state, AEE__LANE_PARKED);
     aee__lane_attend(
-        lane); /* whoever owns it finds it parked, and what it is owed is its knowledge */
+        lane, true); /* whoever owns it finds it parked, and what it is owed is its knowledge */
     aee__instance_release(instance);
 }
 
@@ -470,7 +512,7 @@ static bool is_over(struct aee__lane *lane, struct aee__call *call)
 static void look_or_sleep(struct aee__lane *lane, const struct aee__call *call)
 {
     if (atomic_load(&lane->attention)) {
-        aee__lane_pump(lane);
+        aee__lane_pump(lane, true);
     } else {
         sleep_until_woken(lane, call);
     }
@@ -556,7 +598,7 @@ void aee__lane_help(struct aee__lane *lane, uint64_t deadline_ns)
 {
     const struct aee__context *context = lane->instance->context;
     sigset_t mask;
-    aee__lane_pump(lane);
+    aee__lane_pump(lane, true);
     if (aee__instance_ended(lane->instance) != AEE_OK ||
         (aee__lane_outstanding(lane) == 0 && atomic_load(&context->queue.count) == 0)) {
         return;
@@ -569,7 +611,7 @@ void aee__lane_help(struct aee__lane *lane, uint64_t deadline_ns)
         return;
     }
     begin_here(lane, &mask);
-    run_portions(lane, deadline_ns);
+    run_some(lane, deadline_ns);
     end_here(lane, &mask);
     (void)is_over(lane, NULL);
 }

@@ -130,6 +130,8 @@ static struct aee__instance *make_current(struct aee__context *context,
     context->building = NULL;
     context->state = AEE_STATE_READY;
     (void)pthread_cond_broadcast(&context->changed);
+    (void)atomic_fetch_add(&context->lanes_freed, 1); /* who waits for a lane finds new ones */
+    aee__sys_futex_wake_all(&context->lanes_freed);
     return old;
 }
 

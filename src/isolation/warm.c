@@ -3,15 +3,14 @@
 #include "base/clock.h"
 #include "isolation/context.h"
 
-/* A lane that is called later in the frame than this is not woken: it would only spin. */
-#define LATEST_NS UINT64_C(2000000)
-
 static void remember(struct aee__core *core, struct aee__lane *lane, uint32_t frame)
 {
     struct aee__warm *warm = &core->warm;
     lane->frame = frame;
-    lane->frame_offset_ns = aee__now_ns() - atomic_load(&warm->begin_ns);
-    if (lane->frame_offset_ns > LATEST_NS) {
+    uint64_t begin = atomic_load(&warm->begin_ns);
+    uint64_t now = aee__now_ns();
+    lane->frame_offset_ns = now > begin ? now - begin : 0;
+    if (lane->frame_offset_ns > AEE__WARM_LATEST_NS) {
         return;
     }
     uint32_t index = atomic_fetch_add(&warm->count, 1);

@@ -11,6 +11,9 @@
 struct aee__core;
 struct aee__lane;
 
+/* A lane that is called later in the frame than this is not woken: it would only spin. */
+#define AEE__WARM_LATEST_NS UINT64_C(2000000)
+
 struct aee__warm {
     _Atomic uint64_t begin_ns;                   /* of the frame */
     _Atomic uint32_t frame;                      /* counts frames, from 1; 0: there are none */

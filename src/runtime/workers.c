@@ -9,9 +9,24 @@ void aee__workers_init(struct aee__workers *workers, uint32_t limit)
 
 /* ---- The queue, with the lock held -------------------------------------------------------- */
 
+/* Threads at work that are not blocked. */
+static uint32_t running(const struct aee__workers *workers)
+{
+    return workers->started - workers->idle - workers->starting - workers->blocked;
+}
+
+/* Runnables that can begin now: as many as there are threads, and places among the running ones. */
+static uint32_t takers(const struct aee__workers *workers)
+{
+    uint32_t threads = workers->idle + workers->starting;
+    uint32_t busy = running(workers);
+    uint32_t places = busy < workers->limit ? workers->limit - busy : 0;
+    return threads < places ? threads : places;
+}
+
 static void note_crowd(struct aee__workers *workers)
 {
-    atomic_store_explicit(&workers->crowded, workers->waiting > workers->idle + workers->starting,
+    atomic_store_explicit(&workers->crowded, workers->waiting > takers(workers),
                           memory_order_relaxed);
 }
 
@@ -47,12 +62,6 @@ static void take_out(struct aee__workers *workers, struct aee__runnable *runnabl
     runnable->waiting = false;
     workers->waiting--;
     note_crowd(workers);
-}
-
-/* Threads at work that are not blocked. */
-static uint32_t running(const struct aee__workers *workers)
-{
-    return workers->started - workers->idle - workers->starting - workers->blocked;
 }
 
 /* ---- Threads ------------------------------------------------------------------------------ */
@@ -163,14 +172,15 @@ bool aee__workers_withdraw(struct aee__workers *workers, struct aee__runnable *r
     return waiting;
 }
 
-static bool is_worker(const struct aee__workers *workers)
+/* Number of the calling thread, or -1. */
+static int32_t own_number(const struct aee__workers *workers)
 {
     for (uint32_t i = 0; i < workers->started; i++) {
         if (pthread_equal(workers->threads[i].handle, pthread_self())) {
-            return true;
+            return (int32_t)i;
         }
     }
-    return false;
+    return -1;
 }
 
 /* With the lock held: somebody waits, and a thread's place is free. */
@@ -179,18 +189,23 @@ static void replace(struct aee__workers *workers)
     workers->waiting--; /* the thread is for one that is counted already */
     (void)need_thread(workers);
     workers->waiting++;
-    note_crowd(workers);
     (void)pthread_cond_signal(&workers->wake);
 }
 
+/* Host functions call components, which call host functions: only the outermost counts. */
 void aee__workers_block(struct aee__workers *workers, bool blocked)
 {
     (void)pthread_mutex_lock(&workers->lock);
-    if (is_worker(workers)) {
-        workers->blocked += blocked ? 1u : -1u;
-        if (blocked && workers->waiting > 0) {
+    int32_t number = own_number(workers);
+    if (number >= 0) {
+        uint8_t *depth = &workers->depth[number];
+        bool outermost = blocked ? *depth == 0 : *depth == 1;
+        *depth = (uint8_t)(blocked ? *depth + 1 : *depth - 1);
+        workers->blocked += outermost ? (blocked ? 1u : -1u) : 0;
+        if (outermost && blocked && workers->waiting > 0) {
             replace(workers);
         }
+        note_crowd(workers);
     }
     (void)pthread_mutex_unlock(&workers->lock);
 }

@@ -35,6 +35,7 @@ struct aee__workers {
     _Atomic bool crowded; /* more runnables wait than threads */
     uint32_t started;     /* threads so far: they start when they are first needed */
     bool stopping;
+    uint8_t depth[AEE__WORKERS_THREADS]; /* how often each thread is blocked, one in the other */
     struct aee__thread threads[AEE__WORKERS_THREADS];
 };
 

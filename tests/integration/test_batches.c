@@ -339,6 +339,48 @@ static void waits_time_out(void **state)
 
 /* ---- Deadlines and cancelling ----------------------------------------------------------------- */
 
+/* Who waits for a moment only leaves in the middle of a call. No time of the component's passes
+ * until somebody runs it again, be it longer than its budget. */
+static void waits_in_the_middle(void **state)
+{
+    enum { FAST = 128, SLOW = 20 };
+    struct bed *bed = *state;
+    aee_context context = make_context(bed, "left alone", AEE_CALL_DIRECT, 1);
+    aee_limits limits = {.call_budget_ns = scaled(500 * MS)};
+    ASSERT_OK(bed, aee_set_limits(bed->engine, context, &limits, &bed->error));
+    aee_function spin = find(bed, context, "spin_for");
+    int64_t turns = 100000;
+    uint64_t took = 0;
+    while (took < 20 * MS) {
+        turns *= 2;
+        uint64_t begin = now_ns();
+        (void)value2(bed, context, "spin_for", turns, 1, 2);
+        took = now_ns() - begin;
+    }
+    for (int i = 0; i < FAST; i++) { /* from now on many are begun at once */
+        items[i] = item2(context, spin, 1, i);
+    }
+    wait_all(bed, submit(bed, items, FAST), done, FAST);
+    for (int i = 0; i < SLOW; i++) {
+        items[i] = item2(context, spin, turns, i);
+    }
+    aee_batch batch = submit(bed, items, SLOW);
+    uint32_t count = 0;
+    uint64_t begin = now_ns();
+    aee_result result = aee_wait(bed->engine, batch, done, SLOW, &count, took / 2, &bed->error);
+    assert_int_equal(result, AEE_ERR_TIMED_OUT);
+    assert_true(now_ns() - begin < SLOW / 2 * took);
+    sleep_ns(scaled(700 * MS));
+    uint32_t rest = 0;
+    ASSERT_OK(bed, aee_wait(bed->engine, batch, done + count, SLOW - count, &rest, 60 * SECOND,
+                            &bed->error));
+    assert_int_equal(count + rest, SLOW);
+    for (int i = 0; i < SLOW; i++) {
+        assert_int_equal(done[i].result, AEE_OK);
+    }
+    ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+}
+
 static void deadlines(void **state)
 {
     struct bed *bed = *state;
@@ -635,6 +677,7 @@ int main(void)
         WITH_BED(polling_alone_gets_everything),
         WITH_BED(waiting_in_parts),
         WITH_BED(waits_time_out),
+        WITH_BED(waits_in_the_middle),
         WITH_BED(deadlines),
         WITH_BED(cancelling),
         WITH_BED(releasing_what_is_in_flight),
