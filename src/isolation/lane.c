@@ -104,23 +104,6 @@ static void push(struct aee__lane *lane, struct aee__call *call)
     aee__call_ring_push(&lane->ring, &call->request);
 }
 
-/* Should nobody run the lane now, its time begins when somebody does. */
-void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
-{
-    atomic_store_explicit(&lane->budget.unrun, true, memory_order_relaxed);
-    aee__lane_rearm(lane, budget_ns);
-}
-
-void aee__lane_rearm(struct aee__lane *lane, uint64_t budget_ns)
-{
-    struct aee__lane_budget *budget = &lane->budget;
-    uint64_t deadline = aee__now_ns() + budget_ns;
-    atomic_store_explicit(&budget->budget_ns, budget_ns, memory_order_relaxed);
-    atomic_store_explicit(&budget->host_ns, 0, memory_order_relaxed);
-    atomic_store_explicit(&budget->deadline_ns, deadline, memory_order_relaxed);
-    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
-}
-
 static void set_turns(struct aee__lane *lane, uint32_t turns)
 {
     if (lane->spin != turns) { /* else the guest keeps the line in its cache */

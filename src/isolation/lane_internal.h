@@ -18,8 +18,6 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit);
 void aee__lane_fail_all(struct aee__lane *lane);
 /* Whether the guest tells of each answer. */
 void aee__lane_set_notify(struct aee__lane *lane, bool notify);
-/* Begins the budget of the oldest call. */
-void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns);
 
 /* A moving average; 0 is no value yet. */
 static inline uint64_t aee__lane_average(uint64_t old, uint64_t sample)
@@ -27,8 +25,21 @@ static inline uint64_t aee__lane_average(uint64_t old, uint64_t sample)
     return old == 0 ? sample : old - old / 8 + sample / 8;
 }
 
+/* lane_budget.c */
+
+/* Without a call a lane must park within this time; far above the spin, so that only a component
+ * that keeps its worker meets it. */
+#define AEE__LANE_IDLE_NS AEE__NS_PER_SECOND
+/* The budget of the oldest call begins: should nobody run the lane now, when somebody does. */
+void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns);
 /* The same, and it has begun. Any thread. */
 void aee__lane_rearm(struct aee__lane *lane, uint64_t budget_ns);
+/* Somebody begins to run the lane: it may have waited for that. */
+void aee__lane_begin_budget(struct aee__lane *lane);
+/* Until when the call under way may take. */
+uint64_t aee__lane_limit(const struct aee__lane *lane);
+/* Of the watch. */
+void aee__lane_expire(struct aee__watch *watch);
 
 /* lane_run.c */
 
@@ -41,7 +52,5 @@ void aee__lane_answered(struct aee__lane *lane);
 /* Hands a parked lane to a worker: now, or when one is free. False when there is none. */
 bool aee__lane_start(struct aee__lane *lane, bool now);
 void aee__lane_run(struct aee__runnable *runnable);
-/* Of the watch. */
-void aee__lane_expire(struct aee__watch *watch);
 
 #endif

@@ -8,9 +8,6 @@
 #include "isolation/host_call.h"
 #include "isolation/lane_internal.h"
 
-/* Without a call a lane must park within this time; far above the spin, so that only a component
- * that keeps its worker meets it. */
-#define IDLE_NS AEE__NS_PER_SECOND
 /* Turns for which a helper stays with a lane that a worker runs. */
 #define HELP_TURNS 64u
 /* Turns of the tight loop. */
@@ -54,67 +51,7 @@ void aee__lane_interrupt(struct aee__lane *lane)
     aee__lane_answered(lane);
 }
 
-/* ---- Budgets ------------------------------------------------------------------------------ */
-
-/* No call is under way. A lane that has not parked after a while, and two looks, is in the way. */
-static void expire_idle(struct aee__lane *lane)
-{
-    uint64_t number = atomic_load(&lane->ring.submitted);
-    if (atomic_load(&lane->state) == AEE__LANE_PARKED) {
-        lane->idle_number = UINT64_MAX;
-        aee__watch_postpone(&lane->watch, 0);
-    } else if (lane->idle_number != number) {
-        lane->idle_number = number;
-        aee__watch_postpone(&lane->watch, aee__now_ns() + IDLE_NS);
-    } else {
-        atomic_store(&lane->budget.overdue_idle, true);
-        aee__lane_interrupt(lane);
-    }
-}
-
-/* Until when the call under way may take. */
-static uint64_t limit_of(const struct aee__lane *lane)
-{
-    const struct aee__lane_budget *budget = &lane->budget;
-    uint64_t most = atomic_load(&budget->budget_ns);
-    uint64_t host = atomic_load(&budget->in_host) ? most : atomic_load(&budget->host_ns);
-    return atomic_load(&budget->deadline_ns) + (host < most ? host : most);
-}
-
-/* The engine's own time is free up to once the budget, so that no component can hold its caller
- * with host calls without end. It is added up as it comes and looked at only here. */
-void aee__lane_expire(struct aee__watch *watch)
-{
-    struct aee__lane *lane =
-        (struct aee__lane *)((char *)watch - offsetof(struct aee__lane, watch));
-    const struct aee__lane_budget *budget = &lane->budget;
-    if (aee__lane_outstanding(lane) == 0) {
-        expire_idle(lane);
-        return;
-    }
-    if (atomic_load(&lane->runner) == 0) { /* it waits to be run: no time of its own passes */
-        atomic_store(&lane->budget.unrun, true);
-        aee__watch_postpone(watch, 0);
-        return;
-    }
-    uint64_t limit = limit_of(lane);
-    uint64_t now = aee__now_ns();
-    uint64_t wait = atomic_load(&budget->wait_ns);
-    if (now < limit) {
-        if (now >= wait) { /* who runs it here has waited long enough */
-            lane->instance->core->ops->lane_kick(lane->instance->vm, lane->index);
-        }
-        aee__watch_postpone(watch, now < wait && wait < limit ? wait : limit);
-    } else {
-        aee__lane_interrupt(lane);
-    }
-}
-
-bool aee__lane_is_over(const struct aee__lane *lane)
-{
-    return aee__instance_ended(lane->instance) != AEE_OK ||
-           (aee__watch_expired(&lane->watch) && aee__now_ns() >= limit_of(lane));
-}
+/* ---- The end of a budget ------------------------------------------------------------------ */
 
 /* The watch has expired: true if the lane must not go on. */
 static bool is_out_of_time(struct aee__lane *lane)
@@ -123,7 +60,7 @@ static bool is_out_of_time(struct aee__lane *lane)
         aee__lane_fault_protocol(lane, "it went on running without a call");
         return true;
     }
-    if (aee__lane_outstanding(lane) == 0 || aee__now_ns() < limit_of(lane)) {
+    if (aee__lane_outstanding(lane) == 0 || aee__now_ns() < aee__lane_limit(lane)) {
         return false; /* the answer was taken at the last moment, or the watchdog is about to see */
     }
     if (aee__call_ring_oldest(&lane->ring) != atomic_load(&lane->ring.completed)) {
@@ -140,7 +77,7 @@ static bool is_out_of_time(struct aee__lane *lane)
 static bool is_out_of_time_here(struct aee__lane *lane)
 {
     uint32_t oldest = aee__call_ring_oldest(&lane->ring);
-    if (aee__lane_outstanding(lane) > 0 && aee__now_ns() < limit_of(lane)) {
+    if (aee__lane_outstanding(lane) > 0 && aee__now_ns() < aee__lane_limit(lane)) {
         return false;
     }
     if (oldest != atomic_load(&lane->ring.completed) &&
@@ -266,14 +203,6 @@ static uint32_t portion(const struct aee__lane *lane)
     return calls < 1 ? 1 : calls < AEE_RING_SLOTS ? (uint32_t)calls : AEE_RING_SLOTS;
 }
 
-/* Budgets count from when the lane is run: it may have waited for that. */
-static void begin_budget(struct aee__lane *lane)
-{
-    if (atomic_exchange(&lane->budget.unrun, false) && aee__lane_outstanding(lane) > 0) {
-        aee__lane_rearm(lane, atomic_load(&lane->budget.budget_ns));
-    }
-}
-
 /* Runs what is outstanding. Past the deadline the watchdog kicks it out in the middle of a call,
  * which goes on when somebody runs the lane again. */
 static void run_portion(struct aee__lane *lane, uint64_t deadline_ns)
@@ -323,7 +252,7 @@ static void run_some(struct aee__lane *lane, uint64_t deadline_ns)
         aee__lane_feed(lane, portion(lane));
     }
     if (aee__lane_outstanding(lane) > 0) {
-        begin_budget(lane);
+        aee__lane_begin_budget(lane);
         watch_wait(lane, deadline_ns);
         run_portion(lane, deadline_ns);
     }
@@ -337,7 +266,7 @@ static void begin_here(struct aee__lane *lane, sigset_t *mask)
     (void)aee__sys_block_signal(lane->instance->core->kick_signal, mask);
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
-    begin_budget(lane);
+    aee__lane_begin_budget(lane);
 }
 
 static void end_here(struct aee__lane *lane, const sigset_t *mask)
@@ -365,7 +294,8 @@ bool aee__lane_start(struct aee__lane *lane, bool now)
     }
     if (aee__lane_outstanding(lane) == 0) {
         lane->idle_number = UINT64_MAX;
-        aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, aee__now_ns() + IDLE_NS);
+        aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch,
+                          aee__now_ns() + AEE__LANE_IDLE_NS);
     }
     atomic_store_explicit(&lane->watcher_cpu, aee__sys_cpu(), memory_order_relaxed);
     bool taken = aee__instance_take(lane->instance);
@@ -435,7 +365,7 @@ void aee__lane_run(struct aee__runnable *runnable)
     aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
-    begin_budget(lane);
+    aee__lane_begin_budget(lane);
     do {
         uint32_t seen = atomic_load(&lane->answer);
         step = run_once(lane, false);

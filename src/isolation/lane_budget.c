@@ -1,0 +1,90 @@
+/* lane_budget.c: how long the call under way may take, and what the watchdog does about it. */
+#include "base/clock.h"
+#include "isolation/context.h"
+#include "isolation/lane_internal.h"
+
+/* ---- Beginning ---------------------------------------------------------------------------- */
+
+void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
+{
+    atomic_store_explicit(&lane->budget.unrun, true, memory_order_relaxed);
+    aee__lane_rearm(lane, budget_ns);
+}
+
+void aee__lane_rearm(struct aee__lane *lane, uint64_t budget_ns)
+{
+    struct aee__lane_budget *budget = &lane->budget;
+    uint64_t deadline = aee__now_ns() + budget_ns;
+    atomic_store_explicit(&budget->budget_ns, budget_ns, memory_order_relaxed);
+    atomic_store_explicit(&budget->host_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&budget->deadline_ns, deadline, memory_order_relaxed);
+    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
+}
+
+void aee__lane_begin_budget(struct aee__lane *lane)
+{
+    if (atomic_exchange(&lane->budget.unrun, false) && aee__lane_outstanding(lane) > 0) {
+        aee__lane_rearm(lane, atomic_load(&lane->budget.budget_ns));
+    }
+}
+
+/* ---- Ending ------------------------------------------------------------------------------- */
+
+/* No call is under way. A lane that has not parked after a while, and two looks, is in the way. */
+static void expire_idle(struct aee__lane *lane)
+{
+    uint64_t number = atomic_load(&lane->ring.submitted);
+    if (atomic_load(&lane->state) == AEE__LANE_PARKED) {
+        lane->idle_number = UINT64_MAX;
+        aee__watch_postpone(&lane->watch, 0);
+    } else if (lane->idle_number != number) {
+        lane->idle_number = number;
+        aee__watch_postpone(&lane->watch, aee__now_ns() + AEE__LANE_IDLE_NS);
+    } else {
+        atomic_store(&lane->budget.overdue_idle, true);
+        aee__lane_interrupt(lane);
+    }
+}
+
+uint64_t aee__lane_limit(const struct aee__lane *lane)
+{
+    const struct aee__lane_budget *budget = &lane->budget;
+    uint64_t most = atomic_load(&budget->budget_ns);
+    uint64_t host = atomic_load(&budget->in_host) ? most : atomic_load(&budget->host_ns);
+    return atomic_load(&budget->deadline_ns) + (host < most ? host : most);
+}
+
+/* The engine's own time is free up to once the budget, so that no component can hold its caller
+ * with host calls without end. It is added up as it comes and looked at only here. */
+void aee__lane_expire(struct aee__watch *watch)
+{
+    struct aee__lane *lane =
+        (struct aee__lane *)((char *)watch - offsetof(struct aee__lane, watch));
+    const struct aee__lane_budget *budget = &lane->budget;
+    if (aee__lane_outstanding(lane) == 0) {
+        expire_idle(lane);
+        return;
+    }
+    if (atomic_load(&lane->runner) == 0) { /* it waits to be run: no time of its own passes */
+        atomic_store(&lane->budget.unrun, true);
+        aee__watch_postpone(watch, 0);
+        return;
+    }
+    uint64_t limit = aee__lane_limit(lane);
+    uint64_t now = aee__now_ns();
+    uint64_t wait = atomic_load(&budget->wait_ns);
+    if (now < limit) {
+        if (now >= wait) { /* who runs it here has waited long enough */
+            lane->instance->core->ops->lane_kick(lane->instance->vm, lane->index);
+        }
+        aee__watch_postpone(watch, now < wait && wait < limit ? wait : limit);
+    } else {
+        aee__lane_interrupt(lane);
+    }
+}
+
+bool aee__lane_is_over(const struct aee__lane *lane)
+{
+    return aee__instance_ended(lane->instance) != AEE_OK ||
+           (aee__watch_expired(&lane->watch) && aee__now_ns() >= aee__lane_limit(lane));
+}
