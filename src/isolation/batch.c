@@ -75,8 +75,8 @@ void aee__batches_cancel_sleep(struct aee__batches *batches)
     (void)atomic_fetch_sub(&batches->sleepers, 1);
 }
 
-/* The fence pairs with the increment of `sleepers`: either the sleeper finds what has ended, or we
- * find the sleeper. */
+/* The atomic operation on `places` or `submitted` before this pairs with the increment of
+ * `sleepers`: either the sleeper finds what has ended, or we find the sleeper. */
 void aee__batches_wake(struct aee__batches *batches)
 {
     if (atomic_load(&batches->sleepers) > 0) {

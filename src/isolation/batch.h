@@ -47,7 +47,9 @@ void aee__batches_destroy(struct aee__batches *batches);
 /* Counts `count` calls as submitted; false: over the limit. */
 bool aee__batches_reserve(struct aee__batches *batches, uint32_t count);
 void aee__batches_unreserve(struct aee__batches *batches, uint32_t count);
-/* Sleeps until calls have ended, unless some have since *seen was read, or until the deadline. */
+/* A thread is about to sleep: what it gets goes to end_sleep(), which sleeps until calls end that
+ * had not by then, or until the deadline (0: none). In between it looks once more, and may think
+ * better of it. */
 uint32_t aee__batches_begin_sleep(struct aee__batches *batches);
 void aee__batches_end_sleep(struct aee__batches *batches, uint32_t seen, uint64_t deadline_ns);
 void aee__batches_cancel_sleep(struct aee__batches *batches);
@@ -61,7 +63,7 @@ void aee__batch_free(struct aee__batches *batches, struct aee__batch *batch);
 /* Calls of one batch have ended, each with its status. The batch may be gone when this returns.
  * Whoever calls it wakes sleepers with aee__batches_wake() afterwards. */
 void aee__batch_finish(struct aee__call *const *calls, uint32_t count);
-/* Calls that ended and were not taken, as far as can be told without the lock. */
+/* Calls that ended, taken or not; the last of them may not be there to take yet. */
 static inline uint32_t aee__batch_ended(const struct aee__batch *batch)
 {
     return atomic_load_explicit(&batch->places, memory_order_relaxed);

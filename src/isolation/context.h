@@ -31,8 +31,8 @@ struct aee__region_view {
 };
 
 struct aee__context_stats {
-    _Atomic uint64_t
-        calls; /* of instances that are gone, as are the next two: lanes count their own */
+    /* The first three are of instances that are gone: lanes count their own. */
+    _Atomic uint64_t calls;
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
     _Atomic uint64_t crashes;
@@ -120,7 +120,7 @@ void aee__context_get_limits(struct aee__context *context, aee_limits *limits);
 /* Consistent copies for any thread. */
 aee_state aee__context_state(struct aee__context *context);
 void aee__context_get_info(struct aee__context *context, aee_context_info *info);
-/* Adds what the counters of the core do not hold yet: calls of living instances, host calls. */
+/* Adds what the counters of the core do not hold yet: what living instances have counted. */
 void aee__context_add_counts(struct aee__context *context, aee_stats *stats);
 aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash, aee_error *error);
 

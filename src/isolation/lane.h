@@ -40,9 +40,8 @@ struct aee__lane_costs {
 struct aee__lane_budget {
     _Atomic uint64_t deadline_ns; /* without the time in host functions */
     _Atomic uint64_t budget_ns;
-    _Atomic uint64_t host_ns; /* time in host functions so far; free up to once the budget */
-    _Atomic uint64_t
-        wait_ns; /* until when a waiter runs the lane; UINT64_MAX: as long as it takes */
+    _Atomic uint64_t host_ns;  /* time in host functions so far; free up to once the budget */
+    _Atomic uint64_t wait_ns;  /* until when a waiter runs the lane; UINT64_MAX: for ever */
     _Atomic uint32_t in_host;  /* a host function runs now */
     _Atomic bool unrun;        /* armed, and nobody has run the lane since */
     _Atomic bool overdue_idle; /* it goes on running though no call is under way */
@@ -109,12 +108,12 @@ static inline uint32_t aee__lane_outstanding(const struct aee__lane *lane)
 aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call);
 /* The same from within a host function that the lane called. */
 aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call);
-/* One look: takes replies, serves host calls, hands out queued calls, sees to it that somebody runs
- * the vCPU. */
+/* One look: takes replies, serves host calls if this thread may, hands out queued calls, sees to it
+ * that somebody runs the vCPU. */
 void aee__lane_pump(struct aee__lane *lane, bool serve);
 /* Brings submitted calls forward: takes replies for a moment where a worker runs the vCPU; else
- * runs it on this thread until nothing is left or, at the end of a call, the deadline has passed.
- */
+ * runs some calls, about a millisecond's, on this thread. Past the deadline it leaves in the middle
+ * of a call, which goes on when somebody runs the lane again. */
 void aee__lane_help(struct aee__lane *lane, uint64_t deadline_ns);
 /* How long the guest waits for the next request before it parks. */
 void aee__lane_set_spin(struct aee__lane *lane, bool spin);
