@@ -7,6 +7,10 @@
 #include "isolation/context.h"
 #include "isolation/shells.h"
 
+/* Beyond the budget of the call that has the lane: a thread that only looks at a lane may lose its
+ * CPU meanwhile, and a short budget must not make that a refusal. */
+#define LANE_PATIENCE_NS (AEE__NS_PER_SECOND / 10)
+
 /* ---- Functions ---------------------------------------------------------------------------- */
 
 aee_result aee__context_find(struct aee__context *context, const char *name, uint32_t *index,
@@ -167,9 +171,9 @@ static aee_result describe_failure(const struct aee__context *context, const str
                          name, context->name);
     }
     if (result == AEE_ERR_BUSY) {
-        return aee__fail(error, result,
-                         "call of %s in context \"%s\": no lane became free within %llu us", name,
-                         context->name, (unsigned long long)(call->budget_ns / 1000));
+        return aee__fail(
+            error, result, "call of %s in context \"%s\": no lane became free within %llu us", name,
+            context->name, (unsigned long long)((call->budget_ns + LANE_PATIENCE_NS) / 1000));
     }
     if (result == AEE_ERR_COMPONENT) {
         return aee__fail(error, result, "the component answered %lld",
@@ -229,7 +233,7 @@ static aee_result wait_for_lane(struct aee__context *context, struct aee__call *
                                 struct aee__lane **out, aee_error *error)
 {
     struct aee__instance *instance = atomic_load(&context->current);
-    uint64_t deadline = aee__now_ns() + call->budget_ns;
+    uint64_t deadline = aee__now_ns() + call->budget_ns + LANE_PATIENCE_NS;
     call->status = AEE_OK;
     (void)atomic_fetch_add(&context->waiters, 1);
     for (;;) {
