@@ -18,6 +18,7 @@ present() {
     ninja-build) command -v ninja >/dev/null 2>&1 ;;
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     musl-dev) [ -e /usr/lib/x86_64-linux-musl/libc.a ] || [ -e /usr/lib/musl/lib/libc.a ] ;;
+    libseccomp-dev) [ -e /usr/include/seccomp.h ] || pkg-config --exists libseccomp 2>/dev/null ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || [ -e /usr/local/include/cmocka.h ] ;;
     libclang-rt-14-dev)
         command -v clang >/dev/null 2>&1 &&
