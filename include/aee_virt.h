@@ -164,6 +164,15 @@ typedef struct aee_fact {
 
 #define AEE_FACTS_MAX 32
 
+typedef struct aee_backend_report {
+    char name[16]; /* "kvm", "container", "process" */
+    aee_level level;
+    int usable;
+    char why[248]; /* if it is not: the sentence that says why */
+} aee_backend_report;
+
+#define AEE_BACKENDS_MAX 4
+
 typedef struct aee_probe_report {
     aee_level level; /* strongest usable level; AEE_LEVEL_AUTO if there is none */
     int use_vt_x;    /* hardware CPU virtualization (VT-x, AMD-V) is in force, by experiment */
@@ -171,12 +180,16 @@ typedef struct aee_probe_report {
     int use_vt_d;    /* DMA isolation is in force; 0 until a device is attached through it */
     uint32_t fact_count;
     aee_fact facts[AEE_FACTS_MAX];
-    char why[248]; /* if level is AEE_LEVEL_AUTO: the sentence that says why */
+    char why[248];          /* if level is AEE_LEVEL_AUTO: the sentence that says why */
+    uint32_t backend_count; /* from strongest to weakest */
+    aee_backend_report backends[AEE_BACKENDS_MAX];
 } aee_probe_report;
 
-/* Tries the host's mechanisms out (a throw-away virtual machine) and reports what worked. Takes a
- * few milliseconds. Always fills `report`; returns AEE_OK even where nothing is usable, and fails
- * only for a NULL report or lack of memory. */
+/* Tries the host's mechanisms out (a throw-away virtual machine, cells) and reports what worked.
+ * `level` is what an engine gets here by default, or what AEE_FORCE_LEVEL in the environment (auto,
+ * none, process, container, full) forces on every engine, for testing. Takes some milliseconds.
+ * Always fills `report`; returns AEE_OK even where nothing is usable, and fails only for a NULL
+ * report or lack of memory. */
 AEE_API aee_result aee_probe(aee_probe_report *report, aee_error *error);
 
 /* ---- Engine ------------------------------------------------------------------------------- */
@@ -204,8 +217,8 @@ typedef struct aee_engine_desc {
     uint32_t worker_threads;  /* for ring calls, at most 16; default: cores - 1, at least 1 */
     uint64_t frame_budget_ns; /* a frame that takes longer counts as late; default 16666667 */
     int kick_signal;          /* real-time signal for the library; default SIGRTMAX - 1 */
-    uint32_t reserved0;
-    aee_alloc_fn alloc; /* default realloc()/free() */
+    aee_level level;          /* exactly this one; AUTO: the strongest that works, but not NONE */
+    aee_alloc_fn alloc;       /* default realloc()/free() */
     void *alloc_user;
     aee_log_fn log; /* default: lines are dropped */
     void *log_user;
@@ -609,6 +622,7 @@ typedef enum aee_crash_cause {
     AEE_CRASH_PROTOCOL,      /* unknown hypercall or nonsense on a ring */
     AEE_CRASH_HOST,          /* the host could not go on running it (KVM error) */
     AEE_CRASH_OUT_OF_MEMORY, /* the heap limit was reached and the component gave up */
+    AEE_CRASH_KILLED, /* its process was ended: by the kernel for want of memory, or by others */
 } aee_crash_cause;
 
 typedef struct aee_registers {

@@ -27,7 +27,11 @@ static struct aee_abi_lane *this_lane(void)
 
 static void hypercall(uint32_t number)
 {
+#ifdef AEE_VDSO_CELL /* in a process, whose program has it at this address */
+    ((void (*)(uint32_t))AEE_VDSO_CELL)(number);
+#else
     __asm__ volatile("outl %%eax, %1" : : "a"(number), "i"(AEE_PORT_HYPERCALL) : "memory");
+#endif
 }
 
 static void copy_bytes(void *to, const void *from, uint64_t size)
@@ -66,7 +70,7 @@ __asm__(".text\n"
         "    ret\n"
         ".type aee_vdso_syscall, @function\n"
         "aee_vdso_syscall:\n"
-        "    outb %al, $0x14\n" /* AEE_PORT_SYSCALL */
+        "    outb %al, $0x14\n" /* AEE_PORT_SYSCALL; in a process nothing leads here */
         "    ud2\n"
         ".type aee_vdso_lane_entry, @function\n"
         "aee_vdso_lane_entry:\n" /* the stack is 16-byte aligned here, as before a call */

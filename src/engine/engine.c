@@ -6,7 +6,7 @@
 
 #include "base/sys.h"
 #include "engine/engine.h"
-#include "isolation/kvm/kvm.h"
+#include "engine/levels.h"
 #include "isolation/spares.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
@@ -24,7 +24,7 @@ static aee_result check_desc(aee_engine_desc *desc, aee_error *error)
         uint64_t most;
     } ranges[] = {
         {"flags", desc->flags, 0},
-        {"reserved0", desc->reserved0, 0},
+        {"level", desc->level, AEE_LEVEL_FULL},
         {"minimum_level", desc->minimum_level, AEE_LEVEL_FULL},
         {"max_contexts", desc->max_contexts, 65536},
         {"pool_size", desc->pool_size, AEE__POOL_MAX},
@@ -72,25 +72,14 @@ static bool fill_pool(void *user)
     return aee__pool_fill_one(&core->pool);
 }
 
-static aee_result open_backend(struct aee__core *core, aee_error *error)
+static aee_result open_backend(struct aee__core *core, const aee_engine_desc *desc,
+                               aee_error *error)
 {
-    core->ops = &aee__kvm_backend;
-    aee_error why = {0};
-    aee_result result =
-        core->ops->open(&core->alloc, core->kick_signal, NULL, &core->backend, &why);
-    if (result == AEE_OK) {
-        return AEE_OK;
-    }
-    core->ops = NULL;
-    if (result == AEE_ERR_NO_MEMORY) {
-        return aee__fail(error, result, "%s", why.text);
-    }
-    (void)aee__fail(error, AEE_ERR_NO_BACKEND, "no isolation back end is usable here: %s",
-                    why.text);
-    if (error) {
-        error->os_errno = why.os_errno;
-    }
-    return AEE_ERR_NO_BACKEND;
+    struct aee__wish wish = {.level = desc->level, .minimum = desc->minimum_level};
+    aee_result result = aee__wish_read(&wish, error);
+    return result == AEE_OK ? aee__levels_open(&wish, &core->alloc, core->kick_signal, &core->ops,
+                                               &core->backend, error)
+                            : result;
 }
 
 enum {
@@ -112,7 +101,7 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
     struct aee__core *core = &engine->core;
     switch (part) {
     case PART_BACKEND:
-        return open_backend(core, error);
+        return open_backend(core, desc, error);
     case PART_CONTEXTS:
         return aee__handles_create(&core->contexts, &core->alloc, AEE__HANDLE_CONTEXT, salt,
                                    desc->max_contexts, error);

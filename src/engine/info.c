@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
-#include "isolation/kvm/kvm.h"
+#include "engine/levels.h"
 
 aee_result aee_get_context_info(aee_engine *engine, aee_context handle, aee_context_info *info,
                                 aee_error *error)
@@ -91,24 +91,8 @@ aee_result aee_probe(aee_probe_report *report, aee_error *error)
     if (!report) {
         return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot probe: report is NULL");
     }
-    const struct aee__backend_ops *ops = &aee__kvm_backend;
-    struct aee__facts facts = {0};
-    struct aee__backend *backend;
-    aee_error why = {0};
+    struct aee__wish wish = {.level = AEE_LEVEL_AUTO};
     memset(report, 0, sizeof *report);
-    aee_result result = ops->open(&aee__alloc_default, SIGRTMAX - 1, &facts, &backend, &why);
-    if (result == AEE_ERR_NO_MEMORY) {
-        return aee__fail(error, result, "cannot probe: %s", why.text);
-    }
-    report->fact_count = facts.count;
-    memcpy(report->facts, facts.list, sizeof report->facts);
-    if (result != AEE_OK) {
-        (void)snprintf(report->why, sizeof report->why, "%s", why.text);
-        return aee__ok(error);
-    }
-    report->level = ops->level;
-    report->use_vt_x = ops->hardware(backend);
-    report->use_ept = ops->nested_paging(backend);
-    ops->close(backend);
-    return aee__ok(error);
+    aee_result result = aee__wish_read(&wish, error);
+    return result == AEE_OK ? aee__levels_probe(&wish, report, error) : result;
 }

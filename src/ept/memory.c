@@ -101,6 +101,25 @@ static uint32_t first_fixed(const struct aee__memory_plan *plan)
 
 enum { FIXED_INFO, FIXED_SYSTEM, FIXED_VDSO, FIXED_LANES };
 
+static uint32_t find_rights(const struct aee__memory_plan *plan, uint32_t area)
+{
+    uint32_t segment = area - first_segment(plan);
+    uint32_t fixed = area - first_fixed(plan);
+    if (area >= first_segment(plan) && segment < plan->segment_count) {
+        return AEE__PT_USER | plan->segments[segment].rights;
+    }
+    if (area >= first_fixed(plan) && fixed == FIXED_SYSTEM) {
+        return 0; /* of parts that differ: map_system() */
+    }
+    if (area >= first_fixed(plan) && fixed == FIXED_INFO) {
+        return AEE__PT_USER;
+    }
+    if (area >= first_fixed(plan) && fixed == FIXED_VDSO) {
+        return AEE__PT_USER | AEE__PT_EXECUTE;
+    }
+    return AEE__PT_USER | AEE__PT_WRITE;
+}
+
 static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan,
                     uint64_t *tables)
 {
@@ -123,22 +142,9 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
         (memory->file_size + AEE__LARGE_PAGE_SIZE - 1) & ~(AEE__LARGE_PAGE_SIZE - 1);
     add_area(memory, (struct aee__gva){AEE_GVA_HEAP}, plan->heap_size);
     memory->heap_size = plan->heap_size;
-}
-
-static uint32_t area_rights(const struct aee__memory_plan *plan, uint32_t area)
-{
-    uint32_t segment = area - first_segment(plan);
-    uint32_t fixed = area - first_fixed(plan);
-    if (area >= first_segment(plan) && segment < plan->segment_count) {
-        return AEE__PT_USER | plan->segments[segment].rights;
+    for (uint32_t i = 0; i < memory->area_count; i++) {
+        memory->areas[i].rights = find_rights(plan, i);
     }
-    if (area >= first_fixed(plan) && fixed == FIXED_INFO) {
-        return AEE__PT_USER;
-    }
-    if (area >= first_fixed(plan) && fixed == FIXED_VDSO) {
-        return AEE__PT_USER | AEE__PT_EXECUTE;
-    }
-    return AEE__PT_USER | AEE__PT_WRITE;
 }
 
 static aee_result map_part(struct aee__memory *memory, const struct aee__memory_area *area,
@@ -178,7 +184,7 @@ static aee_result map_areas(struct aee__memory *memory, const struct aee__memory
     for (uint32_t i = 0; i < memory->area_count && result == AEE_OK; i++) {
         const struct aee__memory_area *area = &memory->areas[i];
         bool heap = i == memory->area_count - 1;
-        uint32_t rights = area_rights(plan, i) | (heap ? (uint32_t)AEE__PT_LARGE : 0);
+        uint32_t rights = area->rights | (heap ? (uint32_t)AEE__PT_LARGE : 0);
         if (i != system) {
             result = map_part(memory, area, 0, area->size, rights, error);
         }
@@ -326,8 +332,10 @@ static void populate_start(const struct aee__memory *memory, const struct aee__m
         add_ready(memory, &stretch, first_segment(plan) + i, 0, ready_segment(&plan->segments[i]));
     }
     add_ready(memory, &stretch, fixed + FIXED_INFO, 0, AEE__PAGE_SIZE);
-    add_ready(memory, &stretch, fixed + FIXED_SYSTEM, 0,
-              (AEE__SYSTEM_TABLE_PAGES + AEE__SYSTEM_CODE_PAGES) * AEE__PAGE_SIZE);
+    if (!plan->without_tables) {
+        add_ready(memory, &stretch, fixed + FIXED_SYSTEM, 0,
+                  (AEE__SYSTEM_TABLE_PAGES + AEE__SYSTEM_CODE_PAGES) * AEE__PAGE_SIZE);
+    }
     add_ready(memory, &stretch, fixed + FIXED_VDSO, 0, AEE__PAGE_SIZE);
     for (uint32_t lane = 0; lane < plan->lanes; lane++) {
         add_ready(memory, &stretch, fixed + FIXED_LANES, lane * AEE_LANE_STRIDE, READY_LANE);
@@ -374,10 +382,12 @@ aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memo
         goto fail;
     }
     ask_for_huge_pages(memory, memory->areas[memory->area_count - 1].offset);
-    populate(memory->chunks[0].host + tables, ready_tables(plan));
-    aee__pagetable_init(&memory->table, memory->chunks[0].host + tables,
-                        (struct aee__gpa){AEE__GPA_PRIVATE + tables}, TABLE_POOL_PAGES);
-    result = map_areas(memory, plan, error);
+    if (!plan->without_tables) {
+        populate(memory->chunks[0].host + tables, ready_tables(plan));
+        aee__pagetable_init(&memory->table, memory->chunks[0].host + tables,
+                            (struct aee__gpa){AEE__GPA_PRIVATE + tables}, TABLE_POOL_PAGES);
+        result = map_areas(memory, plan, error);
+    }
     if (result == AEE_OK) {
         populate_start(memory, plan);
         aee__memory_populate_heap(memory, plan->ready_size);

@@ -1,6 +1,6 @@
 /* memory.h: the private memory of one instance of a context: one memory file, its host mapping, and
- * the page tables in it. Owns file and mappings; borrows the allocator. Created and grown by one
- * thread at a time; look-ups from any thread. */
+ * the page tables in it, where the machine needs them. Owns file and mappings; borrows the
+ * allocator. Created and grown by one thread at a time; look-ups from any thread. */
 #ifndef AEE_EPT_MEMORY_H
 #define AEE_EPT_MEMORY_H
 
@@ -32,6 +32,7 @@ struct aee__memory_plan {
     uint64_t heap_size;  /* multiple of 2 MiB */
     uint64_t ready_size; /* of the heap's start, populated; may be more than the heap */
     bool huge_pages;     /* ask the host for large pages behind the heap */
+    bool without_tables; /* the machine has no use for page tables */
     uint32_t segment_count;
     struct aee__memory_segment segments[AEE__MEMORY_MAX_SEGMENTS];
 };
@@ -41,6 +42,7 @@ struct aee__memory_area {
     struct aee__gva gva;
     uint64_t size;
     uint64_t offset; /* in the file; gpa is AEE__GPA_PRIVATE + offset */
+    uint32_t rights; /* AEE__PT_ values; without AEE__PT_USER it is not the component's */
 };
 
 /* One memory slot: a host mapping and where the guest has it. */
@@ -78,7 +80,7 @@ void aee__memory_destroy(struct aee__memory *memory);
 void *aee__memory_at(const struct aee__memory *memory, struct aee__gva gva, uint64_t size);
 
 /* Adds a chunk that makes the heap `heap_size` bytes, without mapping it in the page tables: give
- * the chunk to the virtual machine first, then call aee__memory_publish_heap(). */
+ * the chunk to the machine first, then, where there are tables, call aee__memory_publish_heap(). */
 aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size, aee_error *error);
 aee_result aee__memory_publish_heap(struct aee__memory *memory, aee_error *error);
 /* Drops the chunk that was grown last, before it was published. */

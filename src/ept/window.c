@@ -10,12 +10,12 @@
 #define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 void aee__window_init(struct aee__window *window, const struct aee__alloc *alloc,
-                      struct aee__pagetable *table, aee__window_slot_fn *add_slot, void *vm)
+                      struct aee__pagetable *table, const struct aee__window_ops *ops, void *vm)
 {
     memset(window, 0, sizeof *window);
     window->alloc = alloc;
     window->table = table;
-    window->add_slot = add_slot;
+    window->ops = ops;
     window->vm = vm;
 }
 
@@ -49,7 +49,7 @@ static aee_result need_chunk(struct aee__window *window, uint64_t index, aee_err
     }
     (void)aee__sys_madvise(host, AEE__WINDOW_CHUNK, MADV_DONTFORK);
     struct aee__gpa gpa = {AEE__GPA_REGIONS + index * AEE__WINDOW_CHUNK};
-    aee_result result = window->add_slot(window->vm, gpa, host, AEE__WINDOW_CHUNK, error);
+    aee_result result = window->ops->add_slot(window->vm, gpa, host, AEE__WINDOW_CHUNK, error);
     if (result != AEE_OK) {
         (void)aee__sys_munmap(host, AEE__WINDOW_CHUNK);
         return result;
@@ -106,6 +106,10 @@ static aee_result map_pieces(struct aee__window *window, const struct aee__regio
 aee_result aee__window_map(struct aee__window *window, const struct aee__region *region,
                            uint32_t writable, aee_error *error)
 {
+    if (window->ops->show) {
+        return window->ops->show(window->vm, aee__region_gva(region), region->fd, region->size,
+                                 writable, error);
+    }
     aee_result result = map_pieces(window, region, writable, error);
     if (result == AEE_OK) {
         /* Whole granules: a large page where the rest of the granule is backed by nothing. */
@@ -124,6 +128,9 @@ aee_result aee__window_map(struct aee__window *window, const struct aee__region 
 aee_result aee__window_unmap(struct aee__window *window, const struct aee__region *region,
                              aee_error *error)
 {
+    if (window->ops->hide) {
+        return window->ops->hide(window->vm, aee__region_gva(region), region->size, error);
+    }
     struct piece piece;
     for (uint64_t done = 0; window->chunks && next_piece(region, done, &piece);
          done += piece.size) {

@@ -16,17 +16,29 @@
 typedef aee_result aee__window_slot_fn(void *vm, struct aee__gpa gpa, void *host, uint64_t size,
                                        aee_error *error);
 
+/* How a machine without page tables of ours sees regions: the file, at the address. */
+typedef aee_result aee__window_show_fn(void *vm, struct aee__gva gva, int fd, uint64_t size,
+                                       uint32_t writable, aee_error *error);
+typedef aee_result aee__window_hide_fn(void *vm, struct aee__gva gva, uint64_t size,
+                                       aee_error *error);
+
+struct aee__window_ops {
+    aee__window_slot_fn *add_slot; /* or, where it is NULL, the two below */
+    aee__window_show_fn *show;
+    aee__window_hide_fn *hide;
+};
+
 struct aee__window {
     uint8_t *
         *chunks; /* host address of each, NULL until a region needs it; NULL until there is one */
     const struct aee__alloc *alloc;
     struct aee__pagetable *table;
-    aee__window_slot_fn *add_slot;
+    const struct aee__window_ops *ops;
     void *vm;
 };
 
 void aee__window_init(struct aee__window *window, const struct aee__alloc *alloc,
-                      struct aee__pagetable *table, aee__window_slot_fn *add_slot, void *vm);
+                      struct aee__pagetable *table, const struct aee__window_ops *ops, void *vm);
 /* Unmaps every chunk; the virtual machine must be gone or never run again. */
 void aee__window_destroy(struct aee__window *window);
 

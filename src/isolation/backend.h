@@ -37,6 +37,17 @@ struct aee__exit {
     char detail[96]; /* for causes that need words; "" otherwise */
 };
 
+/* A part of a memory file that a machine without page tables of ours sees. */
+struct aee__file_map {
+    struct aee__gva gva;
+    uint64_t offset; /* in the file */
+    uint64_t size;
+    uint32_t rights; /* AEE__PT_WRITE, AEE__PT_EXECUTE */
+};
+
+/* Of a machine that ended without a lane's exit; from a thread of the back end. */
+typedef void aee__vm_ended_fn(void *user);
+
 /* The state a lane starts in. */
 struct aee__lane_start {
     struct aee__gva rip;
@@ -50,6 +61,8 @@ struct aee__lane_start {
 struct aee__backend_ops {
     const char *name;
     aee_level level;
+    const uint8_t *vdso; /* the library's code in each machine */
+    const uint8_t *vdso_end;
 
     /* Opens the back end, proving by experiment that it works here. `kick_signal` is a real-time
      * signal for lane_kick(). *facts (may be NULL) receives what was found, also on failure; then
@@ -65,12 +78,26 @@ struct aee__backend_ops {
     aee_result (*vm_create)(struct aee__backend *backend, struct aee__vm **out, aee_error *error);
     /* No lane may be running. NULL is fine. */
     void (*vm_destroy)(struct aee__vm *vm);
-    /* Shows [host, host + size) to the machine at `gpa`; also while lanes run. */
+    /* Memory comes in one of two ways. With page tables (src/ept): vm_add_memory() shows [host,
+     * host + size) to the machine at `gpa`, also while lanes run; vm_set_system() writes what the
+     * processor needs into the system area, which is zero, once, before any lane starts. The area
+     * stays mapped as long as the machine lives. */
     aee_result (*vm_add_memory)(struct aee__vm *vm, struct aee__gpa gpa, void *host, uint64_t size,
                                 aee_error *error);
-    /* Writes what the processor needs into the system area, which is zero, once, before any lane
-     * starts. The area stays mapped as long as the machine lives. */
     void (*vm_set_system)(struct aee__vm *vm, uint8_t *system, uint64_t size, uint32_t lanes);
+    /* Or by mapping files at guest virtual addresses, where both of the above are NULL: what was
+     * there before goes; when a call returns, no lane has the old memory any more. */
+    aee_result (*vm_map)(struct aee__vm *vm, int fd, const struct aee__file_map *list,
+                         uint32_t count, aee_error *error);
+    aee_result (*vm_unmap)(struct aee__vm *vm, struct aee__gva gva, uint64_t size,
+                           aee_error *error);
+    /* All lanes have been started, none has run. From now on the end of the machine is told of.
+     * NULL: nothing is to be done. */
+    aee_result (*vm_seal)(struct aee__vm *vm, aee__vm_ended_fn *notice, void *user,
+                          aee_error *error);
+    /* No lane is to go on, ever: those that run are stopped by force. NULL: lane_kick() is enough.
+     */
+    void (*vm_stop)(struct aee__vm *vm);
 
     aee_result (*lane_start)(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start,
                              aee_error *error);

@@ -72,7 +72,7 @@ static struct aee__instance *unmap_everywhere(struct aee__context *context,
 static void end_stuck(struct aee__instance *stuck)
 {
     if (stuck) {
-        aee__instance_fail(stuck, "the host could not take a region away");
+        aee__instance_fail(stuck, AEE_CRASH_HOST, "the host could not take a region away");
         aee__instance_release(stuck);
     }
 }

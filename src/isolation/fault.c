@@ -35,9 +35,9 @@ static void end(struct aee__lane *lane, aee_crash *crash, const char *detail)
     conclude(instance, crash, detail);
 }
 
-void aee__instance_fail(struct aee__instance *instance, const char *detail)
+void aee__instance_fail(struct aee__instance *instance, aee_crash_cause cause, const char *detail)
 {
-    aee_crash crash = {.cause = AEE_CRASH_HOST};
+    aee_crash crash = {.cause = cause};
     if (aee__instance_claim_end(instance)) {
         conclude(instance, &crash, detail);
     }

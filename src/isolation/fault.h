@@ -10,7 +10,7 @@ void aee__lane_fault(struct aee__lane *lane, const struct aee__exit *exit);
 void aee__lane_fault_hung(struct aee__lane *lane);
 void aee__lane_fault_protocol(struct aee__lane *lane, const char *detail);
 /* The host cannot let the instance go on, though no lane is to blame. */
-void aee__instance_fail(struct aee__instance *instance, const char *detail);
+void aee__instance_fail(struct aee__instance *instance, aee_crash_cause cause, const char *detail);
 /* A write fault on a region that has become writable since the processor cached its entry: the
  * instruction can be run again. */
 bool aee__lane_fault_is_spurious(struct aee__lane *lane, const struct aee__exit *exit);

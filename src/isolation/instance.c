@@ -6,10 +6,8 @@
 #include "base/checked.h"
 #include "base/sys.h"
 #include "isolation/context.h"
+#include "isolation/fault.h"
 #include "isolation/shells.h"
-
-extern const uint8_t aee__vdso_start[];
-extern const uint8_t aee__vdso_end[];
 
 /* ---- Images ------------------------------------------------------------------------------- */
 
@@ -42,9 +40,11 @@ void aee__image_ref_release(struct aee__image_ref *reference)
 
 /* ---- Filling memory ----------------------------------------------------------------------- */
 
-static struct aee__memory_plan make_plan(const struct aee__image *image, const aee_limits *limits)
+static struct aee__memory_plan make_plan(const struct aee__backend_ops *ops,
+                                         const struct aee__image *image, const aee_limits *limits)
 {
-    struct aee__memory_plan plan = {.lanes = limits->lanes,
+    struct aee__memory_plan plan = {.without_tables = ops->vm_map != NULL,
+                                    .lanes = limits->lanes,
                                     .stack_size = limits->stack_bytes,
                                     .tls_size = image->tls_memory_size,
                                     .tls_align = image->tls_align ? image->tls_align : 1,
@@ -76,11 +76,12 @@ static void copy_image(struct aee__memory *memory, const struct aee__image *imag
     }
 }
 
-static void write_vdso(struct aee__memory *memory, struct aee_abi_vdso *table)
+static void write_vdso(const struct aee__backend_ops *ops, struct aee__memory *memory,
+                       struct aee_abi_vdso *table)
 {
-    size_t size = (size_t)(aee__vdso_end - aee__vdso_start);
-    memcpy(aee__memory_at(memory, (struct aee__gva){AEE_GVA_VDSO}, size), aee__vdso_start, size);
-    memcpy(table, aee__vdso_start, sizeof *table);
+    size_t size = (size_t)(ops->vdso_end - ops->vdso);
+    memcpy(aee__memory_at(memory, (struct aee__gva){AEE_GVA_VDSO}, size), ops->vdso, size);
+    memcpy(table, ops->vdso, sizeof *table);
 }
 
 static aee_result write_info(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
@@ -132,6 +133,68 @@ static aee_result add_slot(void *vm, struct aee__gpa gpa, void *host, uint64_t s
     return instance->core->ops->vm_add_memory(instance->vm, gpa, host, size, error);
 }
 
+static aee_result show_region(void *vm, struct aee__gva gva, int fd, uint64_t size,
+                              uint32_t writable, aee_error *error)
+{
+    const struct aee__instance *instance = vm;
+    const struct aee__file_map mapping = {
+        .gva = gva, .size = size, .rights = writable ? (uint32_t)AEE__PT_WRITE : 0};
+    return instance->core->ops->vm_map(instance->vm, fd, &mapping, 1, error);
+}
+
+static aee_result hide_region(void *vm, struct aee__gva gva, uint64_t size, aee_error *error)
+{
+    const struct aee__instance *instance = vm;
+    return instance->core->ops->vm_unmap(instance->vm, gva, size, error);
+}
+
+static const struct aee__window_ops *window_ops(const struct aee__core *core)
+{
+    static const struct aee__window_ops by_tables = {.add_slot = add_slot};
+    static const struct aee__window_ops by_mapping = {.show = show_region, .hide = hide_region};
+    return core->ops->vm_map ? &by_mapping : &by_tables;
+}
+
+static aee_result map_memory(struct aee__instance *instance, aee_error *error)
+{
+    const struct aee__memory *memory = &instance->memory;
+    struct aee__file_map list[AEE__MEMORY_MAX_AREAS];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < memory->area_count; i++) {
+        const struct aee__memory_area *area = &memory->areas[i];
+        if ((area->rights & AEE__PT_USER) && area->size > 0) {
+            list[count++] = (struct aee__file_map){.gva = area->gva,
+                                                  .offset = area->offset,
+                                                  .size = area->size,
+                                                  .rights = area->rights};
+        }
+    }
+    return instance->core->ops->vm_map(instance->vm, memory->fd, list, count, error);
+}
+
+/* With page tables: they lie in the memory, too. */
+static aee_result add_memory(struct aee__instance *instance, aee_error *error)
+{
+    const struct aee__backend_ops *ops = instance->core->ops;
+    const struct aee__memory_chunk *chunk = &instance->memory.chunks[0];
+    aee_result result =
+        ops->vm_add_memory(instance->vm, chunk->gpa, chunk->host, chunk->size, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    uint64_t size = AEE__SYSTEM_PAGES * AEE__PAGE_SIZE;
+    ops->vm_set_system(instance->vm,
+                       aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, size),
+                       size, instance->plan.lanes);
+    return AEE_OK;
+}
+
+static void note_end(void *user)
+{
+    aee__instance_fail(user, AEE_CRASH_KILLED,
+                       "its process was ended from outside, or for want of memory");
+}
+
 static aee_result start_lanes(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
                               aee_error *error)
 {
@@ -158,7 +221,7 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
     struct aee__core *core = instance->core;
     struct aee_abi_vdso vdso;
     copy_image(&instance->memory, instance->image->image);
-    write_vdso(&instance->memory, &vdso);
+    write_vdso(core->ops, &instance->memory, &vdso);
     aee_result result = write_info(instance, &vdso, error);
     if (result == AEE_OK) {
         result = aee__pool_take(&core->pool, &instance->vm, error);
@@ -166,17 +229,13 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
     if (result != AEE_OK) {
         return result;
     }
-    const struct aee__memory_chunk *chunk = &instance->memory.chunks[0];
-    result = core->ops->vm_add_memory(instance->vm, chunk->gpa, chunk->host, chunk->size, error);
-    if (result != AEE_OK) {
-        return result;
+    result = core->ops->vm_map ? map_memory(instance, error) : add_memory(instance, error);
+    if (result == AEE_OK) {
+        result = start_lanes(instance, &vdso, error);
     }
-    uint64_t system_size = AEE__SYSTEM_PAGES * AEE__PAGE_SIZE;
-    core->ops->vm_set_system(
-        instance->vm,
-        aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, system_size),
-        system_size, instance->plan.lanes);
-    return start_lanes(instance, &vdso, error);
+    return result == AEE_OK && core->ops->vm_seal
+               ? core->ops->vm_seal(instance->vm, note_end, instance, error)
+               : result;
 }
 
 void aee__instance_strip(struct aee__instance *instance)
@@ -213,11 +272,12 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     }
     instance->core = core;
     instance->image = aee__image_ref_take(image);
-    instance->plan = make_plan(image->image, limits);
+    instance->plan = make_plan(core->ops, image->image, limits);
     instance->free_job.run = bury_job;
     atomic_store(&instance->references, 1);
     aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
-    aee__window_init(&instance->window, &core->alloc, &instance->memory.table, add_slot, instance);
+    aee__window_init(&instance->window, &core->alloc, &instance->memory.table, window_ops(core),
+                     instance);
     if (result == AEE_OK) {
         result = fill(instance, error);
     }
@@ -278,6 +338,9 @@ bool aee__instance_claim_end(struct aee__instance *instance)
 
 void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
 {
+    if (instance->core->ops->vm_stop && instance->vm) {
+        instance->core->ops->vm_stop(instance->vm);
+    }
     atomic_store(&instance->end, end);
     aee__sys_futex_wake_all(&instance->end);
     uint32_t lanes = atomic_load(&instance->lane_count);
@@ -318,6 +381,20 @@ aee_result aee__instance_await_end(struct aee__instance *instance)
     return aee__instance_ended(instance);
 }
 
+static aee_result show_growth(struct aee__instance *instance, aee_error *error)
+{
+    const struct aee__memory *memory = &instance->memory;
+    const struct aee__memory_chunk *chunk = &memory->chunks[memory->chunk_count - 1];
+    if (!instance->plan.without_tables) {
+        return add_slot(instance, chunk->gpa, chunk->host, chunk->size, error);
+    }
+    const struct aee__file_map mapping = {.gva = {AEE_GVA_HEAP + memory->heap_size - chunk->size},
+                                         .offset = chunk->gpa.value - AEE__GPA_PRIVATE,
+                                         .size = chunk->size,
+                                         .rights = AEE__PT_WRITE};
+    return instance->core->ops->vm_map(instance->vm, memory->fd, &mapping, 1, error);
+}
+
 aee_result aee__instance_grow_heap(struct aee__instance *instance, uint64_t heap_size,
                                    aee_error *error)
 {
@@ -325,14 +402,14 @@ aee_result aee__instance_grow_heap(struct aee__instance *instance, uint64_t heap
     if (result != AEE_OK) {
         return result;
     }
-    const struct aee__memory_chunk *chunk =
-        &instance->memory.chunks[instance->memory.chunk_count - 1];
-    result = add_slot(instance, chunk->gpa, chunk->host, chunk->size, error);
+    result = show_growth(instance, error);
     if (result != AEE_OK) {
         aee__memory_ungrow_heap(&instance->memory);
         return result;
     }
-    result = aee__memory_publish_heap(&instance->memory, error);
+    if (!instance->plan.without_tables) {
+        result = aee__memory_publish_heap(&instance->memory, error);
+    }
     if (result == AEE_OK) {
         struct aee_abi_info *info =
             aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);

@@ -1,13 +1,19 @@
-/* vdso_blob.S: the code that the library maps into each context, as bytes. Built from guest/vdso. */
+/* vdso_blob.S: code that the library carries as bytes: what it maps into each context, for virtual
+ * machines and for cells (guest/vdso), and the program of cells (process/cell.c). */
     .section .rodata
+    .macro blob name, file
     .balign 16
-    .globl aee__vdso_start
-    .hidden aee__vdso_start
-    .type aee__vdso_start, @object
-aee__vdso_start:
-    .incbin AEE_VDSO_FILE
-    .globl aee__vdso_end
-    .hidden aee__vdso_end
-    .type aee__vdso_end, @object
-aee__vdso_end:
+    .globl \name\()_start
+    .hidden \name\()_start
+    .type \name\()_start, @object
+\name\()_start:
+    .incbin "\file"
+    .globl \name\()_end
+    .hidden \name\()_end
+    .type \name\()_end, @object
+\name\()_end:
+    .endm
+    blob aee__vdso, AEE_VDSO_FILE
+    blob aee__vdso_cell, AEE_VDSO_CELL_FILE
+    blob aee__cell, AEE_CELL_FILE
     .section .note.GNU-stack,"",@progbits

@@ -152,6 +152,9 @@ static void add_cause(struct text *text, struct aee__context *context,
         add(text, "out of memory (%llu MiB heap): %s",
             (unsigned long long)(instance->memory.heap_size >> 20), detail);
         break;
+    case AEE_CRASH_KILLED:
+        add(text, "killed: %s", detail);
+        break;
     case AEE_CRASH_HUNG:
         add(text, "overran its call budget of %s", detail);
         break;

@@ -51,7 +51,8 @@ static int set_up(void **state)
     pool = aligned_alloc(4096, POOL_PAGES * 4096);
     memset(pool, 0, POOL_PAGES * 4096);
     aee__pagetable_init(&table, pool, (struct aee__gpa){POOL_BASE}, POOL_PAGES);
-    aee__window_init(&window, &aee__alloc_default, &table, add_slot, &slots);
+    static const struct aee__window_ops ops = {.add_slot = add_slot};
+    aee__window_init(&window, &aee__alloc_default, &table, &ops, &slots);
     return aee__region_arena_create(&arena, NULL) == AEE_OK ? 0 : -1;
 }
 

@@ -28,7 +28,8 @@ static const char *cause_name(aee_crash_cause cause)
         [AEE_CRASH_EXCEPTION] = "exception", [AEE_CRASH_SYSCALL] = "syscall",
         [AEE_CRASH_MEMORY] = "memory",       [AEE_CRASH_ABORT] = "abort",
         [AEE_CRASH_HUNG] = "hung",           [AEE_CRASH_PROTOCOL] = "protocol",
-        [AEE_CRASH_HOST] = "host",           [AEE_CRASH_OUT_OF_MEMORY] = "out of memory"};
+        [AEE_CRASH_HOST] = "host",           [AEE_CRASH_OUT_OF_MEMORY] = "out of memory",
+        [AEE_CRASH_KILLED] = "killed"};
     const unsigned index = (unsigned)cause;
     return index < sizeof names / sizeof names[0] && names[index] ? names[index] : "unknown";
 }

@@ -7,6 +7,9 @@
 #include "isolation/kvm/kvm.h"
 #include "isolation/kvm/kvm_internal.h"
 
+extern const uint8_t aee__vdso_start[];
+extern const uint8_t aee__vdso_end[];
+
 static void kvm_close(struct aee__backend *backend)
 {
     if (!backend) {
@@ -125,6 +128,8 @@ static void kvm_set_system(struct aee__vm *vm, uint8_t *system, uint64_t size, u
 const struct aee__backend_ops aee__kvm_backend = {
     .name = "kvm",
     .level = AEE_LEVEL_FULL,
+    .vdso = aee__vdso_start,
+    .vdso_end = aee__vdso_end,
     .open = kvm_open,
     .close = kvm_close,
     .features = kvm_features,

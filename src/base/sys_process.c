@@ -1,0 +1,283 @@
+#include "base/sys_process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
+
+#ifdef AEE_TESTING
+static int injected(const char *name)
+{
+    int error = aee__sys_fault ? aee__sys_fault(name) : 0;
+    if (error != 0) {
+        errno = error;
+    }
+    return error;
+}
+#else
+static inline int injected(const char *name)
+{
+    (void)name;
+    return 0;
+}
+#endif
+
+/* ---- Processes ---------------------------------------------------------------------------- */
+
+struct child {
+    int program;
+    const char *name;
+    int fds[2];
+    int error; /* out: the parent sleeps until the program runs or the child has ended */
+};
+
+/* In the parent's memory, on a stack of its own, with all signals of the caller's mask: system
+ * calls only. The two descriptors may be numbers that are about to be overwritten. */
+static int run_child(void *argument)
+{
+    struct child *child = argument;
+    char *const arguments[] = {(char *)(uintptr_t)child->name, NULL};
+    char *const environment[] = {NULL};
+    enum { FIRST = 3, ABOVE = 16 };
+    int high[2];
+    for (int i = 0; i < 2; i++) {
+        high[i] = fcntl(child->fds[i], F_DUPFD_CLOEXEC, ABOVE);
+    }
+    int program = fcntl(child->program, F_DUPFD_CLOEXEC, ABOVE);
+    if (high[0] >= 0 && high[1] >= 0 && program >= 0 && dup2(high[0], FIRST) >= 0 &&
+        dup2(high[1], FIRST + 1) >= 0) {
+        (void)syscall(SYS_execveat, program, "", arguments, environment, AT_EMPTY_PATH);
+    }
+    child->error = errno;
+    (void)syscall(SYS_exit, 1);
+    return 1;
+}
+
+int aee__sys_process_start(int program, const char *name, const int fds[2], uint64_t namespaces,
+                           struct aee__sys_process *process)
+{
+    enum { STACK = 16384 };
+    _Alignas(16) uint8_t stack[STACK];
+    struct child child = {.program = program, .name = name, .fds = {fds[0], fds[1]}};
+    if (injected("clone")) {
+        return -1;
+    }
+    process->pid = clone(run_child, stack + sizeof stack,
+                         (int)((uint64_t)(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) | namespaces),
+                         &child, &process->pidfd);
+    if (process->pid < 0) {
+        return -1;
+    }
+    (void)fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
+    if (child.error != 0) {
+        (void)aee__sys_process_reap(process->pidfd, NULL);
+        (void)close(process->pidfd);
+        errno = child.error;
+        return -1;
+    }
+    return 0;
+}
+
+int aee__sys_process_kill(int pidfd)
+{
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
+int aee__sys_process_reap(int pidfd, int *status)
+{
+    siginfo_t info;
+    int result;
+    memset(&info, 0, sizeof info);
+    do {
+        result = waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+    } while (result != 0 && errno == EINTR);
+    if (status) {
+        *status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status & 0x7f;
+    }
+    return result;
+}
+
+int aee__sys_process_signal(pid_t pid, pid_t thread, int signal)
+{
+    return injected("tgkill") ? -1 : (int)syscall(SYS_tgkill, pid, thread, signal);
+}
+
+int aee__sys_process_threads(pid_t pid, pid_t *threads, int most)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *folder = injected("opendir") ? NULL : opendir(path);
+    int count = 0;
+    if (!folder) {
+        return -1;
+    }
+    for (const struct dirent *entry; count < most && (entry = readdir(folder)) != NULL;) {
+        if (entry->d_name[0] != '.') {
+            threads[count++] = (pid_t)strtol(entry->d_name, NULL, 10);
+        }
+    }
+    (void)closedir(folder);
+    return count;
+}
+
+/* ---- Files and sockets -------------------------------------------------------------------- */
+
+int aee__sys_program(const char *name, const void *bytes, size_t size)
+{
+    if (injected("memfd_create")) {
+        return -1;
+    }
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+    if (fd < 0 && errno == EINVAL) { /* Linux before 6.3 */
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    }
+    if (fd < 0) {
+        return -1;
+    }
+    if (injected("write") || write(fd, bytes, size) != (ssize_t)size ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
+        int error = errno;
+        (void)close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+int aee__sys_socket_pair(int fds[2])
+{
+    return injected("socketpair") ? -1 : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
+}
+
+int aee__sys_send(int socket, int fd)
+{
+    char byte = 1;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof fd)];
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        memset(control, 0, sizeof control);
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
+    return injected("sendmsg") || sendmsg(socket, &message, MSG_NOSIGNAL) != 1 ? -1 : 0;
+}
+
+int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns)
+{
+    struct pollfd wait = {.fd = socket, .events = POLLIN};
+    size_t have = 0;
+    while (have < sizeof *number) {
+        int ready = injected("poll") ? -1 : poll(&wait, 1, (int)(timeout_ns / 1000000));
+        if (ready < 0 && errno == EINTR) {
+            continue;
+        }
+        if (ready <= 0) {
+            errno = ready == 0 ? ETIMEDOUT : errno;
+            return -1;
+        }
+        ssize_t got = recv(socket, (char *)number + have, sizeof *number - have, 0);
+        if (got <= 0) {
+            errno = EPIPE;
+            return -1;
+        }
+        have += (size_t)got;
+    }
+    return 0;
+}
+
+ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity)
+{
+    return injected("pread") ? -1 : pread(fd, buffer, capacity, 0);
+}
+
+/* ---- Events ------------------------------------------------------------------------------- */
+
+int aee__sys_poll_create(void)
+{
+    return injected("epoll_create1") ? -1 : epoll_create1(EPOLL_CLOEXEC);
+}
+
+int aee__sys_poll_add(int poll_fd, int fd, uint64_t number)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.u64 = number}};
+    return injected("epoll_ctl") ? -1 : epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+void aee__sys_poll_remove(int poll_fd, int fd)
+{
+    (void)epoll_ctl(poll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+int aee__sys_poll_wait(int poll_fd, uint64_t *number)
+{
+    struct epoll_event event;
+    int count;
+    do {
+        count = epoll_wait(poll_fd, &event, 1, -1);
+    } while (count < 0 && errno == EINTR);
+    *number = count == 1 ? event.data.u64 : 0;
+    return count == 1 ? 0 : -1;
+}
+
+int aee__sys_event_create(void)
+{
+    return injected("eventfd") ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+void aee__sys_event_set(int event)
+{
+    const uint64_t one = 1;
+    (void)!write(event, &one, sizeof one);
+}
+
+void aee__sys_event_clear(int event)
+{
+    uint64_t value;
+    (void)!read(event, &value, sizeof value);
+}
+
+/* ---- Shared words ------------------------------------------------------------------------- */
+
+void aee__sys_shared_wait(const uint32_t *word, uint32_t value, uint64_t timeout_ns)
+{
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                               .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+}
+
+void aee__sys_shared_wake(const uint32_t *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}

@@ -1,0 +1,53 @@
+/* sys_process.h: starting, watching and ending processes, and what two processes share. As sys.h:
+ * -1 and errno on failure; tests can make each one fail. Any thread. */
+#ifndef AEE_BASE_SYS_PROCESS_H
+#define AEE_BASE_SYS_PROCESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct aee__sys_process {
+    pid_t pid;
+    int pidfd;
+};
+
+/* Starts the program in the file `program` with `fds` as its descriptors 3, 4, and no environment.
+ * It begins with the caller's signal mask; its end sends no SIGCHLD and is not seen by a wait() of
+ * the process. `namespaces`: CLONE_NEW flags. The caller's stack memory is used meanwhile. */
+int aee__sys_process_start(int program, const char *name, const int fds[2], uint64_t namespaces,
+                           struct aee__sys_process *process);
+int aee__sys_process_kill(int pidfd);
+/* Waits for its end and forgets it; *status as waitpid() gives it. */
+int aee__sys_process_reap(int pidfd, int *status);
+/* Signals one thread of a process that has not been reaped. */
+int aee__sys_process_signal(pid_t pid, pid_t thread, int signal);
+/* The threads of a process, by number; how many, at most `most`. */
+int aee__sys_process_threads(pid_t pid, pid_t *threads, int most);
+
+/* A memory file whose content can be executed. */
+int aee__sys_program(const char *name, const void *bytes, size_t size);
+/* A pair of connected stream sockets, closed on exec. */
+int aee__sys_socket_pair(int fds[2]);
+/* Sends one byte, with a descriptor unless `fd` is negative. */
+int aee__sys_send(int socket, int fd);
+/* Reads a number of 8 bytes within the time; 0 on success, -1 with ETIMEDOUT or EPIPE. */
+int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns);
+/* Reads the whole file from its start, at most `capacity` bytes; how many. */
+ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity);
+
+/* An epoll descriptor; of one event at a time, its number. */
+int aee__sys_poll_create(void);
+int aee__sys_poll_add(int poll, int fd, uint64_t number);
+void aee__sys_poll_remove(int poll, int fd);
+int aee__sys_poll_wait(int poll, uint64_t *number);
+int aee__sys_event_create(void); /* eventfd */
+void aee__sys_event_set(int event);
+void aee__sys_event_clear(int event);
+
+/* As those of sys.h, on words that processes share; the wait ends after timeout_ns at the latest.
+ */
+void aee__sys_shared_wait(const uint32_t *word, uint32_t value, uint64_t timeout_ns);
+void aee__sys_shared_wake(const uint32_t *word);
+
+#endif

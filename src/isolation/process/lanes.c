@@ -1,0 +1,302 @@
+/* lanes.c: threads of a cell on which a component runs: starting them, and their exits. */
+#include <asm/prctl.h>
+#include <asm/unistd_64.h>
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "isolation/process/process_internal.h"
+
+/* A component can take the ring of a bell away from us, for this long. */
+#define LOOK_NS UINT64_C(10000000)
+/* How long a lane that was kicked may take to say where it is. */
+#define ANSWER_NS UINT64_C(20000000)
+/* A lane's start; as PATIENCE_NS of orders. */
+#define START_NS UINT64_C(20000000000)
+
+_Static_assert(sizeof(aee_registers) == sizeof(((struct aee_cell_exit *)0)->registers),
+               "registers come in the order of aee_registers");
+
+static struct aee_cell_exit *exit_of(struct aee__vm *vm, uint32_t lane)
+{
+    return &vm->control->lanes[lane].exit;
+}
+
+static void ring(struct aee_cell_exit *shared)
+{
+    (void)__atomic_fetch_add(&shared->bell, 1, __ATOMIC_SEQ_CST);
+    aee__sys_shared_wake(&shared->bell);
+}
+
+void aee__cell_ring_bells(struct aee__vm *vm)
+{
+    for (uint32_t lane = 0; lane < AEE_MAX_LANES; lane++) {
+        ring(exit_of(vm, lane));
+    }
+}
+
+/* ---- Starting ----------------------------------------------------------------------------- */
+
+static void add_start(struct aee_cell_start *at, uint64_t number, uint64_t a, uint64_t b,
+                      uint64_t c, uint64_t d)
+{
+    at->orders[at->count++] = (struct aee_cell_order){.number = number, .args = {a, b, c, d, 0, 0}};
+}
+
+/* What each thread must do for itself; the last takes its system calls away. */
+static void write_start(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start)
+{
+    struct aee_cell_start *at = &vm->control->orders.starts[lane];
+    uint64_t block = AEE_CELL_LANES + lane * (uint64_t)AEE_CELL_LANE_SIZE;
+    const uint64_t stack[3] = {block + offsetof(struct aee_cell_lane, signal_stack), 0,
+                               sizeof vm->control->lanes[lane].signal_stack};
+    const uint64_t no_signals = 0;
+    memset(at, 0, sizeof *at);
+    at->rip = start->rip.value;
+    at->rsp = start->rsp.value;
+    add_start(at, __NR_sigaltstack, aee__orders_data(vm, stack, sizeof stack), 0, 0, 0);
+    add_start(at, __NR_arch_prctl, ARCH_SET_FS, start->fs_base.value, 0, 0);
+    add_start(at, __NR_arch_prctl, ARCH_SET_GS, start->gs_base.value, 0, 0);
+    add_start(at, __NR_rt_sigprocmask, SIG_SETMASK,
+              aee__orders_data(vm, &no_signals, sizeof no_signals), 0, sizeof no_signals);
+    add_start(at, __NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, vm->lane_filter, 0);
+}
+
+/* The newest thread of the process, as the engine's pid namespace numbers it. */
+static pid_t find_thread(struct aee__vm *vm, uint32_t lane)
+{
+    pid_t threads[2 + AEE_MAX_LANES];
+    int count = aee__sys_process_threads(vm->process.pid, threads, 2 + AEE_MAX_LANES);
+    for (int i = 0; i < count; i++) {
+        bool known = threads[i] == vm->process.pid;
+        for (uint32_t other = 0; other < lane; other++) {
+            known = known || vm->lanes[other].thread == threads[i];
+        }
+        if (!known) {
+            return threads[i];
+        }
+    }
+    return -1;
+}
+
+static bool await_ready(struct aee__vm *vm, struct aee_cell_exit *shared)
+{
+    uint64_t deadline = aee__now_ns() + START_NS;
+    for (;;) {
+        uint32_t bell = __atomic_load_n(&shared->bell, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&shared->posted, __ATOMIC_ACQUIRE) != 0) {
+            return true;
+        }
+        if (atomic_load(&vm->ended) || aee__now_ns() > deadline) {
+            return false;
+        }
+        aee__sys_shared_wait(&shared->bell, bell, LOOK_NS);
+    }
+}
+
+aee_result aee__cell_lane_start(struct aee__vm *vm, uint32_t lane,
+                                const struct aee__lane_start *start, aee_error *error)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee_cell_exit *shared = exit_of(vm, lane);
+    uint64_t stack = AEE_CELL_LANES + lane * (uint64_t)AEE_CELL_LANE_SIZE +
+                     offsetof(struct aee_cell_lane, signal_stack);
+    aee__orders_begin(vm);
+    write_start(vm, lane, start);
+    AEE__ORDER(vm, "clone", __NR_clone,
+               CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+               stack, 0, 0, 0, lane)
+        ->flags = AEE_CELL_NEW_LANE;
+    aee_result result = aee__orders_commit(vm, "start a lane of a cell", error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    if (!await_ready(vm, shared)) {
+        return aee__fail(error, AEE_ERR_SYSTEM, "cannot start lane %u: the cell does not answer",
+                         lane);
+    }
+    if (shared->kind != AEE_CELL_EXIT_READY) {
+        static const char *const steps[] = {"sigaltstack", "arch_prctl", "arch_prctl",
+                                            "rt_sigprocmask", "seccomp"};
+        uint32_t step = shared->number;
+        return aee__fail_os(error, (int)shared->value, "cannot start lane %u: %s", lane,
+                            step < 5 ? steps[step] : "a step");
+    }
+    mine->thread = find_thread(vm, lane);
+    if (mine->thread < 0) {
+        return aee__fail_os(error, errno, "cannot start lane %u: its thread is not in /proc", lane);
+    }
+    mine->taken = shared->posted;
+    mine->out = true;
+    return AEE_OK;
+}
+
+/* ---- Exits -------------------------------------------------------------------------------- */
+
+static void crash(struct aee__exit *exit, aee_crash_cause cause, uint64_t address,
+                  const char *detail)
+{
+    exit->kind = AEE__EXIT_CRASH;
+    exit->cause = cause;
+    exit->fault_address = address;
+    (void)snprintf(exit->detail, sizeof exit->detail, "%s", detail);
+}
+
+static void describe_end(const struct aee__vm *vm, struct aee__exit *exit)
+{
+    char text[sizeof exit->detail];
+    int signal = vm->reason & 0x7f;
+    if (signal != 0) {
+        (void)snprintf(text, sizeof text, "its process was ended by SIG%s%s", sigabbrev_np(signal),
+                       signal == SIGKILL ? ": out of memory, or from outside" : "");
+    } else {
+        (void)snprintf(text, sizeof text, "its process ended with status %d", vm->reason >> 8);
+    }
+    crash(exit, AEE_CRASH_KILLED, 0, text);
+}
+
+static void digest_signal(const struct aee_cell_exit *copy, struct aee__cell_lane *mine,
+                          struct aee__exit *exit)
+{
+    enum { PAGE_FAULT = 14, SYSCALL_SIZE = 2 };
+    if (copy->number == SIGSYS) {
+        mine->registers.rip -= SYSCALL_SIZE;
+        crash(exit, AEE_CRASH_SYSCALL, 0, "");
+        return;
+    }
+    bool at_address = copy->trap == PAGE_FAULT;
+    crash(exit, AEE_CRASH_EXCEPTION, at_address ? copy->fault_address : 0, "");
+    exit->vector = copy->trap < 32 ? (uint32_t)copy->trap : 31;
+    exit->error_code = (uint32_t)copy->error_code;
+}
+
+/* Reads once what the lane, or whoever writes there, has posted. */
+static void digest(struct aee__vm *vm, uint32_t lane, uint32_t posted, struct aee__exit *exit)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee_cell_exit copy;
+    memcpy(&copy, exit_of(vm, lane), sizeof copy);
+    mine->taken = posted;
+    mine->out = true;
+    memset(&mine->registers, 0, sizeof mine->registers);
+    if (copy.kind == AEE_CELL_EXIT_SIGNAL || copy.kind == AEE_CELL_EXIT_KICKED) {
+        memcpy(&mine->registers, copy.registers, sizeof mine->registers);
+    }
+    switch (copy.kind) {
+    case AEE_CELL_EXIT_HYPERCALL:
+        exit->kind = AEE__EXIT_HYPERCALL;
+        exit->hypercall = copy.number;
+        mine->registers.rip = AEE_GVA_VDSO;
+        return;
+    case AEE_CELL_EXIT_KICKED:
+        exit->kind = AEE__EXIT_KICKED;
+        return;
+    case AEE_CELL_EXIT_SIGNAL:
+        digest_signal(&copy, mine, exit);
+        return;
+    default:
+        crash(exit, AEE_CRASH_PROTOCOL, 0, "an exit of an unknown kind");
+        return;
+    }
+}
+
+/* ---- Running ------------------------------------------------------------------------------ */
+
+/* False: a kick came first. */
+static bool enter(struct aee__cell_lane *mine)
+{
+    (void)pthread_mutex_lock(&mine->lock);
+    bool kicked = atomic_exchange(&mine->kicked, false);
+    mine->running = !kicked;
+    (void)pthread_mutex_unlock(&mine->lock);
+    return !kicked;
+}
+
+static void leave(struct aee__cell_lane *mine)
+{
+    (void)pthread_mutex_lock(&mine->lock);
+    mine->running = false;
+    atomic_store(&mine->kicked, false);
+    (void)pthread_mutex_unlock(&mine->lock);
+}
+
+/* Lets the lane go on from the exit that we have digested. */
+static void resume(struct aee__cell_lane *mine, struct aee_cell_exit *shared)
+{
+    if (mine->out) {
+        mine->out = false;
+        __atomic_store_n(&shared->go, mine->taken, __ATOMIC_RELEASE);
+        aee__sys_shared_wake(&shared->go);
+    }
+}
+
+/* Waits for an exit until a kick comes, the cell ends, or (if there is one) the deadline passes;
+ * true: *posted is its number. */
+static bool await_exit(struct aee__vm *vm, uint32_t lane, uint64_t deadline_ns, uint32_t *posted)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee_cell_exit *shared = exit_of(vm, lane);
+    for (;;) {
+        uint32_t bell = __atomic_load_n(&shared->bell, __ATOMIC_SEQ_CST);
+        *posted = __atomic_load_n(&shared->posted, __ATOMIC_ACQUIRE);
+        if (*posted != mine->taken) {
+            return true;
+        }
+        if (atomic_load(&vm->ended) ||
+            (deadline_ns == 0 ? atomic_load(&mine->kicked) : aee__now_ns() >= deadline_ns)) {
+            return false;
+        }
+        aee__sys_shared_wait(&shared->bell, bell, LOOK_NS);
+    }
+}
+
+/* A kick makes us return at once; the lane is told to stop, too, and its exit comes the next time.
+ */
+void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    uint32_t posted;
+    memset(exit, 0, sizeof *exit);
+    exit->kind = AEE__EXIT_KICKED;
+    if (!enter(mine)) {
+        return;
+    }
+    resume(mine, exit_of(vm, lane));
+    if (await_exit(vm, lane, 0, &posted)) {
+        digest(vm, lane, posted, exit);
+    } else if (atomic_load(&vm->ended)) {
+        describe_end(vm, exit);
+    }
+    leave(mine);
+}
+
+void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    if (mine->thread <= 0) {
+        return;
+    }
+    (void)pthread_mutex_lock(&mine->lock);
+    atomic_store(&mine->kicked, true);
+    if (mine->running && !atomic_load(&vm->ended)) {
+        (void)aee__sys_process_signal(vm->process.pid, mine->thread, AEE_CELL_KICK);
+        ring(exit_of(vm, lane));
+    }
+    (void)pthread_mutex_unlock(&mine->lock);
+}
+
+void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee__exit unused = {0};
+    uint32_t posted;
+    if (!mine->out && await_exit(vm, lane, aee__now_ns() + ANSWER_NS, &posted)) {
+        digest(vm, lane, posted, &unused);
+    }
+    *registers = mine->registers;
+}

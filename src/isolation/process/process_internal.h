@@ -1,0 +1,124 @@
+/* process_internal.h: shared by the files of the process back end. */
+#ifndef AEE_ISOLATION_PROCESS_PROCESS_INTERNAL_H
+#define AEE_ISOLATION_PROCESS_PROCESS_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/sys_process.h"
+#include "base/thread.h"
+#include "isolation/backend.h"
+#include "isolation/process/cell.h"
+
+/* A filter program for seccomp(2), as bytes. */
+#define AEE__FILTER_MAX 2048u
+struct aee__filter {
+    size_t size;
+    uint8_t bytes[AEE__FILTER_MAX];
+};
+
+/* One thread per back end: it starts cells, since they die with the thread that started them, and
+ * learns of their ends. */
+struct aee__keeper {
+    struct aee__thread thread;
+    int poll;
+    int event; /* there is a request, or the end */
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    struct aee__spawn *requests; /* under the lock, as are the next three */
+    struct aee__vm *living;
+    uint64_t last_id;
+    bool stop;
+};
+
+struct aee__backend {
+    const struct aee__alloc *alloc;
+    int program; /* the cell's */
+    uint64_t namespaces;
+    bool container;
+    uint64_t features;
+    struct aee__filter servant;
+    struct aee__filter lane;
+    struct aee__keeper keeper;
+};
+
+/* A lane as the library knows it; the cell's word is in struct aee_cell_exit. */
+struct aee__cell_lane {
+    pthread_mutex_t lock;
+    pid_t thread;        /* 0: not started */
+    uint32_t taken;      /* number of the exit that was digested last */
+    bool out;            /* it waits in that exit */
+    bool running;        /* a thread is in lane_run(); under the lock, as is the next one */
+    _Atomic bool kicked; /* lane_run() returns, now or at once the next time */
+    aee_registers registers;
+};
+
+struct aee__vm {
+    struct aee__backend *backend;
+    struct aee_cell_control *control;
+    int control_fd;
+    int socket;
+    struct aee__sys_process process;
+    uint64_t id;
+    struct aee__vm *next; /* in the keeper's list */
+    uint32_t data_used;   /* of control->orders.data */
+    uint64_t lane_filter; /* where the cell has it */
+    _Atomic bool ended;   /* the cell is gone, for `reason` */
+    int reason;           /* as waitpid() gives it; valid when `ended` */
+    bool started;         /* there is a process */
+    bool reaped;
+    aee__vm_ended_fn *notice; /* under the keeper's lock */
+    void *notice_user;
+    pthread_mutex_t orders_lock; /* one list at a time */
+    uint32_t order_count;        /* of the list under construction, as are the names */
+    const char *order_names[AEE_CELL_ORDERS];
+    struct aee__cell_lane lanes[AEE_MAX_LANES];
+};
+
+/* keeper.c */
+aee_result aee__keeper_start(struct aee__backend *backend, aee_error *error);
+void aee__keeper_stop(struct aee__backend *backend);
+/* Starts the cell's program; its control area and socket are there. `peer` is the other end. */
+aee_result aee__keeper_spawn(struct aee__vm *vm, int peer, aee_error *error);
+/* Kills, waits and forgets. */
+void aee__keeper_bury(struct aee__vm *vm);
+
+/* orders.c: lists of system calls that the cell carries out. Between begin and commit, the caller
+ * has the vm's orders to itself. */
+void aee__orders_begin(struct aee__vm *vm);
+struct aee_cell_order *aee__orders_add(struct aee__vm *vm, const char *what, uint64_t number,
+                                       const uint64_t *args, uint32_t count);
+#define AEE__ORDER(vm, what, number, ...)                              \
+    aee__orders_add(vm, what, number, (const uint64_t[]){__VA_ARGS__}, \
+                    sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+/* Has them carried out; the sentence names the one that failed. */
+aee_result aee__orders_commit(struct aee__vm *vm, const char *operation, aee_error *error);
+/* Puts bytes where orders can point to, for good; their address in the cell. */
+uint64_t aee__orders_data(struct aee__vm *vm, const void *bytes, size_t size);
+
+/* setup.c */
+/* Gives up every right that the program began with. */
+aee_result aee__cell_prepare(struct aee__vm *vm, aee_error *error);
+/* From now on the servant only changes mappings. */
+aee_result aee__cell_seal(struct aee__vm *vm, aee_error *error);
+
+/* memory.c */
+aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map *list,
+                         uint32_t count, aee_error *error);
+aee_result aee__cell_unmap(struct aee__vm *vm, struct aee__gva gva, uint64_t size,
+                           aee_error *error);
+
+/* lanes.c */
+aee_result aee__cell_lane_start(struct aee__vm *vm, uint32_t lane,
+                                const struct aee__lane_start *start, aee_error *error);
+void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
+void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane);
+void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
+/* Whoever waits for a lane looks again. */
+void aee__cell_ring_bells(struct aee__vm *vm);
+
+/* filter.c */
+aee_result aee__filters_make(struct aee__backend *backend, aee_error *error);
+
+#endif
