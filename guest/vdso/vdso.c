@@ -25,11 +25,13 @@ static struct aee_abi_lane *this_lane(void)
     return (struct aee_abi_lane *)(AEE_GVA_LANES + (index % AEE_MAX_LANES) * AEE_LANE_STRIDE);
 }
 
-static void hypercall(uint32_t number)
+static void hypercall(const struct aee_abi_lane *lane, uint32_t number)
 {
 #ifdef AEE_VDSO_CELL /* in a process, whose program has it at this address */
-    ((void (*)(uint32_t))AEE_VDSO_CELL)(number);
+    uint64_t index = ((uintptr_t)lane - AEE_GVA_LANES) / AEE_LANE_STRIDE;
+    ((void (*)(uint32_t, uint32_t))AEE_VDSO_CELL)(number, (uint32_t)index);
 #else
+    (void)lane;
     __asm__ volatile("outl %%eax, %1" : : "a"(number), "i"(AEE_PORT_HYPERCALL) : "memory");
 #endif
 }
@@ -121,7 +123,7 @@ static void serve(struct aee_abi_slot *slot, uint32_t seq)
 static void tell(const struct aee_abi_lane *lane)
 {
     if (LOAD(lane->control.notify)) {
-        hypercall(AEE_HC_NOTIFY);
+        hypercall(lane, AEE_HC_NOTIFY);
     }
 }
 
@@ -143,7 +145,7 @@ static void await(const struct aee_abi_lane *lane, const struct aee_abi_slot *sl
                 __builtin_ia32_pause();
             }
         }
-        hypercall(AEE_HC_PARK);
+        hypercall(lane, AEE_HC_PARK);
     }
 }
 
@@ -203,7 +205,7 @@ static void await_answer(const struct aee_abi_lane *lane, struct aee_abi_level *
                 __builtin_ia32_pause();
             }
         }
-        hypercall(AEE_HC_HOST_CALL);
+        hypercall(lane, AEE_HC_HOST_CALL);
     }
 }
 
@@ -238,7 +240,7 @@ void aee_vdso_abort(uint32_t number, const char *text, uint64_t text_size)
     copy_bytes(lane->host_arena, text, size);
     lane->host_arena[size] = 0;
     for (;;) {
-        hypercall(number == AEE_HC_OUT_OF_MEMORY ? AEE_HC_OUT_OF_MEMORY : AEE_HC_ABORT);
+        hypercall(lane, number == AEE_HC_OUT_OF_MEMORY ? AEE_HC_OUT_OF_MEMORY : AEE_HC_ABORT);
     }
 }
 

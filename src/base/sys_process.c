@@ -54,11 +54,22 @@ struct child {
     int program;
     const char *name;
     int fds[2];
-    int error; /* out: the parent sleeps until the program runs or the child has ended */
+    char identity[32]; /* "0 UID 1": who is root in the child's user namespace; "": none */
+    int error;         /* out: the parent sleeps until the program runs or the child has ended */
 };
 
-/* In the parent's memory, on a stack of its own, with all signals of the caller's mask: system
- * calls only. The two descriptors may be numbers that are about to be overwritten. */
+/* In the parent's memory, on a stack of its own, with the caller's signal mask: system calls only.
+ */
+
+/* Without it the program would lose its rights in the namespace (user_namespaces(7)). */
+static int map_identity(const struct child *child)
+{
+    size_t size = strlen(child->identity);
+    int fd = size > 0 ? open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC) : -1;
+    return size == 0 || (fd >= 0 && write(fd, child->identity, size) == (ssize_t)size) ? 0 : -1;
+}
+
+/* The descriptors may be numbers that are about to be overwritten. */
 static int run_child(void *argument)
 {
     struct child *child = argument;
@@ -66,6 +77,10 @@ static int run_child(void *argument)
     char *const environment[] = {NULL};
     enum { FIRST = 3, ABOVE = 16 };
     int high[2];
+    if (map_identity(child) != 0) {
+        child->error = errno;
+        (void)syscall(SYS_exit, 1);
+    }
     for (int i = 0; i < 2; i++) {
         high[i] = fcntl(child->fds[i], F_DUPFD_CLOEXEC, ABOVE);
     }
@@ -87,6 +102,9 @@ int aee__sys_process_start(int program, const char *name, const int fds[2], uint
     struct child child = {.program = program, .name = name, .fds = {fds[0], fds[1]}};
     if (injected("clone")) {
         return -1;
+    }
+    if (namespaces & CLONE_NEWUSER) {
+        (void)snprintf(child.identity, sizeof child.identity, "0 %u 1", (unsigned)geteuid());
     }
     process->pid = clone(run_child, stack + sizeof stack,
                          (int)((uint64_t)(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) | namespaces),

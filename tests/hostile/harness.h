@@ -122,6 +122,7 @@ uint8_t *hostile_region_data(struct hostile *hostile, aee_region region);
 
 /* What the bystander's thread has counted: answers so far. */
 uint64_t hostile_pings(void);
+aee_level hostile_level(void); /* in force */
 uint64_t hostile_now_ns(void);
 void hostile_sleep_ns(uint64_t ns);
 /* Open descriptors of the process. */

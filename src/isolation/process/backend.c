@@ -59,6 +59,8 @@ static aee_result start_program(struct aee__vm *vm, aee_error *error)
     }
     vm->socket = ends[0];
     aee_result result = aee__keeper_spawn(vm, ends[1], error);
+    (void)aee__sys_close(vm->control_fd);
+    vm->control_fd = -1;
     (void)aee__sys_close(ends[1]);
     if (result == AEE_OK && aee__sys_send(vm->socket, -1) != 0) {
         result = aee__fail_os(error, errno, "cannot create a cell: it does not answer");
@@ -144,7 +146,7 @@ static aee_result probe_map(struct aee__vm *vm, const uint8_t *code, size_t size
 static aee_result probe_run(struct aee__vm *vm, aee_error *error)
 {
     static const uint8_t code[] = {
-        0xb9, 0,    0, 0, 0,                      /* mov $0, %ecx */
+        0xbe, 0,    0, 0, 0,                      /* mov $0, %esi: lane */
         0xbf, 0x01, 0, 0, 0,                      /* mov $AEE_HC_PARK, %edi */
         0x48, 0xb8, 0, 0, 0, 0, 0x00, 0x60, 0, 0, /* movabs $AEE_CELL_HYPERCALL, %rax */
         0xff, 0xd0,                               /* call *%rax */
@@ -152,14 +154,10 @@ static aee_result probe_run(struct aee__vm *vm, aee_error *error)
         0x0f, 0x05,                               /* syscall */
     };
     _Static_assert(AEE_CELL_HYPERCALL == UINT64_C(0x600000000000), "the code above calls it");
-    const struct aee__lane_start start = {
-        .rip = {PROBE_CODE},
-        .rsp = {AEE_CELL_SCRATCH + 4096},
-        .gs_base = {AEE_CELL_SCRATCH}}; /* begins with zeroes: lane 0 */
+    const struct aee__lane_start start = {.rip = {PROBE_CODE}, .rsp = {AEE_CELL_SCRATCH + 4096}};
     struct aee__exit exit;
     aee_result result = probe_map(vm, code, sizeof code, error);
     if (result == AEE_OK) {
-        memset(vm->control->scratch, 0, 256);
         result = aee__cell_lane_start(vm, 0, &start, error);
     }
     if (result == AEE_OK) {

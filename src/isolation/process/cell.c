@@ -48,15 +48,14 @@ static void exchange(struct aee_cell_exit *exit)
     }
 }
 
-/* GS is as the component left it; the worst that it can do is to stop itself. */
-__attribute__((used)) static void cell_hypercall(uint32_t number)
+/* What the component passes is its own business: it stops one of its lanes, or another. */
+__attribute__((used)) static void cell_hypercall(uint32_t number, uint32_t lane)
 {
-    uint32_t lane;
-    __asm__("movl %%gs:0, %0" : "=r"(lane));
     struct aee_cell_exit *exit = &control->lanes[lane % AEE_MAX_LANES].exit;
     STORE_RELEASE(exit->inside, 1);
     exit->kind = AEE_CELL_EXIT_HYPERCALL;
     exit->number = number;
+    exit->registers[AEE_CELL_RIP] = AEE_GVA_VDSO; /* its code, or as good as that */
     exchange(exit);
     STORE_RELEASE(exit->inside, 0);
 }
@@ -73,9 +72,18 @@ struct frame {
     uint64_t error_code, trap, old_mask, cr2;
 };
 
+/* `out %eax, $AEE_PORT_HYPERCALL`, which a component may have instead of calling the vDSO. */
+static int is_hypercall(const struct frame *frame)
+{
+    enum { GENERAL_PROTECTION = 13 };
+    const volatile uint8_t *code = (const volatile uint8_t *)frame->rip;
+    return frame->trap == GENERAL_PROTECTION && frame->error_code == 0 && frame->rip >> 47 == 0 &&
+           code[0] == 0xe7 && code[1] == AEE_PORT_HYPERCALL;
+}
+
 /* On the signal stack of the lane, whose place tells which one it is. */
 __attribute__((used)) static void cell_signal(uint32_t signal, const void *info,
-                                              const struct frame *frame)
+                                              struct frame *frame)
 {
     uint64_t lane = ((uintptr_t)frame - AEE_CELL_LANES) / AEE_CELL_LANE_SIZE;
     struct aee_cell_exit *exit = &control->lanes[lane % AEE_MAX_LANES].exit;
@@ -94,6 +102,11 @@ __attribute__((used)) static void cell_signal(uint32_t signal, const void *info,
                                     frame->r15, frame->rip, frame->rflags};
     for (unsigned i = 0; i < 18; i++) {
         exit->registers[i] = registers[i];
+    }
+    if (is_hypercall(frame)) {
+        frame->rip += 2;
+        exit->kind = AEE_CELL_EXIT_HYPERCALL;
+        exit->number = (uint32_t)frame->rax;
     }
     exchange(exit);
 }

@@ -13,7 +13,7 @@
 
 /* Addresses in the cell; above all that a component can have, below where kernels place stacks. */
 #define AEE_CELL_TEXT UINT64_C(0x600000000000)
-#define AEE_CELL_HYPERCALL AEE_CELL_TEXT      /* void (uint32_t number), for the vDSO */
+#define AEE_CELL_HYPERCALL AEE_CELL_TEXT      /* void (uint32_t number, uint32_t lane) */
 #define AEE_CELL_SIGNAL (AEE_CELL_TEXT + 16)  /* the handler of every signal */
 #define AEE_CELL_RESTORE (AEE_CELL_TEXT + 32) /* where it returns to */
 #define AEE_CELL_CONTROL UINT64_C(0x600010000000)
@@ -70,6 +70,8 @@ enum aee_cell_exit_kind {
     AEE_CELL_EXIT_SIGNAL, /* number, and what the kernel put into the signal frame */
 };
 
+#define AEE_CELL_RIP 16
+
 /* Of one lane: it posts exits here and waits until `go` says that the last one was digested. */
 struct aee_cell_exit {
     uint32_t bell;   /* futex, rung by either side after each change */
@@ -82,7 +84,7 @@ struct aee_cell_exit {
     uint64_t trap;
     uint64_t error_code;
     uint64_t fault_address;
-    uint64_t registers[18]; /* as in aee_registers */
+    uint64_t registers[18]; /* as in aee_registers; of a hypercall, AEE_CELL_RIP at least */
 };
 
 #define AEE_CELL_LANE_SIZE 32768u

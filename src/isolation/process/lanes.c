@@ -183,15 +183,11 @@ static void digest(struct aee__vm *vm, uint32_t lane, uint32_t posted, struct ae
     memcpy(&copy, exit_of(vm, lane), sizeof copy);
     mine->taken = posted;
     mine->out = true;
-    memset(&mine->registers, 0, sizeof mine->registers);
-    if (copy.kind == AEE_CELL_EXIT_SIGNAL || copy.kind == AEE_CELL_EXIT_KICKED) {
-        memcpy(&mine->registers, copy.registers, sizeof mine->registers);
-    }
+    memcpy(&mine->registers, copy.registers, sizeof mine->registers);
     switch (copy.kind) {
     case AEE_CELL_EXIT_HYPERCALL:
         exit->kind = AEE__EXIT_HYPERCALL;
         exit->hypercall = copy.number;
-        mine->registers.rip = AEE_GVA_VDSO;
         return;
     case AEE_CELL_EXIT_KICKED:
         exit->kind = AEE__EXIT_KICKED;

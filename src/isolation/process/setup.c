@@ -51,7 +51,7 @@ static void add_empty_root(struct aee__vm *vm)
     uint64_t place = text(vm, "/proc"); /* a folder that every system has */
     uint64_t here = text(vm, ".");
     uint64_t name = text(vm, "tmpfs");
-    uint64_t options = text(vm, "size=4k,nr_inodes=2,mode=0");
+    uint64_t options = text(vm, "size=4k,nr_inodes=2,mode=500");
     (void)AEE__ORDER(vm, "making mounts private", __NR_mount, name, root, 0, MS_REC | MS_PRIVATE,
                      0);
     (void)AEE__ORDER(vm, "mounting an empty root", __NR_mount, name, place, name,
