@@ -3,16 +3,19 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -54,19 +57,29 @@ struct child {
     int program;
     const char *name;
     int fds[2];
-    char identity[32]; /* "0 UID 1": who is root in the child's user namespace; "": none */
-    int error;         /* out: the parent sleeps until the program runs or the child has ended */
+    bool keeps_rights;
+    int error; /* out: the parent sleeps until the program runs or the child has ended */
 };
 
 /* In the parent's memory, on a stack of its own, with the caller's signal mask: system calls only.
  */
 
-/* Without it the program would lose its rights in the namespace (user_namespaces(7)). */
-static int map_identity(const struct child *child)
+/* In a user namespace of its own the child has every right, and would lose them with exec(),
+ * because its user is nobody there: what is ambient is kept (capabilities(7)). */
+static int keep_rights(void)
 {
-    size_t size = strlen(child->identity);
-    int fd = size > 0 ? open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC) : -1;
-    return size == 0 || (fd >= 0 && write(fd, child->identity, size) == (ssize_t)size) ? 0 : -1;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct rights[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, rights) != 0) {
+        return -1;
+    }
+    for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        rights[i].inheritable = rights[i].permitted;
+    }
+    return syscall(SYS_capset, &header, rights) != 0 ||
+                   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0) != 0
+               ? -1
+               : 0;
 }
 
 /* The descriptors may be numbers that are about to be overwritten. */
@@ -75,9 +88,9 @@ static int run_child(void *argument)
     struct child *child = argument;
     char *const arguments[] = {(char *)(uintptr_t)child->name, NULL};
     char *const environment[] = {NULL};
-    enum { FIRST = 3, ABOVE = 16 };
+    enum { FIRST = 3, ABOVE = 5 };
     int high[2];
-    if (map_identity(child) != 0) {
+    if (child->keeps_rights && keep_rights() != 0) {
         child->error = errno;
         (void)syscall(SYS_exit, 1);
     }
@@ -99,12 +112,12 @@ int aee__sys_process_start(int program, const char *name, const int fds[2], uint
 {
     enum { STACK = 16384 };
     _Alignas(16) uint8_t stack[STACK];
-    struct child child = {.program = program, .name = name, .fds = {fds[0], fds[1]}};
+    struct child child = {.program = program,
+                          .name = name,
+                          .fds = {fds[0], fds[1]},
+                          .keeps_rights = (namespaces & CLONE_NEWUSER) != 0};
     if (injected("clone")) {
         return -1;
-    }
-    if (namespaces & CLONE_NEWUSER) {
-        (void)snprintf(child.identity, sizeof child.identity, "0 %u 1", (unsigned)geteuid());
     }
     process->pid = clone(run_child, stack + sizeof stack,
                          (int)((uint64_t)(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) | namespaces),
