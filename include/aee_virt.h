@@ -666,6 +666,7 @@ typedef enum aee_event_type {
     AEE_EVENT_FRAME_LATE,
     AEE_EVENT_LOG_DROPPED,
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
+    AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_COUNT
 } aee_event_type;
 

@@ -73,6 +73,8 @@ struct aee__backend_ops {
     uint64_t (*features)(const struct aee__backend *backend); /* AEE_FEATURE_ bits for components */
     bool (*hardware)(const struct aee__backend *backend);     /* CPU virtualization in hardware */
     bool (*nested_paging)(const struct aee__backend *backend);
+    /* "" or what of its level this host does not give, in words. NULL: it gives all or nothing. */
+    const char *(*shortfall)(const struct aee__backend *backend);
 
     /* A machine with lane 0 and no memory; may be made ahead of its use. */
     aee_result (*vm_create)(struct aee__backend *backend, struct aee__vm **out, aee_error *error);

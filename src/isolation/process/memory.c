@@ -37,6 +37,24 @@ static bool is_own(struct aee__gva gva, uint64_t size)
     return gva.value < end && size > 0 && gva.value + size > AEE_CELL_TEXT;
 }
 
+/* With orders_lock held. The control group's limit follows what is mapped: a cell can have no other
+ * memory, but for what the kernel needs to run it. What is mapped anew with other rights counts
+ * twice until it goes. */
+static aee_result allow(struct aee__vm *vm, const struct aee__file_map *list, uint32_t count,
+                        aee_error *error)
+{
+    const uint64_t own = UINT64_C(16) << 20;
+    uint64_t mapped = vm->mapped;
+    for (uint32_t i = 0; i < count; i++) {
+        mapped += list[i].size;
+    }
+    if (!aee__cgroups_set_memory(&vm->backend->groups, vm->id, mapped + own)) {
+        return aee__fail_os(error, errno, "cannot map memory into a cell: its control group");
+    }
+    vm->mapped = mapped;
+    return AEE_OK;
+}
+
 aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map *list,
                          uint32_t count, aee_error *error)
 {
@@ -60,6 +78,11 @@ aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map 
                          list[i].offset);
     }
     (void)AEE__ORDER(vm, "close", __NR_close, RECEIVED);
+    aee_result result = allow(vm, list, count, error);
+    if (result != AEE_OK) {
+        (void)pthread_mutex_unlock(&vm->orders_lock);
+        return result;
+    }
     return aee__orders_commit(vm, "map memory into a cell", error);
 }
 
@@ -67,5 +90,6 @@ aee_result aee__cell_unmap(struct aee__vm *vm, struct aee__gva gva, uint64_t siz
 {
     aee__orders_begin(vm);
     (void)AEE__ORDER(vm, "munmap", __NR_munmap, gva.value, size);
+    vm->mapped -= size < vm->mapped ? size : vm->mapped;
     return aee__orders_commit(vm, "take memory from a cell", error);
 }

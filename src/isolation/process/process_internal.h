@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "isolation/backend.h"
 #include "isolation/process/cell.h"
+#include "isolation/process/cgroup.h"
 
 /* A filter program for seccomp(2), as bytes. */
 #define AEE__FILTER_MAX 2048u
@@ -36,8 +37,9 @@ struct aee__backend {
     const struct aee__alloc *alloc;
     int program; /* the cell's */
     uint64_t namespaces;
-    bool container;
     uint64_t features;
+    struct aee__cgroups groups; /* of level container */
+    char shortfall[248];        /* "" or what of the level the host does not give */
     struct aee__filter servant;
     struct aee__filter lane;
     struct aee__keeper keeper;
@@ -64,6 +66,7 @@ struct aee__vm {
     struct aee__vm *next; /* in the keeper's list */
     uint32_t data_used;   /* of control->orders.data */
     uint64_t lane_filter; /* where the cell has it */
+    uint64_t mapped;      /* bytes that it sees; under orders_lock */
     _Atomic bool ended;   /* the cell is gone, for `reason` */
     int reason;           /* as waitpid() gives it; valid when `ended` */
     bool started;         /* there is a process */
