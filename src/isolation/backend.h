@@ -45,8 +45,8 @@ struct aee__file_map {
     uint32_t rights; /* AEE__PT_WRITE, AEE__PT_EXECUTE */
 };
 
-/* Of a machine that ended without a lane's exit; from a thread of the back end. */
-typedef void aee__vm_ended_fn(void *user);
+/* Of a machine that ended without a lane's exit, and how; from a thread of the back end. */
+typedef void aee__vm_ended_fn(void *user, const char *how);
 
 /* The state a lane starts in. */
 struct aee__lane_start {

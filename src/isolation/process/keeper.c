@@ -1,6 +1,8 @@
 /* keeper.c: the thread that starts cells and learns of their ends. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/sys.h"
 #include "isolation/process/process_internal.h"
@@ -45,6 +47,17 @@ static void serve_requests(struct aee__keeper *keeper)
     (void)pthread_cond_broadcast(&keeper->done);
 }
 
+void aee__keeper_describe_end(const struct aee__vm *vm, char *text, size_t size)
+{
+    int signal = vm->reason & 0x7f;
+    if (signal != 0) {
+        (void)snprintf(text, size, "its process was ended by SIG%s%s", sigabbrev_np(signal),
+                       signal == SIGKILL ? ": out of memory, or from outside" : "");
+    } else {
+        (void)snprintf(text, size, "its process ended with status %d", vm->reason >> 8);
+    }
+}
+
 /* With the lock held: who is being buried waits for it, so that the machine stays. */
 static void note_end(struct aee__keeper *keeper, uint64_t id)
 {
@@ -61,7 +74,9 @@ static void note_end(struct aee__keeper *keeper, uint64_t id)
     atomic_store(&vm->ended, true);
     aee__cell_ring_bells(vm);
     if (vm->notice) {
-        vm->notice(vm->notice_user);
+        char how[96];
+        aee__keeper_describe_end(vm, how, sizeof how);
+        vm->notice(vm->notice_user, how);
     }
 }
 

@@ -147,19 +147,6 @@ static void crash(struct aee__exit *exit, aee_crash_cause cause, uint64_t addres
     (void)snprintf(exit->detail, sizeof exit->detail, "%s", detail);
 }
 
-static void describe_end(const struct aee__vm *vm, struct aee__exit *exit)
-{
-    char text[sizeof exit->detail];
-    int signal = vm->reason & 0x7f;
-    if (signal != 0) {
-        (void)snprintf(text, sizeof text, "its process was ended by SIG%s%s", sigabbrev_np(signal),
-                       signal == SIGKILL ? ": out of memory, or from outside" : "");
-    } else {
-        (void)snprintf(text, sizeof text, "its process ended with status %d", vm->reason >> 8);
-    }
-    crash(exit, AEE_CRASH_KILLED, 0, text);
-}
-
 static void digest_signal(const struct aee_cell_exit *copy, struct aee__cell_lane *mine,
                           struct aee__exit *exit)
 {
@@ -266,7 +253,9 @@ void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exi
     if (await_exit(vm, lane, 0, &posted)) {
         digest(vm, lane, posted, exit);
     } else if (atomic_load(&vm->ended)) {
-        describe_end(vm, exit);
+        char how[sizeof exit->detail];
+        aee__keeper_describe_end(vm, how, sizeof how);
+        crash(exit, AEE_CRASH_KILLED, 0, how);
     }
     leave(mine);
 }

@@ -84,6 +84,8 @@ aee_result aee__keeper_start(struct aee__backend *backend, aee_error *error);
 void aee__keeper_stop(struct aee__backend *backend);
 /* Starts the cell's program; its control area and socket are there. `peer` is the other end. */
 aee_result aee__keeper_spawn(struct aee__vm *vm, int peer, aee_error *error);
+/* How a machine that has `ended` did, in words. */
+void aee__keeper_describe_end(const struct aee__vm *vm, char *text, size_t size);
 /* Kills, waits and forgets. */
 void aee__keeper_bury(struct aee__vm *vm);
 
