@@ -157,18 +157,18 @@ void aee__keeper_bury(struct aee__vm *vm)
         return;
     }
     (void)pthread_mutex_lock(&keeper->lock);
-    if (!vm->reaped) {
-        vm->reaped = true;
-        (void)aee__sys_process_kill(vm->process.pidfd);
-        (void)aee__sys_process_reap(vm->process.pidfd, NULL);
-        aee__sys_poll_remove(keeper->poll, vm->process.pidfd);
-    }
+    bool reaped = vm->reaped;
     struct aee__vm **at = &keeper->living;
     while (*at != vm) {
         at = &(*at)->next;
     }
     *at = vm->next;
     (void)pthread_mutex_unlock(&keeper->lock);
+    if (!reaped) {
+        aee__sys_poll_remove(keeper->poll, vm->process.pidfd);
+        (void)aee__sys_process_kill(vm->process.pidfd);
+        (void)aee__sys_process_reap(vm->process.pidfd, NULL);
+    }
     (void)aee__sys_close(vm->process.pidfd);
     vm->started = false;
 }

@@ -124,6 +124,8 @@ aee_result aee__cell_prepare(struct aee__vm *vm, aee_error *error)
     vm->lane_filter = filter_data(vm, &vm->backend->lane);
     aee__orders_begin(vm);
     (void)AEE__ORDER(vm, "close_range", __NR_close_range, AEE_CELL_FD_SOCKET + 1, UINT32_MAX, 0);
+    /* Also keeps others of the same user from looking into it, and core dumps from being piped. */
+    (void)AEE__ORDER(vm, "prctl", __NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)AEE__ORDER(vm, "no_new_privs", __NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (vm->backend->namespaces & CLONE_NEWNS) {
         add_empty_root(vm);
