@@ -111,12 +111,13 @@ typedef struct aee_gpu_buffer {
 #define AEE_PAYLOAD_MAX 65536 /* bytes of one inline payload; larger data goes through regions */
 #define AEE_ARGS_MAX 6
 
-/* Isolation, from weakest to strongest. AEE_LEVEL_AUTO takes the strongest usable one. */
+/* Isolation, from weakest to strongest (docs/levels.md). AEE_LEVEL_AUTO takes the strongest usable
+ * one, and never AEE_LEVEL_NONE. */
 typedef enum aee_level {
     AEE_LEVEL_AUTO = 0,
-    AEE_LEVEL_NONE = 1,
-    AEE_LEVEL_PROCESS = 2,
-    AEE_LEVEL_CONTAINER = 3,
+    AEE_LEVEL_NONE = 1,      /* the engine's own address space: for debugging */
+    AEE_LEVEL_PROCESS = 2,   /* a process without system calls */
+    AEE_LEVEL_CONTAINER = 3, /* the same in namespaces and a control group, with an empty root */
     AEE_LEVEL_FULL = 4, /* a KVM virtual machine */
 } aee_level;
 
@@ -230,7 +231,8 @@ typedef struct aee_engine_desc {
 } aee_engine_desc;
 
 /* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
- * housekeeper, a restarter, workers when ring calls need them). Blocks for some milliseconds. On
+ * housekeeper, a restarter, a keeper of processes at levels PROCESS and CONTAINER, workers when ring
+ * calls need them). Blocks for some milliseconds. On
  * failure *out is NULL. Errors: INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM. */
 AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out,
                                      aee_error *error);
