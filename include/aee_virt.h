@@ -118,7 +118,7 @@ typedef enum aee_level {
     AEE_LEVEL_NONE = 1,      /* the engine's own address space: for debugging */
     AEE_LEVEL_PROCESS = 2,   /* a process without system calls */
     AEE_LEVEL_CONTAINER = 3, /* the same in namespaces and a control group, with an empty root */
-    AEE_LEVEL_FULL = 4, /* a KVM virtual machine */
+    AEE_LEVEL_FULL = 4,      /* a KVM virtual machine */
 } aee_level;
 
 typedef enum aee_kind {
@@ -231,9 +231,9 @@ typedef struct aee_engine_desc {
 } aee_engine_desc;
 
 /* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
- * housekeeper, a restarter, a keeper of processes at levels PROCESS and CONTAINER, workers when ring
- * calls need them). Blocks for some milliseconds. On
- * failure *out is NULL. Errors: INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM. */
+ * housekeeper, a restarter, a keeper of processes at levels PROCESS and CONTAINER, workers when
+ * ring calls need them). Blocks for some milliseconds. On failure *out is NULL. Errors:
+ * INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM. */
 AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out,
                                      aee_error *error);
 /* Destroys every context and region; later calls on the engine return AEE_ERR_CLOSED. Calls that
