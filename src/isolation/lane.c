@@ -570,6 +570,7 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
     lane->runnable.run = aee__lane_run;
     lane->watch.expire = aee__lane_expire;
+    lane->watch.approach = aee__lane_approach;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};
     aee__call_ring_init(&lane->ring, aee__memory_at(&instance->memory, gva, AEE_LANE_STRIDE));
     AEE__SHARED_STORE(lane->ring.shared->control.lane_index, index);

@@ -40,6 +40,9 @@ void aee__lane_begin_budget(struct aee__lane *lane);
 uint64_t aee__lane_limit(const struct aee__lane *lane);
 /* Of the watch. */
 void aee__lane_expire(struct aee__watch *watch);
+bool aee__lane_approach(struct aee__watch *watch);
+/* The runner, about to enter the guest: a short budget is watched from here. */
+void aee__lane_watch_short(struct aee__lane *lane);
 
 /* lane_run.c */
 

@@ -53,8 +53,8 @@ void aee__lane_interrupt(struct aee__lane *lane)
 
 /* ---- The end of a budget ------------------------------------------------------------------ */
 
-/* The watch has expired: true if the lane must not go on. */
-static bool is_out_of_time(struct aee__lane *lane)
+/* On a worker: true if the lane must not go on. */
+static bool is_out_of_time_there(struct aee__lane *lane)
 {
     if (atomic_load(&lane->budget.overdue_idle)) {
         aee__lane_fault_protocol(lane, "it went on running without a call");
@@ -87,6 +87,12 @@ static bool is_out_of_time_here(struct aee__lane *lane)
     }
     aee__lane_fault_hung(lane);
     return true;
+}
+
+/* The watch has expired, or the time is up: true if the lane must not go on. */
+static bool is_out_of_time(struct aee__lane *lane, bool here)
+{
+    return here ? is_out_of_time_here(lane) : is_out_of_time_there(lane);
 }
 
 /* ---- Running the vCPU --------------------------------------------------------------------- */
@@ -122,9 +128,11 @@ static enum step run_once(struct aee__lane *lane, bool here)
     struct aee__instance *instance = lane->instance;
     struct aee__exit exit;
     if (aee__instance_ended(instance) != AEE_OK ||
-        (aee__watch_expired(&lane->watch) &&
-         (here ? is_out_of_time_here(lane) : is_out_of_time(lane)))) {
+        (aee__watch_expired(&lane->watch) && is_out_of_time(lane, here))) {
         return STEP_OVER;
+    }
+    if (here) {
+        aee__lane_watch_short(lane);
     }
     instance->core->ops->lane_run(instance->vm, lane->index, &exit);
     (void)atomic_fetch_add_explicit(&instance->context->stats.exits, 1, memory_order_relaxed);
@@ -138,8 +146,9 @@ static enum step run_once(struct aee__lane *lane, bool here)
         aee__lane_fault(lane, &exit);
         return STEP_OVER;
     case AEE__EXIT_KICKED:
-    default:
-        return STEP_GO_ON;
+    default: /* by its own timer it comes here before the watchdog has looked */
+        return aee__now_ns() >= aee__lane_limit(lane) && is_out_of_time(lane, here) ? STEP_OVER
+                                                                                    : STEP_GO_ON;
     }
 }
 
