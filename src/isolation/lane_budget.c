@@ -63,12 +63,33 @@ uint64_t aee__lane_limit(const struct aee__lane *lane)
     return atomic_load(&budget->deadline_ns) + (host < most ? host : most);
 }
 
+/* The instance has ended: whoever ended it because it hung has left work for others to us. A thread
+ * that still runs it is kicked until it leaves. */
+static void expire_ended(struct aee__lane *lane)
+{
+    struct aee__core *core = lane->instance->core;
+    if (atomic_load(&lane->instance->end) == AEE__END_CLAIMED) {
+        return; /* that work comes yet: the watch stays expired */
+    }
+    aee__housekeeper_nudge(&core->restarter);
+    aee__housekeeper_nudge(&core->housekeeper);
+    if (atomic_load(&lane->runner) != 0) {
+        aee__lane_interrupt(lane);
+    } else {
+        aee__watch_postpone(&lane->watch, 0);
+    }
+}
+
 /* The engine's own time is free up to once the budget, so that no component can hold its caller
  * with host calls without end. It is added up as it comes and looked at only here. */
 void aee__lane_expire(struct aee__watch *watch)
 {
     struct aee__lane *lane = lane_of(watch);
     const struct aee__lane_budget *budget = &lane->budget;
+    if (aee__instance_ended(lane->instance) != AEE_OK) {
+        expire_ended(lane);
+        return;
+    }
     if (aee__lane_outstanding(lane) == 0) {
         expire_idle(lane);
         return;
