@@ -229,6 +229,10 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
 {
     struct aee__call *taken[AEE_RING_SLOTS];
     uint32_t count = 0;
+    if (lane->host_depth > 0) {
+        return 0; /* the component waits for us in a call: what it claims to have answered can wait
+                   */
+    }
     while (count < AEE_RING_SLOTS && (taken[count] = take_one(lane)) != NULL) {
         count++;
     }

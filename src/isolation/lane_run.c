@@ -63,7 +63,8 @@ static bool is_out_of_time_there(struct aee__lane *lane)
     if (aee__lane_outstanding(lane) == 0 || aee__now_ns() < aee__lane_limit(lane)) {
         return false; /* the answer was taken at the last moment, or the watchdog is about to see */
     }
-    if (aee__call_ring_oldest(&lane->ring) != atomic_load(&lane->ring.completed)) {
+    if (atomic_load(&lane->host_depth) == 0 &&
+        aee__call_ring_oldest(&lane->ring) != atomic_load(&lane->ring.completed)) {
         /* Answers that nobody has taken: the next call's budget begins. */
         aee__lane_attend(lane, true);
         return false;
@@ -81,8 +82,7 @@ static bool is_out_of_time_here(struct aee__lane *lane)
         return false;
     }
     if (oldest != atomic_load(&lane->ring.completed) &&
-        oldest != atomic_load(&lane->ring.submitted)) {
-        (void)aee__lane_collect(lane);
+        oldest != atomic_load(&lane->ring.submitted) && aee__lane_collect(lane) > 0) {
         return false;
     }
     aee__lane_fault_hung(lane);
@@ -346,21 +346,20 @@ static bool is_asking(const struct aee__lane *lane)
 static void await_answer(struct aee__lane *lane, uint32_t seen)
 {
     struct aee__workers *workers = &lane->instance->core->workers;
-    aee__lane_attend(lane, true);
-    if (atomic_load(&lane->answer) != seen || !is_asking(lane)) {
-        return;
-    }
-    if (aee__lane_outstanding(lane) == 0) {
-        aee__lane_fault_protocol(lane, "host call outside of a call");
-        return;
-    }
-    aee__workers_block(workers, true);
+    /* Before we ask for a look: an owner that only looks must find us, to send us back. */
     atomic_store(&lane->awaiting, 1);
-    while (atomic_load(&lane->answer) == seen && !aee__lane_is_over(lane)) {
-        aee__sys_futex_wait(&lane->answer, seen, 0);
+    aee__lane_attend(lane, true);
+    bool answered = atomic_load(&lane->answer) != seen || !is_asking(lane);
+    if (!answered && aee__lane_outstanding(lane) == 0) {
+        aee__lane_fault_protocol(lane, "host call outside of a call");
+    } else if (!answered) {
+        aee__workers_block(workers, true);
+        while (atomic_load(&lane->answer) == seen && !aee__lane_is_over(lane)) {
+            aee__sys_futex_wait(&lane->answer, seen, 0);
+        }
+        aee__workers_block(workers, false);
     }
     atomic_store(&lane->awaiting, 0);
-    aee__workers_block(workers, false);
 }
 
 void aee__lane_run(struct aee__runnable *runnable)
