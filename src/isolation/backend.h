@@ -107,6 +107,10 @@ struct aee__backend_ops {
     void (*lane_run)(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
     /* Makes a running or the next lane_run() return KICKED soon. From any thread. */
     void (*lane_kick)(struct aee__vm *vm, uint32_t lane);
+    /* The same at that time of CLOCK_MONOTONIC, unless the lane has come back before; the last time
+     * that was named counts. False: it cannot be arranged. NULL where a back end has no such thing.
+     * From any thread. */
+    bool (*lane_kick_at)(struct aee__vm *vm, uint32_t lane, uint64_t at_ns);
     /* Registers at the last exit; for a crash, those of the component. While it does not run. */
     void (*lane_registers)(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 };

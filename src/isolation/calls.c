@@ -380,8 +380,8 @@ void aee__context_warm(struct aee__context *context, uint32_t frame)
 
 /* ---- Calls that were submitted ------------------------------------------------------------ */
 
-bool aee__context_submit(struct aee__context *context, struct aee__call *first,
-                         struct aee__call *last, uint32_t count)
+aee_result aee__context_submit(struct aee__context *context, struct aee__call *first,
+                               struct aee__call *last, uint32_t count)
 {
     struct aee__call_queue *queue = &context->queue;
     (void)pthread_mutex_lock(&queue->lock);
@@ -390,7 +390,8 @@ bool aee__context_submit(struct aee__context *context, struct aee__call *first,
         aee__call_queue_append(queue, first, last, count);
     }
     (void)pthread_mutex_unlock(&queue->lock);
-    return open;
+    aee_result result = open ? AEE_OK : refuse(context, NULL);
+    return open || result != AEE_OK ? result : AEE_ERR_RESTARTING; /* it has come back since */
 }
 
 /* The next lane at or after *index that may have submitted calls, or NULL. */

@@ -133,10 +133,10 @@ aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struc
 /* Checks a call that is to be submitted and completes its request. */
 aee_result aee__context_check_call(struct aee__context *context, uint16_t epoch,
                                    struct aee__call *call, aee_error *error);
-/* Queues checked calls (linked by `next`, `count` of them). False, and nothing happens: the context
- * takes no calls any more. */
-bool aee__context_submit(struct aee__context *context, struct aee__call *first,
-                         struct aee__call *last, uint32_t count);
+/* Queues checked calls (linked by `next`, `count` of them). On failure nothing happens: the context
+ * takes no calls any more, and the result says why. */
+aee_result aee__context_submit(struct aee__context *context, struct aee__call *first,
+                               struct aee__call *last, uint32_t count);
 /* Brings submitted calls forward: gives them to lanes. */
 void aee__context_advance(struct aee__context *context);
 /* The same, and takes replies, or runs lanes that no worker has, until about the deadline. */

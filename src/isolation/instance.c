@@ -256,6 +256,8 @@ static void bury_job(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
+    /* With the lanes' watches goes the nudge that a quiet restart waits for. */
+    aee__housekeeper_nudge(&instance->core->restarter);
     aee__shells_bury(instance->context, instance);
 }
 
@@ -319,11 +321,23 @@ bool aee__instance_take(struct aee__instance *instance)
     return true;
 }
 
+static bool was_last(struct aee__instance *instance)
+{
+    return instance &&
+           atomic_fetch_sub_explicit(&instance->references, 1, memory_order_acq_rel) == 1;
+}
+
 void aee__instance_release(struct aee__instance *instance)
 {
-    if (instance &&
-        atomic_fetch_sub_explicit(&instance->references, 1, memory_order_acq_rel) == 1) {
-        aee__housekeeper_post(&instance->core->housekeeper, &instance->free_job);
+    if (was_last(instance)) {
+        (void)aee__housekeeper_post(&instance->core->housekeeper, &instance->free_job);
+    }
+}
+
+void aee__instance_release_quietly(struct aee__instance *instance)
+{
+    if (was_last(instance)) {
+        (void)aee__housekeeper_post_quietly(&instance->core->housekeeper, &instance->free_job);
     }
 }
 

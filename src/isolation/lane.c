@@ -229,6 +229,10 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
 {
     struct aee__call *taken[AEE_RING_SLOTS];
     uint32_t count = 0;
+    if (lane->host_depth > 0) {
+        return 0; /* the component waits for us in a call: what it claims to have answered can wait
+                   */
+    }
     while (count < AEE_RING_SLOTS && (taken[count] = take_one(lane)) != NULL) {
         count++;
     }
@@ -570,6 +574,7 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
     lane->runnable.run = aee__lane_run;
     lane->watch.expire = aee__lane_expire;
+    lane->watch.approach = aee__lane_approach;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};
     aee__call_ring_init(&lane->ring, aee__memory_at(&instance->memory, gva, AEE_LANE_STRIDE));
     AEE__SHARED_STORE(lane->ring.shared->control.lane_index, index);
