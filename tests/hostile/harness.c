@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SKIPPED = 77, WORKERS = 4, SIGNALS = 65 };
+#include "level.h"
+
+enum { WORKERS = 4, SIGNALS = 65 };
 #define GENEROUS_NS (5000 * MS)
 
 static struct hostile the_hostile;
@@ -530,12 +532,12 @@ static int make_engine(const struct hostile_program *program)
     the_hostile.image = program->image;
     the_hostile.pool_size = desc.pool_size;
     aee_result result = aee_engine_create(&desc, &the_hostile.engine, &error);
-    if (result == AEE_ERR_NO_BACKEND) {
-        (void)printf("SKIP: %s\n", error.text);
-        return SKIPPED;
-    }
     if (result != AEE_OK) {
         (void)printf("%s\n", error.text);
+        return 1;
+    }
+    if (!is_tested_level(the_hostile.engine)) {
+        (void)printf("the engine has another level than AEE_FORCE_LEVEL\n");
         return 1;
     }
     if (!engine_left_signals_alone()) {
@@ -548,6 +550,10 @@ static int make_engine(const struct hostile_program *program)
 int hostile_main(const struct hostile_program *program, int argc, char **argv)
 {
     the_program = program;
+    const int skip = skip_without_level();
+    if (skip) {
+        return skip;
+    }
     if (program->prepare && program->prepare() != 0) {
         return 1;
     }
