@@ -1,5 +1,6 @@
-/* level.h: the isolation level that a test is run at, which AEE_FORCE_LEVEL in the environment names;
- * without it, the strongest that is usable. For C and C++; include after the standard headers. */
+/* level.h: the isolation level that a test is run at, which AEE_FORCE_LEVEL in the environment
+ * names; without it, the strongest that is usable. For C and C++; include after the standard
+ * headers. */
 #ifndef AEE_TESTS_LEVEL_H
 #define AEE_TESTS_LEVEL_H
 
@@ -45,13 +46,13 @@ static inline aee_level tested_level(void)
 }
 
 /* In a cmocka test: leaves out what has no meaning below a level, and says so. */
-#define NEEDS_LEVEL(least, reason)                                             \
-    do {                                                                       \
-        if (tested_level() < (least)) {                                        \
-            print_message("SKIP: at level \"%s\" not: %s\n",                   \
-                          aee_level_name(tested_level()), reason);             \
-            skip();                                                            \
-        }                                                                      \
+#define NEEDS_LEVEL(least, reason)                                                           \
+    do {                                                                                     \
+        if (tested_level() < (least)) {                                                      \
+            print_message("SKIP: at level \"%s\" not: %s\n", aee_level_name(tested_level()), \
+                          reason);                                                           \
+            skip();                                                                          \
+        }                                                                                    \
     } while (0)
 
 #endif
