@@ -275,8 +275,10 @@ static const struct hostile_case cases[] = {
     CODE("longest_instruction", VECTOR(13) | VECTOR(6), "in longest_instruction"),
     CODE("alignment_check", VECTOR(17), "unaligned access in alignment_check"),
     CODE("x87_pending_exception", VECTOR(16), "x87 floating-point error in x87_pending_exception"),
-    CODE("sse_unmasked_exception", VECTOR(19),
-         "SIMD floating-point error in sse_unmasked_exception"),
+    {.name = "sse_unmasked_exception",
+     .call = "sse_unmasked_exception",
+     .end = EXCEPTION(VECTOR(19), "SIMD floating-point error in sse_unmasked_exception"),
+     .can_be = hostile_has_sse_exceptions},
     {.name = "read_processor_state", .call = "read_processor_state", .end = {.ends = ENDS_RETURN}},
 };
 
