@@ -62,24 +62,58 @@ const char *hostile_image_path(const char *image, char *path, size_t size)
     return path;
 }
 
+/* ---- What this processor traps ------------------------------------------------------------ */
+
 static void divide_by_zero(void)
 {
-    const unsigned mask_all_but_divide = 0x1f80 & ~0x200u; /* SDM vol. 1, 10.2.3: MXCSR */
-    (void)signal(SIGFPE, SIG_DFL);
+    const unsigned divide_unmasked = 0x1f80 & ~0x200u; /* SDM vol. 1, 10.2.3: MXCSR */
     __asm__ volatile("ldmxcsr %0; xorps %%xmm0, %%xmm0; movl $1, %%eax; cvtsi2sd %%eax, %%xmm1; "
-                     "divsd %%xmm0, %%xmm1" ::"m"(mask_all_but_divide)
+                     "divsd %%xmm0, %%xmm1" ::"m"(divide_unmasked)
                      : "eax", "xmm0", "xmm1");
 }
 
-bool hostile_has_sse_exceptions(void)
+static void load_reserved_bits(void)
+{
+    const unsigned all_ones = UINT32_MAX;
+    __asm__ volatile("ldmxcsr %0" ::"m"(all_ones));
+}
+
+static void read_unaligned(void)
+{
+    const uint64_t data[2] = {0};
+    __asm__ volatile("subq $128, %%rsp; pushfq; orq $0x40000, (%%rsp); popfq; movl 1(%0), %%eax; "
+                     "pushfq; andq $~0x40000, (%%rsp); popfq; addq $128, %%rsp" ::"r"(data)
+                     : "eax", "memory", "cc");
+}
+
+/* Whether the child is ended by a signal. */
+static bool traps(void (*instructions)(void))
 {
     int status = 0;
     const pid_t child = fork();
     if (child == 0) {
-        divide_by_zero();
+        (void)signal(SIGFPE, SIG_DFL); /* cmocka has handlers */
+        (void)signal(SIGSEGV, SIG_DFL);
+        (void)signal(SIGBUS, SIG_DFL);
+        instructions();
         _exit(0);
     }
     return child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status);
+}
+
+bool hostile_traps_sse_divide(void)
+{
+    return traps(divide_by_zero);
+}
+
+bool hostile_traps_sse_reserved(void)
+{
+    return traps(load_reserved_bits);
+}
+
+bool hostile_traps_unaligned(void)
+{
+    return traps(read_unaligned);
 }
 
 /* ---- The bystander's thread --------------------------------------------------------------- */

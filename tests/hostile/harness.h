@@ -129,8 +129,10 @@ void hostile_sleep_ns(uint64_t ns);
 int hostile_descriptors(void);
 /* AEE_TEST_TIMEOUT_SCALE, for budgets that honest code must keep. */
 uint64_t hostile_scale(void);
-/* Whether division by zero of SSE traps where it is unmasked: emulated processors do without. */
-bool hostile_has_sse_exceptions(void);
+/* Traps of user code that emulated processors do without. By experiment, in a child. */
+bool hostile_traps_sse_divide(void);   /* a division by zero that is unmasked */
+bool hostile_traps_sse_reserved(void); /* bits of MXCSR that there are not */
+bool hostile_traps_unaligned(void);    /* with the AC flag */
 /* Path of a component. */
 const char *hostile_image_path(const char *image, char *path, size_t size);
 

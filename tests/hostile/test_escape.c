@@ -250,8 +250,9 @@ static void descriptors_of_the_engine(struct hostile *hostile, aee_call_mode mod
     const int step = mode == AEE_CALL_DIRECT ? 1 : 5;
     for (size_t c = 0; c < COUNT_OF(calls); c++) {
         for (int fd = 0; fd < FIRST_DESCRIPTORS; fd += step) {
+            const int64_t second = calls[c].number == SYS_ftruncate ? 1 : ESCAPE_DATA;
             const struct escape attempt = {
-                .number = calls[c].number, .args = {fd, ESCAPE_DATA, MARK_BYTES}, .data = "evil"};
+                .number = calls[c].number, .args = {fd, second, MARK_BYTES}, .data = "evil"};
             shoot_all(&shooter, attempt, calls[c].number_32);
         }
     }
