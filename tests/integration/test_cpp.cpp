@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "level.h"
+
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
@@ -481,10 +483,8 @@ static void the_example_is_the_one_in_the_readme()
 
 int main()
 {
-    aee_probe_report report;
-    if (aee_probe(&report, nullptr) != AEE_OK || report.level == AEE_LEVEL_AUTO) {
-        std::printf("SKIP: %s\n", report.why);
-        return 77;
+    if (const int skip = skip_without_level()) {
+        return skip;
     }
     results_hold_a_value_or_an_error();
     nothing_gives_errors();
