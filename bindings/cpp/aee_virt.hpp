@@ -373,6 +373,11 @@ public:
     {
         return detail::run(aee_set_limits, engine_, handle_, &limits);
     }
+    /** Before a host function does I/O for the component: AEE_ERR_LIMIT where that is too much. */
+    result<void> charge_io(aee_io io, std::uint64_t bytes) const noexcept
+    {
+        return detail::run(aee_charge_io, engine_, handle_, io, bytes);
+    }
     result<void> pause() const noexcept { return detail::run(aee_pause, engine_, handle_); }
     result<void> resume() const noexcept { return detail::run(aee_resume, engine_, handle_); }
     result<void> stop() const noexcept { return detail::run(aee_stop, engine_, handle_); }
