@@ -684,7 +684,7 @@ typedef enum aee_event_type {
     AEE_EVENT_FRAME_LATE,
     AEE_EVENT_LOG_DROPPED,
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
-    AEE_EVENT_THROTTLED,    /* over a limit per second: once a second for each limit */
+    AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
     AEE_EVENT_COUNT
 } aee_event_type;
 
