@@ -301,7 +301,7 @@ AEE_API aee_result aee_set_limits(aee_engine *engine, aee_context context, const
 AEE_API aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context context,
                                                 uint64_t megabytes, aee_error *error);
 /* Charges a context for input or output that a host function is about to do for it. LIMIT: that is
- * more than the context may have now; do without, or try again later. More than a second's worth is
+ * more than the context may have now: do without, or try again later. More than a second's worth is
  * allowed where nothing was used for a second, and keeps the context waiting for as long as it
  * takes. May be called from anywhere but log functions; does not block. */
 typedef enum aee_io { AEE_IO_DISK = 1, AEE_IO_NETWORK = 2 } aee_io;

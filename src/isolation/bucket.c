@@ -13,12 +13,24 @@ static uint64_t cost_ns(uint64_t rate, uint64_t amount)
     return cost < AEE__BUCKET_DEBT_NS ? (uint64_t)cost : AEE__BUCKET_DEBT_NS;
 }
 
-void aee__bucket_set(struct aee__bucket *bucket, uint64_t rate)
+static bool is_unlimited(uint64_t rate)
 {
-    if (atomic_load(&bucket->rate) != rate) {
-        atomic_store(&bucket->paid_ns, 0);
-        atomic_store(&bucket->rate, rate);
+    return rate == AEE__BUCKET_UNLIMITED || rate == 0;
+}
+
+/* What is taken meanwhile by others may be lost. */
+void aee__bucket_set(struct aee__bucket *bucket, uint64_t rate, uint64_t now_ns)
+{
+    uint64_t old = atomic_load(&bucket->rate);
+    uint64_t paid = atomic_load(&bucket->paid_ns);
+    uint64_t left_ns = is_unlimited(old) || paid < now_ns ? 0 : paid - now_ns;
+    if (old == rate) {
+        return;
     }
+    unsigned __int128 units = (unsigned __int128)left_ns * old / WINDOW_NS;
+    uint64_t taken = units < UINT64_MAX ? (uint64_t)units : UINT64_MAX;
+    atomic_store(&bucket->paid_ns, now_ns + cost_ns(rate, taken));
+    atomic_store(&bucket->rate, rate);
 }
 
 /* `need` of the cost must be there. */
@@ -39,7 +51,17 @@ static bool take(struct aee__bucket *bucket, uint64_t cost, uint64_t need, uint6
 bool aee__bucket_take(struct aee__bucket *bucket, uint64_t amount, uint64_t now_ns)
 {
     uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
-    if (rate == AEE__BUCKET_UNLIMITED || amount == 0) {
+    if (is_unlimited(rate) || amount == 0) {
+        return true;
+    }
+    uint64_t cost = cost_ns(rate, amount);
+    return take(bucket, cost, cost, now_ns);
+}
+
+bool aee__bucket_borrow(struct aee__bucket *bucket, uint64_t amount, uint64_t now_ns)
+{
+    uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
+    if (is_unlimited(rate) || amount == 0) {
         return true;
     }
     uint64_t cost = cost_ns(rate, amount);
@@ -52,7 +74,7 @@ void aee__bucket_charge(struct aee__bucket *bucket, uint64_t amount, uint64_t no
     uint64_t paid = atomic_load_explicit(&bucket->paid_ns, memory_order_relaxed);
     uint64_t from;
     uint64_t to;
-    if (rate == AEE__BUCKET_UNLIMITED) {
+    if (is_unlimited(rate)) {
         return;
     }
     do {
@@ -65,7 +87,7 @@ void aee__bucket_charge(struct aee__bucket *bucket, uint64_t amount, uint64_t no
 
 bool aee__bucket_has_room(const struct aee__bucket *bucket, uint64_t now_ns)
 {
-    return atomic_load_explicit(&bucket->rate, memory_order_relaxed) == AEE__BUCKET_UNLIMITED ||
+    return is_unlimited(atomic_load_explicit(&bucket->rate, memory_order_relaxed)) ||
            atomic_load_explicit(&bucket->paid_ns, memory_order_relaxed) < now_ns + WINDOW_NS;
 }
 
@@ -73,7 +95,7 @@ void aee__bucket_give_back(struct aee__bucket *bucket, uint64_t amount)
 {
     uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
     uint64_t paid = atomic_load_explicit(&bucket->paid_ns, memory_order_relaxed);
-    uint64_t cost = rate == AEE__BUCKET_UNLIMITED ? 0 : cost_ns(rate, amount);
+    uint64_t cost = is_unlimited(rate) ? 0 : cost_ns(rate, amount);
     while (!atomic_compare_exchange_weak_explicit(&bucket->paid_ns, &paid,
                                                   paid > cost ? paid - cost : 0,
                                                   memory_order_relaxed, memory_order_relaxed)) {

@@ -12,16 +12,18 @@
 /* No amount empties a bucket for longer than this. */
 #define AEE__BUCKET_DEBT_NS UINT64_C(3600000000000)
 
-/* All zeroes: set a rate first. */
+/* All zeroes: unlimited. */
 struct aee__bucket {
     _Atomic uint64_t rate;
     _Atomic uint64_t paid_ns; /* when what has been taken so far will have flowed in */
 };
 
-/* A new rate (at least 1) begins with a full bucket; the same one changes nothing. */
-void aee__bucket_set(struct aee__bucket *bucket, uint64_t rate);
-/* Takes `amount`, or refuses. More than a second's worth needs a full bucket, and is then owed. */
+/* At least 1. What has been taken stays taken; a bucket that was unlimited begins full. */
+void aee__bucket_set(struct aee__bucket *bucket, uint64_t rate, uint64_t now_ns);
+/* Takes `amount`, or refuses: more than a second's worth always. */
 bool aee__bucket_take(struct aee__bucket *bucket, uint64_t amount, uint64_t now_ns);
+/* The same, but a full bucket also gives more than it has: the rest is owed. */
+bool aee__bucket_borrow(struct aee__bucket *bucket, uint64_t amount, uint64_t now_ns);
 /* Takes what has been used already, full or not. */
 void aee__bucket_charge(struct aee__bucket *bucket, uint64_t amount, uint64_t now_ns);
 /* Something is left in it. */

@@ -24,6 +24,7 @@ static const struct {
 
 void aee__rates_set(struct aee__rates *rates, const aee_limits *limits)
 {
+    const uint64_t now = aee__now_ns();
     const uint64_t log = limits->log_bytes_per_second;
     const uint64_t wanted[AEE__RATE_COUNT] = {
         [AEE__RATE_CALLS] = limits->calls_per_second,
@@ -35,7 +36,7 @@ void aee__rates_set(struct aee__rates *rates, const aee_limits *limits)
         [AEE__RATE_NETWORK] = limits->network_bytes_per_second,
     };
     for (unsigned i = 0; i < AEE__RATE_COUNT; i++) {
-        aee__bucket_set(&rates->states[i].bucket, wanted[i]);
+        aee__bucket_set(&rates->states[i].bucket, wanted[i], now);
     }
     atomic_store(&rates->cpu_total_ns, limits->cpu_ns_total);
     atomic_store(&rates->states[AEE__RATE_CPU_TOTAL].quiet_ns, 0);
@@ -98,7 +99,8 @@ aee_result aee__rates_take(struct aee__context *context, enum aee__rate rate, ui
 {
     struct aee__rate_state *state = &context->rates.states[rate];
     uint64_t now = aee__now_ns();
-    if (!aee__bucket_take(&state->bucket, amount, now)) {
+    bool io = rate == AEE__RATE_DISK || rate == AEE__RATE_NETWORK;
+    if (!(io ? aee__bucket_borrow : aee__bucket_take)(&state->bucket, amount, now)) {
         return refuse(context, rate, 1, now, error);
     }
     (void)atomic_fetch_add_explicit(&state->used, amount, memory_order_relaxed);
@@ -140,7 +142,6 @@ aee_result aee__rates_check_cpu(struct aee__context *context, uint32_t count, ae
 
 /* ---- Calls -------------------------------------------------------------------------------- */
 
-/* More than a second's worth of calls at once is more than the limit, however full the bucket. */
 aee_result aee__rates_begin_calls(struct aee__context *context, uint32_t count, aee_error *error)
 {
     struct aee__bucket *bucket = &context->rates.states[AEE__RATE_CALLS].bucket;
@@ -148,8 +149,7 @@ aee_result aee__rates_begin_calls(struct aee__context *context, uint32_t count, 
     aee_result result =
         limited & AEE__LIMITED_CPU ? aee__rates_check_cpu(context, count, error) : AEE_OK;
     uint64_t now = aee__now_ns();
-    if (result == AEE_OK &&
-        (count > atomic_load(&bucket->rate) || !aee__bucket_take(bucket, count, now))) {
+    if (result == AEE_OK && !aee__bucket_take(bucket, count, now)) {
         result = refuse(context, AEE__RATE_CALLS, count, now, error);
     }
     return result;

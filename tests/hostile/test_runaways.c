@@ -288,6 +288,7 @@ static void hung_time(struct hostile *hostile, aee_call_mode mode)
     uint64_t before = hostile_info(hostile, offender).cpu_ns;
     uint64_t took;
     assert_int_equal(call_spin(hostile, offender, &took), AEE_ERR_HUNG);
+    set_budget(hostile, offender, 5000 * MS); /* for the restart */
     uint64_t used = hostile_info(hostile, offender).cpu_ns - before;
     assert_in_range(used, 15 * MS, took + took / 10 + MS); /* and a restart may have begun */
     hostile_expect_recovery(hostile, offender);

@@ -16,7 +16,7 @@
 static struct aee__bucket make(uint64_t rate)
 {
     struct aee__bucket bucket = {0};
-    aee__bucket_set(&bucket, rate);
+    aee__bucket_set(&bucket, rate, BEGIN - 5 * SECOND);
     return bucket;
 }
 
@@ -65,7 +65,8 @@ static void test_all_or_nothing(void **state)
     assert_false(aee__bucket_take(&bucket, 600, BEGIN));
     assert_true(aee__bucket_take(&bucket, 400, BEGIN)); /* the refusal took nothing */
     assert_false(aee__bucket_take(&bucket, 1, BEGIN));
-    assert_true(aee__bucket_take(&bucket, 0, BEGIN));
+    assert_true(aee__bucket_take(&bucket, 0, BEGIN) && aee__bucket_borrow(&bucket, 0, BEGIN));
+    assert_false(aee__bucket_borrow(&bucket, 1, BEGIN));
     assert_true(aee__bucket_take(&bucket, 600, BEGIN + SECOND * 6 / 10));
 }
 
@@ -75,8 +76,9 @@ static void test_debt(void **state)
     (void)state;
     struct aee__bucket bucket = make(1000);
     assert_true(aee__bucket_take(&bucket, 1, BEGIN));
-    assert_false(aee__bucket_take(&bucket, 5000, BEGIN));
-    assert_true(aee__bucket_take(&bucket, 5000, BEGIN + SECOND));
+    assert_false(aee__bucket_borrow(&bucket, 5000, BEGIN));
+    assert_false(aee__bucket_take(&bucket, 1001, BEGIN + SECOND));
+    assert_true(aee__bucket_borrow(&bucket, 5000, BEGIN + SECOND));
     assert_false(aee__bucket_take(&bucket, 1, BEGIN + 5 * SECOND));
     assert_true(aee__bucket_take(&bucket, 1, BEGIN + 5 * SECOND + SECOND / 1000));
 }
@@ -114,18 +116,22 @@ static void test_new_rates(void **state)
     (void)state;
     struct aee__bucket bucket = make(10);
     assert_int_equal(take_all(&bucket, BEGIN), 10);
-    aee__bucket_set(&bucket, 10);
+    aee__bucket_set(&bucket, 10, BEGIN);
     assert_int_equal(take_all(&bucket, BEGIN), 0);
-    aee__bucket_set(&bucket, 20);
+    aee__bucket_set(&bucket, 30, BEGIN); /* ten of them have been taken */
     assert_int_equal(take_all(&bucket, BEGIN), 20);
-    aee__bucket_set(&bucket, AEE__BUCKET_UNLIMITED);
+    aee__bucket_set(&bucket, 10, BEGIN); /* thirty: three seconds' worth */
+    assert_int_equal(take_all(&bucket, BEGIN + 2 * SECOND), 0);
+    assert_int_equal(take_all(&bucket, BEGIN + 3 * SECOND + 1000), 10);
+    aee__bucket_set(&bucket, AEE__BUCKET_UNLIMITED, BEGIN);
     for (unsigned i = 0; i < 100; i++) {
         assert_true(aee__bucket_take(&bucket, UINT64_MAX, BEGIN));
+        assert_true(aee__bucket_borrow(&bucket, UINT64_MAX, BEGIN));
         aee__bucket_charge(&bucket, UINT64_MAX, BEGIN);
         assert_true(aee__bucket_has_room(&bucket, BEGIN));
     }
     aee__bucket_give_back(&bucket, 1);
-    aee__bucket_set(&bucket, 10);
+    aee__bucket_set(&bucket, 10, BEGIN);
     assert_int_equal(take_all(&bucket, BEGIN), 10);
 }
 
@@ -136,18 +142,22 @@ static void test_extremes(void **state)
     static const uint64_t rates[] = {1, SECOND, SECOND * 1000, UINT64_MAX - 1};
     for (unsigned i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         struct aee__bucket bucket = make(rates[i]);
-        assert_true(aee__bucket_take(&bucket, UINT64_MAX, BEGIN));
         assert_false(aee__bucket_take(&bucket, UINT64_MAX, BEGIN));
+        assert_true(aee__bucket_borrow(&bucket, UINT64_MAX, BEGIN));
+        assert_false(aee__bucket_borrow(&bucket, UINT64_MAX, BEGIN));
         for (unsigned times = 0; times < 10; times++) {
             aee__bucket_charge(&bucket, UINT64_MAX, BEGIN);
         }
         assert_false(aee__bucket_has_room(&bucket, BEGIN));
+        aee__bucket_set(&bucket, rates[i] - (rates[i] > 1), BEGIN);
         assert_true(aee__bucket_take(&bucket, 1, BEGIN + AEE__BUCKET_DEBT_NS + SECOND));
     }
     struct aee__bucket fast = make(10 * SECOND); /* less than a nanosecond a unit: not free */
     assert_true(aee__bucket_take(&fast, 1, BEGIN));
     assert_false(aee__bucket_take(&fast, 10 * SECOND, BEGIN));
-    struct aee__bucket early = make(5);
+    struct aee__bucket early = {0};
+    assert_true(aee__bucket_take(&early, UINT64_MAX, 0));
+    aee__bucket_set(&early, 5, 0);
     assert_int_equal(take_all(&early, 0), 5); /* a machine that has just been started */
 }
 
