@@ -118,11 +118,11 @@ static void test_new_rates(void **state)
     assert_int_equal(take_all(&bucket, BEGIN), 10);
     aee__bucket_set(&bucket, 10, BEGIN);
     assert_int_equal(take_all(&bucket, BEGIN), 0);
-    aee__bucket_set(&bucket, 30, BEGIN); /* ten of them have been taken */
-    assert_int_equal(take_all(&bucket, BEGIN), 20);
-    aee__bucket_set(&bucket, 10, BEGIN); /* thirty: three seconds' worth */
-    assert_int_equal(take_all(&bucket, BEGIN + 2 * SECOND), 0);
-    assert_int_equal(take_all(&bucket, BEGIN + 3 * SECOND + 1000), 10);
+    aee__bucket_set(&bucket, 50, BEGIN); /* ten of them have been taken */
+    assert_int_equal(take_all(&bucket, BEGIN), 40);
+    aee__bucket_set(&bucket, 10, BEGIN); /* fifty: five seconds' worth */
+    assert_int_equal(take_all(&bucket, BEGIN + 4 * SECOND), 0);
+    assert_int_equal(take_all(&bucket, BEGIN + 5 * SECOND), 10);
     aee__bucket_set(&bucket, AEE__BUCKET_UNLIMITED, BEGIN);
     for (unsigned i = 0; i < 100; i++) {
         assert_true(aee__bucket_take(&bucket, UINT64_MAX, BEGIN));
