@@ -23,10 +23,12 @@ static void hear(void *user, const aee_event *event)
     }
 }
 
+/* To what happens from now on. */
 static void listen(struct bed *bed)
 {
-    memset(&told, 0, sizeof told);
     ASSERT_OK(bed, aee_set_event_callback(bed->engine, hear, NULL, &bed->error));
+    ASSERT_OK(bed, aee_poll_events(bed->engine, NULL, &bed->error));
+    memset(&told, 0, sizeof told);
 }
 
 /* Something was told of this limit since, but at most once a second. */
