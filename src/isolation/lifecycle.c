@@ -38,7 +38,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     context->user = plan->user;
     context->limits = plan->limits;
     atomic_init(&context->budget_ns, plan->limits.call_budget_ns);
-    aee__rates_set(&context->rates, &plan->limits);
+    aee__rates_set(context, &plan->limits);
     context->restart_job.run = restart_job;
     aee__call_queue_init(&context->queue);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);

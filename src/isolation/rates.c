@@ -22,8 +22,9 @@ static const struct {
 
 /* ---- Limits ------------------------------------------------------------------------------- */
 
-void aee__rates_set(struct aee__rates *rates, const aee_limits *limits)
+void aee__rates_set(struct aee__context *context, const aee_limits *limits)
 {
+    struct aee__rates *rates = &context->rates;
     const uint64_t now = aee__now_ns();
     const uint64_t log = limits->log_bytes_per_second;
     const uint64_t wanted[AEE__RATE_COUNT] = {
@@ -35,6 +36,9 @@ void aee__rates_set(struct aee__rates *rates, const aee_limits *limits)
         [AEE__RATE_DISK] = limits->disk_bytes_per_second,
         [AEE__RATE_NETWORK] = limits->network_bytes_per_second,
     };
+    if (!(atomic_load(&rates->limited) & AEE__LIMITED_CPU)) { /* what was free stays so */
+        rates->cpu_charged_ns = aee__rates_cpu_ns(context);
+    }
     for (unsigned i = 0; i < AEE__RATE_COUNT; i++) {
         aee__bucket_set(&rates->states[i].bucket, wanted[i], now);
     }

@@ -42,8 +42,8 @@ struct aee__rates {
     uint64_t cpu_begin_ns;         /* as is: where the total begins */
 };
 
-/* Puts limits in force. */
-void aee__rates_set(struct aee__rates *rates, const aee_limits *limits);
+/* With the context's lock held: puts limits in force. */
+void aee__rates_set(struct aee__context *context, const aee_limits *limits);
 /* With the context's lock held: the total begins anew. */
 void aee__rates_begin_total(struct aee__context *context);
 

@@ -172,7 +172,7 @@ static void cpu_per_second(void **state)
         listen(bed);
         uint64_t begin = now_ns();
         (void)call_until_refused(bed, context, "spin_for", 5000, 100000);
-        assert_true(now_ns() - begin >= 20 * MS);
+        assert_true(now_ns() - begin >= 15 * MS); /* the ticker is not exact */
         expect_refusal(
             bed, AEE_ERR_LIMIT,
             "context \"mod\": more than 20000000 ns of CPU time per second (cpu_ns_per_second)");
@@ -183,6 +183,19 @@ static void cpu_per_second(void **state)
         call_until_allowed(bed, context);
         ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
     }
+}
+
+/* What was used without a limit is no debt under one. */
+static void a_late_limit_begins_with_nothing_used(void **state)
+{
+    struct bed *bed = *state;
+    aee_context context = make_context(bed, "mod", AEE_CALL_AUTO, 1);
+    do {
+        (void)value2(bed, context, "spin_for", 50000, 0, 2);
+    } while (info_of(bed, context).cpu_ns < 60 * MS);
+    const aee_limits limits = {.cpu_ns_per_second = 20 * MS};
+    ASSERT_OK(bed, aee_set_limits(bed->engine, context, &limits, &bed->error));
+    (void)value2(bed, context, "blend", 1, 2, 2);
 }
 
 static void cpu_in_total(void **state)
@@ -408,6 +421,7 @@ int main(void)
         WITH_BED(batches_count_as_calls),
         WITH_BED(pieces_count_as_calls),
         WITH_BED(cpu_per_second),
+        WITH_BED(a_late_limit_begins_with_nothing_used),
         WITH_BED(cpu_in_total),
         WITH_BED(crashes_do_not_begin_the_total_anew),
         WITH_BED(queued_calls_end_when_time_is_used_up),
