@@ -134,6 +134,7 @@ static aee_result check_call(aee_engine *engine, struct aee__batch *batch,
     if (result == AEE_OK && call->budget_ns == 0) {
         call->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
     }
+    batch->limited |= atomic_load_explicit(&context->rates.limited, memory_order_relaxed) != 0;
     aee__engine_leave(context);
     return result;
 }
@@ -409,6 +410,9 @@ static aee_result publish(struct aee__core *core, struct aee__batch *batch, aee_
 {
     batch->handle = aee__handles_reserve(&core->batch_handles);
     if (batch->handle == 0) {
+        if (batch->limited) {
+            aee__rates_cancel_batch(core, batch);
+        }
         return aee__fail(error, AEE_ERR_LIMIT, "cannot submit: %u batches are under way",
                          AEE__BATCHES_MAX);
     }
@@ -425,6 +429,9 @@ static aee_result submit(aee_engine *engine, const aee_call_item *items, uint32_
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot submit %u calls: out of memory", count);
     }
     aee_result result = fill_batch(engine, batch, items, error);
+    if (result == AEE_OK && batch->limited) {
+        result = aee__rates_begin_batch(core, batch, error);
+    }
     if (result == AEE_OK) {
         result = publish(core, batch, error);
     }

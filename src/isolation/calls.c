@@ -285,6 +285,15 @@ uint32_t aee__context_calls_now(struct aee__context *context)
 
 /* ---- Calls that a thread waits for -------------------------------------------------------- */
 
+/* Rate limits, where one is set. */
+static aee_result check_rates(struct aee__context *context, aee_error *error)
+{
+    uint32_t limited = atomic_load_explicit(&context->rates.limited, memory_order_relaxed);
+    return limited & (AEE__LIMITED_CALLS | AEE__LIMITED_CPU)
+               ? aee__rates_begin_calls(context, 1, error)
+               : AEE_OK;
+}
+
 static aee_result call_on(struct aee__lane *lane, struct aee__context *context, uint16_t epoch,
                           struct aee__call *call, aee_error *error)
 {
@@ -293,6 +302,9 @@ static aee_result call_on(struct aee__lane *lane, struct aee__context *context, 
     if (result == AEE_OK) {
         result =
             check_function(context, instance->image->image, epoch == instance->epoch, call, error);
+    }
+    if (result == AEE_OK) {
+        result = check_rates(context, error);
     }
     if (result != AEE_OK) {
         return result;
@@ -315,6 +327,9 @@ static aee_result call_nested(struct aee__lane *lane, struct aee__context *conte
     const struct aee__instance *instance = lane->instance;
     const struct aee__image *image = instance->image->image;
     aee_result result = check_function(context, image, epoch == instance->epoch, call, error);
+    if (result == AEE_OK) {
+        result = check_rates(context, error);
+    }
     if (result != AEE_OK) {
         return result;
     }

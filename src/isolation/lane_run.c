@@ -275,11 +275,14 @@ static void begin_here(struct aee__lane *lane, sigset_t *mask)
     (void)aee__sys_block_signal(lane->instance->core->kick_signal, mask);
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
+    aee__meter_skip(&lane->meter, aee__ticks(&lane->instance->core->ticker));
     aee__lane_begin_budget(lane);
 }
 
 static void end_here(struct aee__lane *lane, const sigset_t *mask)
 {
+    aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+    aee__meter_pause(&lane->meter);
     atomic_store(&lane->runner, 0);
     (void)aee__sys_restore_mask(mask);
     atomic_store(&lane->state, AEE__LANE_PARKED);
@@ -373,6 +376,7 @@ void aee__lane_run(struct aee__runnable *runnable)
     aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
+    aee__meter_skip(&lane->meter, aee__ticks(&instance->core->ticker));
     aee__lane_begin_budget(lane);
     do {
         uint32_t seen = atomic_load(&lane->answer);
@@ -384,6 +388,9 @@ void aee__lane_run(struct aee__runnable *runnable)
             aee__lane_attend(lane, true);
         }
     } while (step != STEP_OVER && step != STEP_PARKED);
+    if (aee__lane_outstanding(lane) == 0) {
+        aee__meter_idle(lane, aee__ticks(&instance->core->ticker));
+    }
     atomic_store(&lane->runner, 0);
     atomic_store(&lane->state, AEE__LANE_PARKED);
     aee__lane_attend(

@@ -38,6 +38,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     context->user = plan->user;
     context->limits = plan->limits;
     atomic_init(&context->budget_ns, plan->limits.call_budget_ns);
+    aee__rates_set(context, &plan->limits);
     context->restart_job.run = restart_job;
     aee__call_queue_init(&context->queue);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);
@@ -235,6 +236,7 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     context->image_epoch++;
     struct aee__instance *old = make_current(context, instance);
     context->history.count = 0;
+    aee__rates_begin_total(context);
     (void)pthread_mutex_unlock(&context->lock);
     end_current(context, old);
     aee__image_ref_release(old_image);
@@ -291,7 +293,10 @@ static aee_result replace(struct aee__context *context, const char *how, bool fo
         (void)pthread_mutex_lock(&context->lock);
     }
     if (instance) {
-        context->history.count = forgive ? 0 : context->history.count;
+        if (forgive) {
+            context->history.count = 0;
+            aee__rates_begin_total(context);
+        }
         old = make_restarted(context, instance, how);
     }
     (void)pthread_mutex_unlock(&context->lock);
