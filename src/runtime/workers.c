@@ -140,7 +140,7 @@ static bool need_thread(struct aee__workers *workers)
     if (workers->idle + workers->starting > workers->waiting) {
         return true;
     }
-    if (running(workers) + workers->waiting >= workers->limit ||
+    if (running(workers) + workers->idle + workers->starting >= workers->limit ||
         workers->started == AEE__WORKERS_THREADS) {
         return false;
     }
