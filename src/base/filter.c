@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <seccomp.h>
+#include <stdbool.h>
 
 #include "base/sys.h"
 
@@ -37,6 +38,15 @@ static int fill(scmp_filter_ctx context, const struct aee__filter_rule *rules, u
     return status;
 }
 
+static bool read_back(int fd, void *to, size_t size)
+{
+    ssize_t got;
+    do {
+        got = aee__sys_pread(fd, to, size, 0);
+    } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)size;
+}
+
 /* libseccomp writes programs to files only. */
 static aee_result export(struct aee__filter *filter, scmp_filter_ctx context, aee_error *error)
 {
@@ -56,7 +66,7 @@ static aee_result export(struct aee__filter *filter, scmp_filter_ctx context, ae
     if (result == AEE_OK && !filter->instructions) {
         result = aee__fail(error, AEE_ERR_NO_MEMORY, FAILURE, "out of memory");
     }
-    if (result == AEE_OK && aee__sys_pread(fd, filter->instructions, filter->size, 0) != size) {
+    if (result == AEE_OK && !read_back(fd, filter->instructions, filter->size)) {
         result = aee__fail_os(error, errno, FAILURE, "reading it back");
     }
     (void)aee__sys_close(fd);
