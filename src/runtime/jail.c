@@ -31,6 +31,7 @@ static const struct aee__filter_rule rules[] = {
     {.call = SCMP_SYS(futex)},
     {.call = SCMP_SYS(rt_sigprocmask)},  /* nested kicks; pthread_kill() and the thread's end */
     {.call = SCMP_SYS(rt_sigtimedwait)}, /* takes a kick that came late */
+    {.call = SCMP_SYS(rt_sigreturn)},    /* glibc's own signals cannot be blocked */
     {.call = SCMP_SYS(getpid)},          /* pthread_kill() */
     {.call = SCMP_SYS(sched_getaffinity), .checks = {{0, EVERY_BIT, 0}}},
     {.call = SCMP_SYS(sched_setaffinity), .checks = {{0, EVERY_BIT, 0}}},

@@ -69,6 +69,27 @@ static void make_jail(struct aee__jail *jail, aee_jail_mode mode)
     }
 }
 
+static volatile sig_atomic_t handled;
+
+static void handle(int signal)
+{
+    (void)signal;
+    handled = 1;
+}
+
+/* A handler that comes back. */
+static long return_from_signal(long thread)
+{
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, KICK);
+    handled = 0;
+    (void)pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+    (void)syscall(SYS_tgkill, getpid(), thread, KICK);
+    (void)pthread_sigmask(SIG_BLOCK, &kick, NULL);
+    return handled ? 0 : -1;
+}
+
 static void *attempt_all(void *argument)
 {
     struct attempts *attempts = argument;
@@ -79,6 +100,10 @@ static void *attempt_all(void *argument)
         struct attempt *at = &attempts->list[i];
         long thread = at->number == SYS_tgkill && at->args[1] == 0 ? self : at->args[1];
         errno = 0;
+        if (at->number == SYS_rt_sigreturn) {
+            at->seen = return_from_signal(self) == 0 ? WORKS : EPERM;
+            continue;
+        }
         long status = syscall(at->number, at->args[0], thread, at->args[2], at->args[3],
                               at->args[4], at->args[5]);
         if (status == 0 && (at->number == SYS_clone || at->number == SYS_fork) &&
@@ -122,6 +147,7 @@ static void test_allowed(void **state)
         {CALL(rt_sigprocmask), {SIG_BLOCK, 0, (long)signals, 8}, WORKS, 0},
         {CALL(tgkill), {getpid(), 0, KICK}, WORKS, 0},
         {CALL(rt_sigtimedwait), {(long)signals, 0, (long)&no_time, 8}, WORKS, 0},
+        {CALL(rt_sigreturn), {0}, WORKS, 0},
         {CALL(getpid), {0}, WORKS, 0},
         {CALL(sched_getaffinity), {0, sizeof signals, (long)signals}, WORKS, 0},
         {CALL(sched_setaffinity), {0, sizeof signals, (long)signals}, WORKS, 0},
@@ -389,7 +415,9 @@ int main(void)
         cmocka_unit_test(test_starter),   cmocka_unit_test(test_starter_fails),
     };
     struct aee__jail jail;
+    const struct sigaction action = {.sa_handler = handle};
     memset(signals, 0xff, sizeof signals);
+    (void)sigaction(KICK, &action, NULL);
     if (aee__jail_create(&jail, &aee__alloc_default, AEE_JAIL_ON, KICK, requests, 3, NULL) !=
             AEE_OK ||
         aee__jail_try(&jail, NULL) != AEE_OK) {
