@@ -113,6 +113,10 @@ struct aee__backend_ops {
     bool (*lane_kick_at)(struct aee__vm *vm, uint32_t lane, uint64_t at_ns);
     /* Registers at the last exit; for a crash, those of the component. While it does not run. */
     void (*lane_registers)(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
+    /* Requests of ioctl() that lane_run() and lane_registers() make; nothing else of them may need
+     * a system call that src/runtime/jail.c does not list. */
+    const uint32_t *run_requests;
+    uint32_t run_request_count;
 };
 
 #endif

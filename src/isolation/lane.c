@@ -363,8 +363,9 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     tell(lane, late, late_count);
 }
 
-/* Host functions run on threads that wait for the component, and on workers. Anybody else sends a
- * worker that waits for the answer into the guest again: it asks once more, and then serves it. */
+/* Host functions run on threads that wait for the component, and on workers, or servers where those
+ * are jailed. Anybody else calls a server, or sends a worker that waits for the answer into the
+ * guest again: it asks once more, and then serves it. */
 static void serve_or_send(struct aee__lane *lane, bool serve)
 {
     while (serve && aee__lane_serve_host_call(lane)) {
@@ -372,7 +373,7 @@ static void serve_or_send(struct aee__lane *lane, bool serve)
         serve = !aee__lane_is_over(lane);
     }
     if (atomic_load(&lane->awaiting) && lane->host_depth == 0 &&
-        aee__call_ring_host_call_pending(&lane->ring, 0)) {
+        aee__call_ring_host_call_pending(&lane->ring, 0) && !aee__lane_hand_over(lane)) {
         aee__lane_answered(lane);
     }
 }
@@ -564,6 +565,7 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     }
     atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
     lane->runnable.run = aee__lane_run;
+    lane->server.run = aee__lane_serve;
     lane->watch.expire = aee__lane_expire;
     lane->watch.approach = aee__lane_approach;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};

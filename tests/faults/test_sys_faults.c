@@ -128,6 +128,19 @@ static void test_threads(void **state)
     sweep("pthread_create", errors, 1, 2);
 }
 
+/* What a jail takes, and what threads ask for that cannot make any themselves. */
+static void test_jail(void **state)
+{
+    (void)state;
+    static const int errors[4] = {ENOSYS, EACCES, ENOMEM, EPERM};
+    (void)setenv("AEE_TEST_JAIL", "on", 1);
+    sweep("seccomp", errors, 1, 1);
+    sweep("memfd_create", resources, 1, 3);
+    sweep("pread", errors, 1, 1);
+    sweep("pthread_create", resources, 1, 2);
+    (void)unsetenv("AEE_TEST_JAIL");
+}
+
 /* The most frequent one: KVM_RUN, registers, memory slots, capabilities. */
 enum { STRIDE = SANITIZED ? 13 : 1 };
 
@@ -260,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_jail),
         cmocka_unit_test(test_ioctl),
         cmocka_unit_test(test_ioctl_interrupted),
     };

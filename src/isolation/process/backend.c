@@ -229,6 +229,8 @@ static void backend_close(struct aee__backend *backend)
     if (backend) {
         aee__keeper_stop(backend);
         aee__cgroups_close(&backend->groups);
+        aee__filter_destroy(&backend->servant);
+        aee__filter_destroy(&backend->lane);
         (void)aee__sys_close(backend->program);
         aee__alloc_free(backend->alloc, backend, sizeof *backend);
     }

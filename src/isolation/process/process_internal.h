@@ -6,18 +6,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/filter.h"
 #include "base/sys_process.h"
 #include "base/thread.h"
 #include "isolation/backend.h"
 #include "isolation/process/cell.h"
 #include "isolation/process/cgroup.h"
-
-/* A filter program for seccomp(2), as bytes. */
-#define AEE__FILTER_MAX 2048u
-struct aee__filter {
-    size_t size;
-    uint8_t bytes[AEE__FILTER_MAX];
-};
 
 /* One thread per back end: it starts cells, since they die with the thread that started them, and
  * learns of their ends. */
