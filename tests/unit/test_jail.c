@@ -158,6 +158,10 @@ static void test_allowed(void **state)
         {CALL(clock_gettime), {CLOCK_MONOTONIC, (long)signals}, WORKS, 0},
         {CALL(restart_syscall), {0}, EINTR, 0},
         {CALL(madvise), {(long)memory, sizeof memory, MADV_NORMAL}, WORKS, 0},
+        {CALL(timer_create), {CLOCK_MONOTONIC, 0, 1}, EFAULT, 0},
+        {CALL(timer_settime), {12345, 0, (long)&no_time}, EINVAL, 0},
+        {CALL(timer_delete), {12345}, EINVAL, 0},
+        {CALL(pidfd_send_signal), {-1, SIGKILL}, EBADF, 0},
         {CALL(exit), {0}, 0, 0}, /* does not come back */
     };
     int calls[AEE__JAIL_CALLS_MAX];
@@ -205,6 +209,7 @@ static void test_refused(void **state)
         {CALL(kill), {getpid(), 0, 0}, EPERM, 0},
         /* Calls in the list, with other arguments. */
         {"tgkill with another signal", SYS_tgkill, {getpid(), 0, 0}, EPERM, 0},
+        {"pidfd_send_signal of another signal", SYS_pidfd_send_signal, {-1, SIGTERM}, EPERM, 0},
         {"tgkill in another process", SYS_tgkill, {1, 1, KICK}, EPERM, 0},
         {"affinity of another thread", SYS_sched_setaffinity, {1, 8, (long)signals}, EPERM, 0},
         {"affinity of another thread", SYS_sched_getaffinity, {1, 8, (long)signals}, EPERM, 0},
