@@ -2,6 +2,7 @@
  */
 #include "bench/machine.h"
 #include "bench/pingpong.h"
+#include "bench/process.h"
 #include "bench/rows.h"
 #include "bench/stage.h"
 
@@ -17,6 +18,7 @@ struct caller {
     struct bench_stage stage;
     struct bench_pingpong pingpong;
     aee_function function;
+    bool unpinned; /* the scheduler places the calling thread */
 };
 
 static int call(struct caller *caller, struct bench_result *result)
@@ -31,7 +33,9 @@ static int measure_calls(void *user, struct bench_samples *samples, uint32_t cou
                          struct bench_result *result)
 {
     struct caller *caller = user;
-    bench_cpus_pin(caller->bench->cpu_here);
+    if (!caller->unpinned) {
+        bench_cpus_pin(caller->bench->cpu_here);
+    }
     for (uint32_t i = 0; i < WARM_UP; i++) {
         if (call(caller, result) != 0) {
             return -1;
@@ -69,7 +73,7 @@ static int open_ring(struct caller *caller, struct bench *bench, const char *fun
         return -1;
     }
     bench_cpus_pair(bench);
-    if (bench_stage_open(&caller->stage, &plan, result) != 0 ||
+    if (bench_stage_open(&caller->stage, bench, &plan, result) != 0 ||
         bench_stage_find(&caller->stage, function, &caller->function, result) != 0) {
         return -1;
     }
@@ -125,7 +129,6 @@ static int run_ring_call(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_ring_call = {
     .name = "ring_call",
     .unit = "ns",
-    .level = "kvm",
     .floor = "pingpong",
     .target_text = "p50 <= 1.5x, p99 <= 4x",
     .how = "aee_call_i64() of an empty function in AEE_CALL_RING, caller pinned; floor: two "
@@ -217,7 +220,6 @@ static int run_host_call(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_host_call = {
     .name = "host_call",
     .unit = "ns",
-    .level = "kvm",
     .floor = "pingpong",
     .target_text = "p50 <= 1.5x",
     .how = "a component calls an empty host function in a loop, in AEE_CALL_RING; from one call's "
@@ -272,8 +274,8 @@ static int open_exits(struct exits *exits, const struct bench *bench, struct ben
 }
 
 /* One exit and no allocation a call are part of the target. */
-static int run_direct_pair(struct caller *caller, const struct bench_pair *pair,
-                           struct bench_result *result)
+static int interleave_direct(struct caller *caller, const struct bench_pair *pair,
+                             struct bench_result *result)
 {
     aee_context_info before;
     if (bench_stage_info(&caller->stage, &before, result) != 0) {
@@ -290,38 +292,74 @@ static int run_direct_pair(struct caller *caller, const struct bench_pair *pair,
     return 0;
 }
 
-static int run_direct_call(struct bench *bench, struct bench_result *result)
+static int run_direct(struct caller *caller, struct bench *bench, bench_measure_fn floor,
+                      void *floor_user, struct bench_result *result)
 {
     const struct bench_stage_plan plan = {.image = bench_image_compute,
                                           .mode = AEE_CALL_DIRECT,
                                           .limits = {.call_budget_ns = LONG_BUDGET_NS}};
-    struct caller caller = {.bench = bench};
-    struct exits exits;
-    const struct bench_pair pair = {.floor = measure_exits,
-                                    .floor_user = &exits,
+    const struct bench_pair pair = {.floor = floor,
+                                    .floor_user = floor_user,
                                     .row = measure_calls,
-                                    .row_user = &caller,
+                                    .row_user = caller,
                                     .rounds = bench_scale(bench, 20),
                                     .floor_count = 1000,
                                     .row_count = 1000};
-    int status = open_exits(&exits, bench, result);
-    if (status == 0 && (status = bench_stage_open(&caller.stage, &plan, result)) == 0 &&
-        (status = bench_stage_find(&caller.stage, "bench_empty", &caller.function, result)) == 0) {
-        status = run_direct_pair(&caller, &pair, result);
+    caller->bench = bench;
+    int status = bench_stage_open(&caller->stage, bench, &plan, result);
+    if (status == 0 && (status = bench_stage_find(&caller->stage, "bench_empty", &caller->function,
+                                                  result)) == 0) {
+        status = interleave_direct(caller, &pair, result);
     }
-    bench_stage_close(&caller.stage);
+    bench_stage_close(&caller->stage);
+    return status;
+}
+
+static int run_direct_call(struct bench *bench, struct bench_result *result)
+{
+    struct caller caller = {0};
+    struct exits exits;
+    int status = open_exits(&exits, bench, result);
+    if (status == 0) {
+        status = run_direct(&caller, bench, measure_exits, &exits, result);
+    }
     bench_machine_close(&exits.machine);
     return status;
 }
 
+/* The lane's thread sleeps between calls, as the floor's child does. */
+static int run_direct_call_in_cell(struct bench *bench, struct bench_result *result)
+{
+    struct caller caller = {.unpinned = true};
+    struct bench_process process;
+    int status = bench_process_open(&process, bench, "futex", result);
+    if (status == 0) {
+        status = run_direct(&caller, bench, bench_process_measure, &process, result);
+    }
+    bench_process_close(&process);
+    return status;
+}
+
+static const struct bench_row direct_call_in_cell = {
+    .name = "direct_call",
+    .unit = "ns",
+    .floor = "futex round trip",
+    .target_text = "p50 <= 1.3x, 1 exit and 0 allocations a call",
+    .how = "aee_call_i64() of an empty function in AEE_CALL_DIRECT, to a lane that sleeps; floor: "
+           "an empty call into a child process, both sleep on futexes while they wait; the "
+           "scheduler places all of them",
+    .target = {.p50_ratio = 1.3, .own = true},
+    .run = run_direct_call_in_cell,
+};
+
 const struct bench_row bench_row_direct_call = {
     .name = "direct_call",
     .unit = "ns",
-    .level = "kvm",
     .floor = "bare OUT exit",
     .target_text = "p50 <= 1.1x, 1 exit and 0 allocations a call",
     .how = "aee_call_i64() of an empty function in AEE_CALL_DIRECT; floor: KVM_RUN of a CPL3 loop "
            "of OUT, raw ioctls",
     .target = {.p50_ratio = 1.1, .own = true},
     .run = run_direct_call,
+    .in_cells = &direct_call_in_cell,
 };
