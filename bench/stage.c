@@ -27,7 +27,18 @@ int bench_stage_open_engine(struct bench_stage *stage, const struct bench *bench
     desc.level = bench->level;
     desc.alloc = count_allocations;
     desc.alloc_user = stage;
-    return bench_check(result, aee_engine_create(&desc, &stage->engine, &error), &error);
+    aee_stats stats;
+    aee_result status = aee_engine_create(&desc, &stage->engine, &error);
+    if (status == AEE_OK) {
+        status = aee_get_stats(stage->engine, &stats, &error);
+    }
+    if (bench_check(result, status, &error) != 0) {
+        return -1;
+    }
+    return stats.level == bench->level
+               ? 0
+               : bench_skip(result, "the engine has level %s, not %s", aee_level_name(stats.level),
+                            aee_level_name(bench->level));
 }
 
 int bench_stage_context(struct bench_stage *stage, const struct bench_stage_plan *plan,
