@@ -333,7 +333,7 @@ static int measure_round_trips(void *user, struct bench_samples *samples, uint32
 }
 
 /* The lane's thread sleeps between calls, as the floor's child does, both on the processor `there`:
- * what is started from here inherits it. */
+ * what is started from here inherits that. */
 static int run_sleeping(struct bench *bench, int there, struct bench_result *result)
 {
     struct caller caller = {0};
