@@ -104,7 +104,7 @@ static aee_result find_level(struct bench *bench, aee_error *error)
     const aee_engine_desc desc = {
         .struct_size = sizeof desc, .pool_size = 1, .level = bench->options.level};
     aee_engine *engine;
-    aee_stats stats;
+    aee_stats stats = {0};
     aee_result result = aee_engine_create(&desc, &engine, error);
     if (result == AEE_OK) {
         result = aee_get_stats(engine, &stats, error);

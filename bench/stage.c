@@ -27,7 +27,7 @@ int bench_stage_open_engine(struct bench_stage *stage, const struct bench *bench
     desc.level = bench->level;
     desc.alloc = count_allocations;
     desc.alloc_user = stage;
-    aee_stats stats;
+    aee_stats stats = {0};
     aee_result status = aee_engine_create(&desc, &stage->engine, &error);
     if (status == AEE_OK) {
         status = aee_get_stats(stage->engine, &stats, &error);
