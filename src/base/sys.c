@@ -241,6 +241,16 @@ void aee__sys_leave_cpu(int cpu)
     }
 }
 
+int aee__sys_thread_avoid_cpu(pid_t thread, int cpu)
+{
+    cpu_set_t others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof others, &others) != 0) {
+        return -1;
+    }
+    CPU_CLR((unsigned)cpu, &others);
+    return CPU_COUNT(&others) > 0 ? sched_setaffinity(thread, sizeof others, &others) : -1;
+}
+
 void aee__sys_urgent_thread(void)
 {
     const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};

@@ -335,7 +335,11 @@ static void withdraw(struct aee__lane *lane)
  * that watch each other need two CPUs. */
 static void leave_watcher(const struct aee__lane *lane)
 {
-    aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
+    int cpu = atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed);
+    aee__sys_leave_cpu(cpu);
+    if (lane->instance->core->ops->lane_avoid_cpu) {
+        lane->instance->core->ops->lane_avoid_cpu(lane->instance->vm, lane->index, cpu);
+    }
 }
 
 /* A worker in a jail runs no host functions. */
@@ -383,9 +387,7 @@ void aee__lane_run(struct aee__runnable *runnable)
         (struct aee__lane *)((char *)runnable - offsetof(struct aee__lane, runnable));
     struct aee__instance *instance = lane->instance;
     enum step step;
-    /* The kernel likes to wake a thread where its waker runs; but that one watches the ring, and
-     * two that watch each other need two CPUs. */
-    aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
+    leave_watcher(lane);
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
     aee__meter_skip(&lane->meter, aee__ticks(&instance->core->ticker));

@@ -44,6 +44,7 @@ struct aee__cell_lane {
     pthread_mutex_t lock;
     pid_t thread;        /* 0: not started */
     uint32_t taken;      /* number of the exit that was digested last */
+    int avoided;         /* CPU that its thread keeps away from, + 1; 0: none */
     bool out;            /* it waits in that exit */
     bool running;        /* a thread is in lane_run(); under the lock, as is the next one */
     _Atomic bool kicked; /* lane_run() returns, now or at once the next time */
@@ -113,6 +114,7 @@ aee_result aee__cell_lane_start(struct aee__vm *vm, uint32_t lane,
                                 const struct aee__lane_start *start, aee_error *error);
 void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
 void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane);
+void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu);
 void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 /* Whoever waits for a lane looks again. */
 void aee__cell_ring_bells(struct aee__vm *vm);
