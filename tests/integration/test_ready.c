@@ -166,6 +166,7 @@ static int refuse_madvise(const char *name)
 static void without_populating_it_is_slower(void **state)
 {
     struct bed *bed = *state;
+    NEEDS_LEVEL(AEE_LEVEL_FULL, "a cell fills its page tables by itself");
     atomic_store(&refusing, true);
     aee_context context = make_ready(bed, READY);
     assert_true(resident(bed, context) < READY);
