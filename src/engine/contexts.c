@@ -43,8 +43,7 @@ static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_c
 {
     struct aee__context_plan plan = {.name = desc->name,
                                      .kind = desc->kind,
-                                     .mode = engine->core.ops->direct_only ? AEE_CALL_DIRECT
-                                                                           : desc->call_mode,
+                                     .mode = desc->call_mode,
                                      .user = desc->user,
                                      .limits = desc->limits};
     aee_limits defaults;

@@ -1,11 +1,14 @@
 /* window.c: the addresses that all components have, of which the process has one set. They are
  * reserved while a back end is open, and show one machine's memory at a time: whoever enters a lane
- * of another waits until all lanes of that one have left, in turn, and maps its own files there. */
+ * of another waits for its turn and until all lanes of that one have left, and maps its own files
+ * there. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/sys.h"
 #include "ept/pagetable.h"
 #include "isolation/none/none_internal.h"
@@ -14,6 +17,9 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 #define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+/* How long a machine keeps the window that others wait for. */
+#define SLICE_NS UINT64_C(5000000)
 
 static const struct range {
     uint64_t start;
@@ -294,6 +300,32 @@ static void dequeue(const struct waiter *waiter)
     (void)pthread_cond_broadcast(&window.changed);
 }
 
+static void kick(struct aee__vm *vm, struct aee__none_lane *lane)
+{
+    atomic_store(&lane->block->kicked, 1);
+    if (lane->running && !lane->signalled) {
+        lane->signalled = aee__sys_signal_thread(lane->runner, vm->backend->kick_signal) == 0;
+    }
+}
+
+/* Lanes that have been there for a slice leave, and come back when it is their turn again. */
+static void make_room(void)
+{
+    for (uint32_t lane = 0; lane < AEE_MAX_LANES; lane++) {
+        if (window.mapped->lanes[lane].running) {
+            kick(window.mapped, &window.mapped->lanes[lane]);
+        }
+    }
+}
+
+static bool wait_for_change(void)
+{
+    uint64_t end = aee__now_ns() + SLICE_NS;
+    const struct timespec deadline = {.tv_sec = (time_t)(end / 1000000000u),
+                                      .tv_nsec = (long)(end % 1000000000u)};
+    return pthread_cond_clockwait(&window.changed, &window.lock, CLOCK_MONOTONIC, &deadline) == 0;
+}
+
 /* In the order of arrival, also for lanes of the machine that is there: else it could stay for
  * ever. */
 static void await_turn(const struct aee__vm *vm, const struct aee__none_block *block)
@@ -304,7 +336,9 @@ static void await_turn(const struct aee__vm *vm, const struct aee__none_block *b
     }
     enqueue(&me);
     while (!atomic_load(&block->kicked) && (window.first != &me || !is_usable(vm))) {
-        (void)pthread_cond_wait(&window.changed, &window.lock);
+        if (!wait_for_change() && window.first == &me && !is_usable(vm)) {
+            make_room();
+        }
     }
     dequeue(&me);
 }
@@ -356,11 +390,9 @@ void aee__none_lane_kick(struct aee__vm *vm, uint32_t lane)
         return;
     }
     (void)pthread_mutex_lock(&window.lock);
-    atomic_store(&mine->block->kicked, 1);
+    kick(vm, mine);
     if (!mine->running) {
-        (void)pthread_cond_broadcast(&window.changed);
-    } else if (!mine->signalled) {
-        mine->signalled = aee__sys_signal_thread(mine->runner, vm->backend->kick_signal) == 0;
+        (void)pthread_cond_broadcast(&window.changed); /* it may wait for its turn */
     }
     (void)pthread_mutex_unlock(&window.lock);
 }
