@@ -147,6 +147,7 @@ static void run(const struct aee__backend *backend, struct aee__none_block *bloc
                            .ss_size = AEE__NONE_BLOCK_SIZE - AEE__NONE_BLOCK_HEAD};
     stack_t old_stack;
     uint64_t old_mask;
+    block->signal = 0;
     aee__none_note_host(block);
     aee__sys_swap_mask(&mask, &old_mask);
     if (aee__sys_signal_stack(&stack, &old_stack) != 0) { /* EPERM: called on a signal stack */
@@ -187,7 +188,7 @@ void aee__none_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *
     if (!block) {
         return;
     }
-    if (block->kind != AEE__NONE_HYPERCALL) {
+    if (block->kind != AEE__NONE_HYPERCALL || block->signal != 0) {
         *registers = block->registers;
     } else {
         registers->rip = AEE_GVA_VDSO; /* its code, or as good as that */

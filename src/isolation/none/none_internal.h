@@ -35,13 +35,13 @@ struct aee__none_block {
     uint32_t kind;           /* enum aee__none_kind */
     uint32_t hypercall;
     uint32_t has_fsgsbase; /* instructions for FS and GS base; never changes */
-    int32_t signal;        /* of kind SIGNAL, as is what follows */
+    int32_t signal;        /* by which it stopped; 0: none, and what follows is old */
     int32_t signal_code;
     uint32_t reserved0;
     uint64_t trap;
     uint64_t error_code;
     uint64_t fault_address;
-    aee_registers registers; /* of kinds KICKED and SIGNAL */
+    aee_registers registers;
     uint64_t first_frame[8]; /* what the lane begins with, as the switch leaves it */
 };
 _Static_assert(offsetof(struct aee__none_block, host_rsp) == AEE__NONE_HOST_RSP, "switch.h");

@@ -36,6 +36,12 @@
     fnstcw 4(%rsp)
     .endm
 
+/* The engine's code wants no direction, alignment check or single step from a component. */
+    .macro clean_flags
+    pushq $0x202
+    popfq
+    .endm
+
     .text
 
 /* rdi: block, kept; rsi: FS base; rdx: GS base. Without the instructions (AT_HWCAP2, bit 1), by
@@ -123,6 +129,7 @@ function aee__none_hypercall
     movq %rsi, %rdi
 to_host:
     movq AEE__NONE_HOST_RSP(%rdi), %rsp /* the component's stack may end here */
+    clean_flags
     call get_bases
     movq %rsi, AEE__NONE_FS(%rdi)
     movq %rdx, AEE__NONE_GS(%rdi)
@@ -143,6 +150,7 @@ function aee__none_signal
     subq aee__none_arena(%rip), %rax
     cmpq $AEE__NONE_ARENA_SIZE, %rax
     jae aee__none_elsewhere
+    clean_flags
     subq $8, %rsp
     movl %edi, %ebp
     movq %rsi, %r14
