@@ -325,7 +325,8 @@ static bool is_same_crime(const aee_crash *crash, const struct hostile_end *end)
     }
     return crash->cause == AEE_CRASH_EXCEPTION
                ? (end->cause == AEE_CRASH_MEMORY && crash->vector == PAGE_FAULT) ||
-                     (end->cause == AEE_CRASH_PROTOCOL && crash->vector == GENERAL_PROTECTION)
+                     ((end->cause == AEE_CRASH_PROTOCOL || end->cause == AEE_CRASH_SYSCALL) &&
+                      crash->vector == GENERAL_PROTECTION)
                : crash->cause == AEE_CRASH_SYSCALL && end->cause == AEE_CRASH_EXCEPTION &&
                      (end->vectors & VECTOR(GENERAL_PROTECTION));
 }
