@@ -208,12 +208,13 @@ static void try_attack(struct hostile *hostile, aee_call_mode mode, int64_t atta
     hostile_destroy(hostile, thief);
 }
 
-/* What level none lets through: the kernel is there, and FS and GS base are what the component runs
- * on. */
+/* What level none lets through: the kernel is there, and FS, GS and the way out (in the lane) are
+ * what the component runs on. */
 static bool is_promised(int64_t attack)
 {
-    static const char *const open_at_none[] = {"SYSCALL",  "SYSENTER", "INT 0x80", "clear FS",
-                                               "clear GS", "WRFSBASE", "WRGSBASE"};
+    static const char *const open_at_none[] = {
+        "SYSCALL",  "SYSENTER", "INT 0x80", "clear FS",
+        "clear GS", "WRFSBASE", "WRGSBASE", "fill the lane with garbage"};
     for (size_t i = 0; hostile_level() == AEE_LEVEL_NONE && i < COUNT_OF(open_at_none); i++) {
         if (strcmp(list.names[attack], open_at_none[i]) == 0) {
             (void)expected(attack); /* noted as used */

@@ -224,6 +224,7 @@ void aee__none_block_give(struct aee__none_block *block)
     uint64_t index = ((uintptr_t)block - aee__none_arena) / AEE__NONE_BLOCK_SIZE;
     window.blocks[index / 64] &= ~(UINT64_C(1) << (index % 64));
     (void)aee__sys_madvise(block, AEE__NONE_BLOCK_SIZE, MADV_DONTNEED);
+    (void)aee__sys_protect(block, AEE__NONE_BLOCK_SIZE, 0);
     (void)pthread_mutex_unlock(&window.lock);
 }
 
