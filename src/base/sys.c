@@ -168,7 +168,7 @@ void aee__sys_swap_mask(const uint64_t *mask, uint64_t *old)
 
 int aee__sys_signal_stack(const stack_t *stack, stack_t *old)
 {
-    return injected("sigaltstack") ? -1 : sigaltstack(stack, old);
+    return old && injected("sigaltstack") ? -1 : sigaltstack(stack, old);
 }
 
 void aee__sys_consume_signal(int signal)

@@ -34,7 +34,7 @@ int aee__sys_restore_mask(const sigset_t *old);
 /* The calling thread's mask as the kernel has it, one bit for each signal from 1 on: also of those
  * that the C library keeps for itself. *old may be NULL. */
 void aee__sys_swap_mask(const uint64_t *mask, uint64_t *old);
-/* sigaltstack(2). */
+/* sigaltstack(2). Going back to the old one (`old` is NULL) does not fail. */
 int aee__sys_signal_stack(const stack_t *stack, stack_t *old);
 /* Takes a pending blocked signal away; no effect when none is pending. */
 void aee__sys_consume_signal(int signal);

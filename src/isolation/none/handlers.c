@@ -18,7 +18,7 @@ static struct slot {
     uint32_t users;
     bool replaced;           /* somebody took our place once, and may call us */
     struct sigaction former; /* what gets the signals that are not ours */
-    struct sigaction first;  /* the same where `former`, or somebody else, calls us */
+    struct sigaction first;  /* the same where `former`, or another handler, calls us */
 } table[SIGNALS];
 
 bool aee__none_is_fault(int signal)
@@ -136,10 +136,6 @@ void aee__none_handlers_remove(int kick_signal)
 
 /* ---- Signals that are not ours ------------------------------------------------------------ */
 
-/* Handlers of this thread that run one inside the other. Read and written with the thread's own
- * bases only. */
-static _Thread_local uint32_t depth __attribute__((tls_model("initial-exec")));
-
 /* With the mask that the kernel would have given it. */
 static void call_handler(const struct sigaction *action, int signal, siginfo_t *info,
                          ucontext_t *context)
@@ -167,19 +163,24 @@ static void fall_back(int signal, const siginfo_t *info)
     }
 }
 
+/* The kernel puts the context right behind the return address (struct rt_sigframe); a handler that
+ * calls ours has a stack of its own in between. */
+static bool is_from_kernel(const void *context, uintptr_t stack)
+{
+    return (uintptr_t)context == stack + sizeof(void *);
+}
+
 /* A kick that came too early or too late means nothing, and the signal is ours alone. */
-void aee__none_elsewhere(int signal, siginfo_t *info, void *context)
+void aee__none_elsewhere(int signal, siginfo_t *info, void *context, uintptr_t stack)
 {
     int error = errno;
+    const struct slot *slot = &table[signal];
     if (!aee__none_is_fault(signal)) {
         return;
     }
-    bool nested = depth > 0 || table[signal].users == 0;
-    const struct sigaction action = nested ? table[signal].first : table[signal].former;
+    const struct sigaction action = is_from_kernel(context, stack) ? slot->former : slot->first;
     if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
-        depth++;
         call_handler(&action, signal, info, context);
-        depth--;
     } else if (action.sa_handler == SIG_DFL || info->si_code > 0) {
         fall_back(signal, info);
     }

@@ -67,7 +67,7 @@ uint32_t aee__none_caught(struct aee__none_block *block, int signal, siginfo_t *
 {
     ucontext_t *frame = context;
     if (!block->inside) { /* this side of the switch */
-        aee__none_elsewhere(signal, info, context);
+        aee__none_elsewhere(signal, info, context, (uintptr_t)context - sizeof(void *));
         return 0;
     }
     block->kind = aee__none_is_fault(signal) ? AEE__NONE_SIGNAL : AEE__NONE_KICKED;

@@ -122,8 +122,9 @@ void aee__none_handlers_check(void);
 bool aee__none_is_fault(int signal);
 /* Every signal but those that have our handlers, for rt_sigprocmask(2). */
 uint64_t aee__none_component_mask(int kick_signal);
-/* A signal that did not hit a component: what was there before the handler gets it. */
-void aee__none_elsewhere(int signal, siginfo_t *info, void *context);
+/* A signal that did not hit a component: what was there before the handler gets it. `stack`: the
+ * stack pointer at the handler's first instruction. */
+void aee__none_elsewhere(int signal, siginfo_t *info, void *context, uintptr_t stack);
 
 /* lanes.c */
 aee_result aee__none_lane_start(struct aee__vm *vm, uint32_t lane,

@@ -148,6 +148,7 @@ function aee__none_begin
 function aee__none_signal
     movq %rsp, %rax
     subq aee__none_arena(%rip), %rax
+    movq %rsp, %rcx
     cmpq $AEE__NONE_ARENA_SIZE, %rax
     jae aee__none_elsewhere
     clean_flags
