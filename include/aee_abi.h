@@ -220,7 +220,7 @@ struct aee_abi_lane_control { /* written by the host, one line, and only when so
 struct aee_abi_lane_private { /* the guest's own, one line */
     uint32_t depth;           /* host calls that wait for their answer, one inside the other */
     uint32_t reserved0;
-    uint64_t gate;          /* level none only: where a hypercall leads, void (uint32_t, uint64_t) */
+    uint64_t gate; /* level none only: where a hypercall leads, void (uint32_t, uint64_t) */
     uint64_t gate_argument; /* and its second argument; written by the host */
     uint32_t reserved1[10];
 };

@@ -398,6 +398,38 @@ static void contexts_ask_each_other(void **state)
     ASSERT_OK(bed, aee_destroy(bed->engine, asked_context, &bed->error));
 }
 
+/* While the parent's lanes run, at any instant. */
+static void children_have_engines_of_their_own(void **state)
+{
+    struct bed *bed = *state;
+    struct caller caller = {.bed = bed,
+                            .context = make(bed, "busy", 60 * SECOND),
+                            .function = "spin_for",
+                            .args = {4000000, 5}};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, call_once, &caller), 0);
+    aee_context second = make(bed, "second", 10 * SECOND);
+    for (int i = 0; i < 10; i++) {
+        (void)value0(bed, second, "count");
+        pid_t child = fork();
+        if (child == 0) {
+            struct bed own;
+            bed_open(&own, &none);
+            aee_context context = make(&own, "child", 10 * SECOND);
+            bool good = value0(&own, context, "count") == 1;
+            expect_crash(&own, context, "null pointer");
+            bed_close(&own);
+            _exit(good ? 0 : 1);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    (void)pthread_join(thread, NULL);
+    assert_int_equal(caller.result, AEE_OK);
+    ASSERT_OK(bed, aee_destroy(bed->engine, second, &bed->error));
+}
+
 /* ---- Refusals --------------------------------------------------------------------------------- */
 
 static void expect_refusal(const char *words)
@@ -520,6 +552,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(contexts_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_calls_share_the_window, set_up, tear_down),
         cmocka_unit_test_setup_teardown(contexts_ask_each_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(children_have_engines_of_their_own, set_up, tear_down),
         cmocka_unit_test(taken_addresses_are_told),
         cmocka_unit_test(failing_calls_leave_nothing),
         cmocka_unit_test(nobody_gets_it_unasked),

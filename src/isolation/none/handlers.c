@@ -89,6 +89,13 @@ static void remove_one(int signal)
     }
 }
 
+void aee__none_handlers_forget(void)
+{
+    for (int signal = 0; signal < SIGNALS; signal++) {
+        table[signal].users = 0;
+    }
+}
+
 /* One stands for all: who handles faults handles them together. */
 void aee__none_handlers_check(void)
 {

@@ -117,6 +117,8 @@ void aee__none_block_give(struct aee__none_block *block);
 /* handlers.c; under the window's lock. */
 aee_result aee__none_handlers_install(int kick_signal, aee_error *error);
 void aee__none_handlers_remove(int kick_signal);
+/* In a child of fork(): nobody uses them, and they are there. */
+void aee__none_handlers_forget(void);
 /* Puts handlers back that somebody replaced. */
 void aee__none_handlers_check(void);
 bool aee__none_is_fault(int signal);

@@ -18,6 +18,8 @@
 #endif
 #define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
+#define PAGE 4096u
+
 /* How long a machine keeps the window that others wait for. */
 #define SLICE_NS UINT64_C(5000000)
 
@@ -38,7 +40,8 @@ struct waiter {
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    uint32_t users; /* back ends */
+    uint32_t *alive; /* a page that reads 0 in a child of fork() */
+    uint32_t users;  /* back ends */
     struct aee__vm *mapped;
     uint32_t inside; /* lanes of `mapped` in lane_run() */
     struct waiter *first;
@@ -175,6 +178,7 @@ static aee_result open_arena(aee_error *error)
         (void)aee__sys_munmap(got, before);
     }
     (void)aee__sys_munmap(got + before + size, AEE__NONE_BLOCK_SIZE - before);
+    (void)aee__sys_madvise(got + before, size, MADV_DONTFORK);
     __atomic_store_n(&aee__none_arena, (uintptr_t)got + before, __ATOMIC_RELEASE);
     return AEE_OK;
 }
@@ -230,28 +234,72 @@ void aee__none_block_give(struct aee__none_block *block)
 
 /* ---- Opening ------------------------------------------------------------------------------ */
 
+/* In a child of fork() all of it is the parent's, perhaps half done; the addresses are free, and
+ * the handlers are there. */
+static void forget_parent(void)
+{
+    if (!window.alive || *window.alive != 0) {
+        return;
+    }
+    (void)aee__sys_munmap(window.alive, PAGE);
+    release(RANGES);
+    memset(&window, 0, sizeof window);
+    (void)pthread_mutex_init(&window.lock, NULL);
+    (void)pthread_cond_init(&window.changed, NULL);
+    __atomic_store_n(&aee__none_arena, 0, __ATOMIC_RELEASE);
+    aee__none_handlers_forget();
+}
+
+static aee_result mark_process(aee_error *error)
+{
+    void *page =
+        aee__sys_mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return aee__fail_os(error, errno, "cannot get a page");
+    }
+    if (aee__sys_madvise(page, PAGE, MADV_WIPEONFORK) != 0) {
+        int os_errno = errno;
+        (void)aee__sys_munmap(page, PAGE);
+        return aee__fail_os(error, os_errno, "MADV_WIPEONFORK");
+    }
+    window.alive = page;
+    *window.alive = 1;
+    return AEE_OK;
+}
+
+static void close_last(void)
+{
+    window.mapped = NULL;
+    if (window.alive) {
+        (void)aee__sys_munmap(window.alive, PAGE);
+        window.alive = NULL;
+    }
+    close_arena();
+    release(RANGES);
+}
+
 static aee_result open_first(aee_error *error)
 {
     aee_result result = reserve(error);
     if (result != AEE_OK) {
         return result;
     }
+    keep_from_children();
     result = open_arena(error);
     if (result != AEE_OK) {
         release(RANGES);
+        return result;
+    }
+    result = mark_process(error);
+    if (result != AEE_OK) {
+        close_last();
     }
     return result;
 }
 
-static void close_last(void)
-{
-    window.mapped = NULL;
-    close_arena();
-    release(RANGES);
-}
-
 aee_result aee__none_window_open(int kick_signal, aee_error *error)
 {
+    forget_parent();
     (void)pthread_mutex_lock(&window.lock);
     aee_result result = window.users == 0 ? open_first(error) : AEE_OK;
     if (result == AEE_OK) {
