@@ -34,6 +34,16 @@ static aee_context make(struct bed *bed, const char *name, uint64_t budget_ns)
     return context;
 }
 
+static void finish(struct bed *bed, aee_context context)
+{
+    ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+}
+
+static void come_back(struct bed *bed, aee_context context)
+{
+    ASSERT_OK(bed, aee_wait_ready(bed->engine, context, 10 * SECOND, &bed->error));
+}
+
 static void expect_crash(struct bed *bed, aee_context context, const char *words)
 {
     aee_crash crash;
@@ -42,7 +52,7 @@ static void expect_crash(struct bed *bed, aee_context context, const char *words
     if (!strstr(crash.text, words)) {
         fail_msg("\"%s\" does not say \"%s\"", crash.text, words);
     }
-    ASSERT_OK(bed, aee_wait_ready(bed->engine, context, 10 * SECOND, &bed->error));
+    come_back(bed, context);
 }
 
 /* ---- Signal handlers -------------------------------------------------------------------------- */
@@ -214,6 +224,12 @@ static struct thread_state look_at_thread(void)
     return now;
 }
 
+static void set_rounding(uint32_t mxcsr, uint16_t control_word)
+{
+    __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
+    __asm__ volatile("fldcw %0" ::"m"(control_word));
+}
+
 static void expect_same_thread(const struct thread_state *before)
 {
     struct thread_state now = look_at_thread();
@@ -236,39 +252,29 @@ static void the_thread_keeps_what_it_has(void **state)
     static uint8_t signal_stack[65536];
     const stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
     struct bed *bed = *state;
-    uint32_t mxcsr = 0x7f80; /* rounds towards zero */
-    uint16_t control_word = 0x27f;
     stack_t old;
     aee_context context = make(bed, "guest", 20 * MS * scaled(1));
     assert_int_equal(sigaltstack(&stack, &old), 0);
-    __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
-    __asm__ volatile("fldcw %0" ::"m"(control_word));
+    set_rounding(0x7f80, 0x27f); /* towards zero; double precision */
     struct thread_state before = look_at_thread();
     of_thread = 4711;
     errno = ENOTTY;
     for (int i = 0; i < 50; i++) {
-        int64_t value = 0;
-        const int64_t args[6] = {1, 2, 3, 4, 5, 6};
-        aee_function sum6;
-        ASSERT_OK(bed, aee_find_function(bed->engine, context, "sum6", &sum6, &bed->error));
-        ASSERT_OK(bed, aee_call_i64(bed->engine, context, sum6, args, 6, &value, &bed->error));
-        assert_int_equal(value, 1 + 2 * 2 + 3 * 3 + 4 * 4 + 5 * 5 + 6 * 6);
+        assert_int_equal(value2(bed, context, "blend", i, 0, 2),
+                         value2(bed, context, "blend", i, 0, 2));
     }
     assert_int_equal(errno, ENOTTY);
     expect_same_thread(&before);
     for (int i = 0; i < 5; i++) {
         expect_crash(bed, context, "null pointer");
         assert_int_equal(call2(bed, context, "hang", 1, 0, 1, NULL), AEE_ERR_HUNG);
-        ASSERT_OK(bed, aee_wait_ready(bed->engine, context, 10 * SECOND, &bed->error));
+        come_back(bed, context);
         expect_same_thread(&before);
     }
     assert_int_equal(of_thread, 4711);
-    mxcsr = 0x1f80;
-    control_word = 0x37f;
-    __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
-    __asm__ volatile("fldcw %0" ::"m"(control_word));
+    set_rounding(0x1f80, 0x37f);
     assert_int_equal(sigaltstack(&old, NULL), 0);
-    ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+    finish(bed, context);
 }
 
 struct caller {
@@ -323,7 +329,7 @@ static void signals_of_the_engine_wait(void **state)
     assert_int_equal(caller.value, 5);
     assert_int_equal(caller.seen, atomic_load(&signals_seen));
     assert_true(caller.seen > 0);
-    ASSERT_OK(bed, aee_destroy(bed->engine, caller.context, &bed->error));
+    finish(bed, caller.context);
 }
 
 /* ---- The window ------------------------------------------------------------------------------- */
@@ -344,7 +350,7 @@ static void contexts_take_turns(void **state)
         }
     }
     for (int i = 0; i < 3; i++) {
-        ASSERT_OK(bed, aee_destroy(bed->engine, contexts[i], &bed->error));
+        finish(bed, contexts[i]);
     }
 }
 
@@ -368,7 +374,7 @@ static void long_calls_share_the_window(void **state)
         (void)pthread_join(threads[i], NULL);
         assert_int_equal(callers[i].result, AEE_OK);
         assert_int_equal(callers[i].value, 1000 + i);
-        ASSERT_OK(bed, aee_destroy(bed->engine, callers[i].context, &bed->error));
+        finish(bed, callers[i].context);
     }
 }
 
@@ -394,8 +400,8 @@ static void contexts_ask_each_other(void **state)
         assert_int_equal(value2(bed, asker, "ask", i, 3, 2),
                          value2(bed, asked_context, "blend", i, 3, 2));
     }
-    ASSERT_OK(bed, aee_destroy(bed->engine, asker, &bed->error));
-    ASSERT_OK(bed, aee_destroy(bed->engine, asked_context, &bed->error));
+    finish(bed, asker);
+    finish(bed, asked_context);
 }
 
 /* While the parent's lanes run, at any instant. */
@@ -427,7 +433,7 @@ static void children_have_engines_of_their_own(void **state)
     }
     (void)pthread_join(thread, NULL);
     assert_int_equal(caller.result, AEE_OK);
-    ASSERT_OK(bed, aee_destroy(bed->engine, second, &bed->error));
+    finish(bed, second);
 }
 
 /* ---- Refusals --------------------------------------------------------------------------------- */
@@ -448,7 +454,7 @@ static void taken_addresses_are_told(void **state)
     (void)state;
     static const uint64_t places[] = {AEE_GVA_IMAGE, AEE_GVA_HEAP + (1 << 20), AEE_GVA_REGIONS};
     for (unsigned i = 0; i < sizeof places / sizeof places[0]; i++) {
-        void *page = (void *)(uintptr_t)places[i];
+        void *page = (void *)(uintptr_t)places[i]; // NOLINT(performance-no-int-to-ptr)
         assert_ptr_equal(mmap(page, 4096, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
                          page);

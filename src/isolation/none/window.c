@@ -19,6 +19,7 @@
 #define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 #define PAGE 4096u
+#define ARENA_SIZE ((uint64_t)AEE__NONE_BLOCK_SIZE * AEE__NONE_BLOCKS)
 
 /* How long a machine keeps the window that others wait for. */
 #define SLICE_NS UINT64_C(5000000)
@@ -133,13 +134,15 @@ static void keep_from_children(void)
     }
 }
 
+/* Code is mapped privately: a debugger can write breakpoints only there. */
 static int show(const struct aee__vm *vm, const struct aee__none_mapping *mapping)
 {
     const struct aee__file_map *map = &mapping->map;
     int protection = PROT_READ | (map->rights & AEE__PT_WRITE ? PROT_WRITE : 0) |
                      (map->rights & AEE__PT_EXECUTE ? PROT_EXEC : 0);
+    int sharing = protection == (PROT_READ | PROT_EXEC) ? MAP_PRIVATE : MAP_SHARED;
     void *got = aee__sys_mmap(pointer(map->gva.value), map->size, protection,
-                              MAP_SHARED | MAP_NORESERVE | MAP_FIXED, vm->files[mapping->file].fd,
+                              sharing | MAP_NORESERVE | MAP_FIXED, vm->files[mapping->file].fd,
                               (off_t)map->offset);
     return got == MAP_FAILED ? -1 : 0;
 }
@@ -167,7 +170,7 @@ static int show_all(struct aee__vm *vm)
 
 static aee_result open_arena(aee_error *error)
 {
-    const uint64_t size = AEE__NONE_ARENA_SIZE;
+    const uint64_t size = ARENA_SIZE;
     uint8_t *got =
         aee__sys_mmap(NULL, size + AEE__NONE_BLOCK_SIZE, PROT_NONE, RESERVE_FLAGS, -1, 0);
     if (got == MAP_FAILED) {
@@ -187,7 +190,7 @@ static void close_arena(void)
 {
     void *arena = pointer(aee__none_arena);
     __atomic_store_n(&aee__none_arena, 0, __ATOMIC_RELEASE);
-    (void)aee__sys_munmap(arena, AEE__NONE_ARENA_SIZE);
+    (void)aee__sys_munmap(arena, ARENA_SIZE);
 }
 
 static uint32_t find_free(void)
