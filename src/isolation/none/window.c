@@ -44,7 +44,8 @@ static struct {
     uint32_t *alive; /* a page that reads 0 in a child of fork() */
     uint32_t users;  /* back ends */
     struct aee__vm *mapped;
-    uint32_t inside; /* lanes of `mapped` in lane_run() */
+    uint32_t inside;       /* lanes of `mapped` in lane_run() */
+    uint64_t slice_end_ns; /* 0: nobody has waited yet */
     struct waiter *first;
     uint64_t blocks[AEE__NONE_BLOCKS / 64]; /* one bit each: taken */
 } window = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -370,12 +371,22 @@ static void make_room(void)
     }
 }
 
-static bool wait_for_change(void)
+/* Until something has changed; at the end of the slice, which begins when somebody waits, the lanes
+ * that are there must leave. */
+static void await_change(const struct aee__vm *vm)
 {
-    uint64_t end = aee__now_ns() + SLICE_NS;
-    const struct timespec deadline = {.tv_sec = (time_t)(end / 1000000000u),
-                                      .tv_nsec = (long)(end % 1000000000u)};
-    return pthread_cond_clockwait(&window.changed, &window.lock, CLOCK_MONOTONIC, &deadline) == 0;
+    if (window.slice_end_ns == 0) {
+        window.slice_end_ns = aee__now_ns() + SLICE_NS;
+    }
+    const struct timespec deadline = {.tv_sec = (time_t)(window.slice_end_ns / 1000000000u),
+                                      .tv_nsec = (long)(window.slice_end_ns % 1000000000u)};
+    (void)pthread_cond_clockwait(&window.changed, &window.lock, CLOCK_MONOTONIC, &deadline);
+    if (window.slice_end_ns != 0 && aee__now_ns() >= window.slice_end_ns) {
+        window.slice_end_ns = 0;
+        if (!is_usable(vm)) {
+            make_room();
+        }
+    }
 }
 
 /* In the order of arrival, also for lanes of the machine that is there: else it could stay for
@@ -388,9 +399,7 @@ static void await_turn(const struct aee__vm *vm, const struct aee__none_block *b
     }
     enqueue(&me);
     while (!atomic_load(&block->kicked) && (window.first != &me || !is_usable(vm))) {
-        if (!wait_for_change() && window.first == &me && !is_usable(vm)) {
-            make_room();
-        }
+        await_change(vm);
     }
     dequeue(&me);
 }
@@ -425,8 +434,11 @@ void aee__none_window_leave(struct aee__vm *vm, struct aee__none_lane *lane)
     bool signalled = lane->signalled;
     lane->running = false;
     atomic_store(&lane->block->kicked, 0);
-    if (--window.inside == 0 && window.first) {
-        (void)pthread_cond_broadcast(&window.changed);
+    if (--window.inside == 0) {
+        window.slice_end_ns = 0;
+        if (window.first) {
+            (void)pthread_cond_broadcast(&window.changed);
+        }
     }
     (void)pthread_mutex_unlock(&window.lock);
     if (signalled) {
