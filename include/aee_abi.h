@@ -219,7 +219,10 @@ struct aee_abi_lane_control { /* written by the host, one line, and only when so
 
 struct aee_abi_lane_private { /* the guest's own, one line */
     uint32_t depth;           /* host calls that wait for their answer, one inside the other */
-    uint32_t reserved0[15];
+    uint32_t reserved0;
+    uint64_t gate; /* level none only: where a hypercall leads, void (uint32_t, uint64_t) */
+    uint64_t gate_argument; /* and its second argument; written by the host */
+    uint32_t reserved1[10];
 };
 
 struct aee_abi_lane {
@@ -236,6 +239,7 @@ struct aee_abi_lane {
 };
 #define AEE_LANE_STRIDE UINT64_C(0x40000)
 AEE_ABI_ASSERT(sizeof(struct aee_abi_lane_control) == 64, "one cache line");
+AEE_ABI_ASSERT(sizeof(struct aee_abi_lane_private) == 64, "one cache line");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_lane, own) == 64, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_lane, slots) == 4096, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_lane, levels) == 12288, "frozen");

@@ -13,7 +13,7 @@
  * names the operation and the object; pass NULL where the code is enough. A failed call has changed
  * nothing. Descriptor structs start with struct_size; a zero in any other field asks for the
  * default. Calls are thread-safe unless their comment says otherwise. Nothing is printed, and no
- * process-wide handler is installed.
+ * process-wide handler is installed (but by AEE_LEVEL_NONE, which must be asked for).
  */
 #ifndef AEE_VIRT_H
 #define AEE_VIRT_H
@@ -115,8 +115,10 @@ typedef struct aee_gpu_buffer {
  * one, and never AEE_LEVEL_NONE. */
 typedef enum aee_level {
     AEE_LEVEL_AUTO = 0,
-    AEE_LEVEL_NONE = 1,      /* the engine's own address space: for debugging */
-    AEE_LEVEL_PROCESS = 2,   /* a process without system calls */
+    AEE_LEVEL_NONE = 1,    /* no isolation: in the engine's process, for debugging; only on demand.
+                            * While such an engine exists, the process has handlers of SIGSEGV, SIGBUS,
+                            * SIGFPE, SIGILL, SIGTRAP and kick_signal, chained to those before */
+    AEE_LEVEL_PROCESS = 2, /* a process without system calls */
     AEE_LEVEL_CONTAINER = 3, /* the same in namespaces and a control group, with an empty root */
     AEE_LEVEL_FULL = 4,      /* a KVM virtual machine */
 } aee_level;

@@ -30,9 +30,22 @@ static void hypercall(const struct aee_abi_lane *lane, uint32_t number)
 #ifdef AEE_VDSO_CELL /* in a process, whose program has it at this address */
     uint64_t index = ((uintptr_t)lane - AEE_GVA_LANES) / AEE_LANE_STRIDE;
     ((void (*)(uint32_t, uint32_t))AEE_VDSO_CELL)(number, (uint32_t)index);
+#elif defined(AEE_VDSO_NONE) /* in the engine's process, which has put its address here */
+    ((void (*)(uint32_t, uint64_t))lane->own.gate)(number, lane->own.gate_argument);
 #else
     (void)lane;
     __asm__ volatile("outl %%eax, %1" : : "a"(number), "i"(AEE_PORT_HYPERCALL) : "memory");
+#endif
+}
+
+/* Turns to wait before a hypercall. Where the engine runs one component at a time, none. */
+static uint32_t spin_turns(const struct aee_abi_lane *lane)
+{
+#ifdef AEE_VDSO_NONE
+    (void)lane;
+    return 0;
+#else
+    return LOAD(lane->control.spin);
 #endif
 }
 
@@ -136,7 +149,7 @@ static void await(const struct aee_abi_lane *lane, const struct aee_abi_slot *sl
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     tell(lane);
     for (;;) {
-        uint32_t spin = LOAD(lane->control.spin);
+        uint32_t spin = spin_turns(lane);
         for (uint32_t i = 0; i <= spin; i++) {
             if (LOAD_ACQUIRE(slot->request.seq) == seq) {
                 return;
@@ -187,7 +200,7 @@ static void await_answer(const struct aee_abi_lane *lane, struct aee_abi_level *
 {
     uint32_t nested = LOAD(level->nested.reply.seq) + 1;
     for (;;) {
-        uint32_t spin = LOAD(lane->control.spin);
+        uint32_t spin = spin_turns(lane);
         for (uint32_t i = 0; i <= spin; i++) {
             if (LOAD_ACQUIRE(level->reply.seq) ==
                 seq) { /* pairs with aee__call_ring_host_reply() */

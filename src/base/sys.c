@@ -49,6 +49,11 @@ int aee__sys_close(int fd)
     return fd >= 0 ? close(fd) : 0;
 }
 
+int aee__sys_dup(int fd)
+{
+    return injected("dup") ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 int aee__sys_ioctl(int fd, unsigned long request, void *argument)
 {
     return injected("ioctl") ? -1 : ioctl(fd, request, argument);
@@ -190,6 +195,16 @@ int aee__sys_block_signal(int signal, sigset_t *old)
 int aee__sys_restore_mask(const sigset_t *old)
 {
     return pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+void aee__sys_swap_mask(const uint64_t *mask, uint64_t *old)
+{
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, old, sizeof *mask);
+}
+
+int aee__sys_signal_stack(const stack_t *stack, stack_t *old)
+{
+    return old && injected("sigaltstack") ? -1 : sigaltstack(stack, old);
 }
 
 void aee__sys_consume_signal(int signal)

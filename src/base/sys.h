@@ -12,6 +12,7 @@
 
 int aee__sys_open(const char *path, int flags);
 int aee__sys_close(int fd);
+int aee__sys_dup(int fd);
 int aee__sys_ioctl(int fd, unsigned long request, void *argument);
 /* For requests whose argument is a number. */
 int aee__sys_ioctl_value(int fd, unsigned long request, unsigned long argument);
@@ -40,6 +41,11 @@ void aee__sys_sleep(uint64_t ns);
 /* Blocks `signal` in the calling thread; *old receives the mask to put back. */
 int aee__sys_block_signal(int signal, sigset_t *old);
 int aee__sys_restore_mask(const sigset_t *old);
+/* The calling thread's mask as the kernel has it, one bit for each signal from 1 on: also of those
+ * that the C library keeps for itself. *old may be NULL. */
+void aee__sys_swap_mask(const uint64_t *mask, uint64_t *old);
+/* sigaltstack(2). Going back to the old one (`old` is NULL) does not fail. */
+int aee__sys_signal_stack(const stack_t *stack, stack_t *old);
 /* Takes a pending blocked signal away; no effect when none is pending. */
 void aee__sys_consume_signal(int signal);
 /* Sleeps while *word == value, until woken or CLOCK_MONOTONIC reaches deadline_ns (0: no deadline).

@@ -6,11 +6,12 @@
 #include <string.h>
 
 #include "isolation/kvm/kvm.h"
+#include "isolation/none/none.h"
 #include "isolation/process/process.h"
 
 /* From strongest to weakest. */
 static const struct aee__backend_ops *const backends[] = {
-    &aee__kvm_backend, &aee__container_backend, &aee__process_backend};
+    &aee__kvm_backend, &aee__container_backend, &aee__process_backend, &aee__none_backend};
 #define BACKENDS (sizeof backends / sizeof backends[0])
 _Static_assert(BACKENDS <= AEE_BACKENDS_MAX, "a report has room for all");
 

@@ -64,6 +64,7 @@ struct aee__backend_ops {
     aee_level level;
     const uint8_t *vdso; /* the library's code in each machine */
     const uint8_t *vdso_end;
+    bool direct_only; /* each call is made as by AEE_CALL_DIRECT; workers run submitted ones only */
 
     /* Opens the back end, proving by experiment that it works here. `kick_signal` is a real-time
      * signal for lane_kick(). *facts (may be NULL) receives what was found, also on failure; then

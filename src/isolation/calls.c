@@ -310,7 +310,7 @@ static aee_result call_on(struct aee__lane *lane, struct aee__context *context, 
         return result;
     }
     call->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
-    call->mode = context->mode;
+    call->mode = context->core->ops->direct_only ? AEE_CALL_DIRECT : context->mode;
     result = aee__lane_call(lane, call);
     atomic_store_explicit(&context->stats.mode_now, (uint32_t)call->mode_used,
                           memory_order_relaxed);

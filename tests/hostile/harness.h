@@ -55,6 +55,8 @@ struct hostile_case {
     void (*script)(struct hostile *hostile, aee_call_mode mode);
     enum hostile_modes modes;
     bool (*can_be)(void); /* the case is left out where this processor says no */
+    /* The weakest level that promises what the case demands; weaker ones skip it. */
+    aee_level least;
     /* A fault of the library that the case shows: the case is not run, and says so, unless
      * AEE_HOSTILE_KNOWN_BUGS=1 is set. Remove the line when the fault is repaired. */
     const char *known_bug;

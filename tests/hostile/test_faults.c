@@ -238,11 +238,14 @@ static void registers_of_the_report(struct hostile *hostile, aee_call_mode mode)
      VECTOR(17))
 
 static const struct hostile_case cases[] = {
-    {.name = "INT n for all n", .script = interrupts},
+    /* Level none has the kernel's way in, and FS and GS are what the host lives by. */
+    {.name = "INT n for all n", .script = interrupts, .least = AEE_LEVEL_PROCESS},
     {.name = "IN, OUT, INS, OUTS on foreign ports", .script = ports},
     {.name = "IN, OUT, INS, OUTS on our ports", .script = ports_of_ours},
-    {.name = "far transfers and loads of all selectors", .script = selectors},
-    {.name = "code of 32 bits", .script = compatibility_mode},
+    {.name = "far transfers and loads of all selectors",
+     .script = selectors,
+     .least = AEE_LEVEL_PROCESS},
+    {.name = "code of 32 bits", .script = compatibility_mode, .least = AEE_LEVEL_PROCESS},
     {.name = "every boundary of the address map", .script = address_map},
     {.name = "a copy over the end of the heap", .script = copy_over_the_end},
     {.name = "registers of the report", .script = registers_of_the_report},

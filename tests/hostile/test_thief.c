@@ -215,6 +215,22 @@ static bool cannot_be(const char *name)
            (strcmp(name, "reserved MXCSR bits") == 0 && !hostile_traps_sse_reserved());
 }
 
+/* What level none lets through: the kernel is there, and FS, GS and the way out (in the lane) are
+ * what the component runs on. */
+static bool is_promised(int64_t attack)
+{
+    static const char *const open_at_none[] = {
+        "SYSCALL",  "SYSENTER", "INT 0x80", "clear FS",
+        "clear GS", "WRFSBASE", "WRGSBASE", "fill the lane with garbage"};
+    for (size_t i = 0; hostile_level() == AEE_LEVEL_NONE && i < COUNT_OF(open_at_none); i++) {
+        if (strcmp(list.names[attack], open_at_none[i]) == 0) {
+            (void)expected(attack); /* noted as used */
+            return false;
+        }
+    }
+    return true;
+}
+
 static void all_attacks(struct hostile *hostile, aee_call_mode mode)
 {
     read_list(hostile, mode);
@@ -222,7 +238,7 @@ static void all_attacks(struct hostile *hostile, aee_call_mode mode)
         if (cannot_be(list.names[i])) {
             print_message("SKIP: this processor does not do %s\n", list.names[i]);
             (void)expected(i);
-        } else {
+        } else if (is_promised(i)) {
             try_attack(hostile, mode, i);
         }
     }

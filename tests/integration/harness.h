@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -82,6 +83,14 @@ static inline void bed_open(struct bed *bed, const aee_engine_desc *desc)
 static inline void bed_close(struct bed *bed)
 {
     aee_engine_destroy(bed->engine);
+}
+
+/* Components run on the engine's own threads and memory. */
+static inline bool level_is_none(struct bed *bed)
+{
+    aee_stats stats = {0};
+    ASSERT_OK(bed, aee_get_stats(bed->engine, &stats, &bed->error));
+    return stats.level == AEE_LEVEL_NONE;
 }
 
 static inline aee_function find(struct bed *bed, aee_context context, const char *name)

@@ -70,7 +70,9 @@ static void ready_memory_does_not_fault(void **state)
     assert_true(grown >= (PAGES - 1) * UINT64_C(4096));
     print_message("%d pages: %lld host faults where ready, %lld elsewhere\n", PAGES,
                   (long long)ready, (long long)cold);
-    assert_true(ready < PAGES / 8);
+    /* Level none maps all memory anew when another component ran, or this one for the first time.
+     */
+    assert_true(ready < PAGES / 8 || level_is_none(bed));
 }
 
 /* malloc() hands memory out from the bottom, so that what is ready is used first. */

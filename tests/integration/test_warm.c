@@ -46,8 +46,9 @@ static void warm(aee_call_mode mode, uint64_t wakes)
     ASSERT_OK(&bed, aee_find_function(bed.engine, context, "sum6", &add, &bed.error));
     assert_int_equal(quiet_frame(&bed, context, add), 0); /* it was never called */
     frame(&bed, context, add, 3);
-    assert_int_equal(quiet_frame(&bed, context, add), wakes); /* as in the frame before */
-    assert_int_equal(quiet_frame(&bed, context, add), 0);     /* nobody called it any more */
+    /* As in the frame before. */
+    assert_int_equal(quiet_frame(&bed, context, add), level_is_none(&bed) ? 0 : wakes);
+    assert_int_equal(quiet_frame(&bed, context, add), 0); /* nobody called it any more */
     frame(&bed, context, add, 3);
     frame(&bed, context, add, 3);
     ASSERT_OK(&bed, aee_pause(bed.engine, context, &bed.error));

@@ -8,7 +8,7 @@ import common
 
 # Back ends and GPU drivers do not know their siblings.
 SIBLINGS = (
-    ("isolation/kvm", "isolation/process", "isolation/image", "isolation/linux"),
+    ("isolation/kvm", "isolation/process", "isolation/none", "isolation/image", "isolation/linux"),
     ("gpu/vulkan", "gpu/vfio"),
 )
 # Folders outside src: the public headers they may include, beside their own files.
