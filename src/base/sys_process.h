@@ -18,8 +18,13 @@ struct aee__sys_process {
 int aee__sys_process_start(int program, const char *name, const int fds[2], uint64_t namespaces,
                            struct aee__sys_process *process);
 int aee__sys_process_kill(int pidfd);
-/* Waits for its end and forgets it; *status as waitpid() gives it. */
-int aee__sys_process_reap(int pidfd, int *status);
+/* Waits for its end; *status as waitpid() gives it, or -1 where that is not known. Its number stays
+ * taken until it is reaped. */
+void aee__sys_process_wait(int pidfd, int *status);
+/* Waits for its end and forgets it. */
+void aee__sys_process_reap(int pidfd);
+/* Processor time that it has used; -1 where that is not known. */
+int aee__sys_process_cpu(pid_t pid, uint64_t *ns);
 /* Signals one thread of a process that has not been reaped. */
 int aee__sys_process_signal(pid_t pid, pid_t thread, int signal);
 /* The threads of a process, by number; how many, at most `most`. */
@@ -31,7 +36,8 @@ int aee__sys_program(const char *name, const void *bytes, size_t size);
 int aee__sys_socket_pair(int fds[2]);
 /* Sends one byte, with a descriptor unless `fd` is negative. */
 int aee__sys_send(int socket, int fd);
-/* Reads a number of 8 bytes within the time; 0 on success, -1 with ETIMEDOUT or EPIPE. */
+/* Reads a number that was written at once; -1 with ETIMEDOUT (also after a signal) or, where nobody
+ * can write any more, EPIPE. */
 int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns);
 /* Reads the whole file from its start, at most `capacity` bytes; how many. */
 ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity);
@@ -40,7 +46,8 @@ ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity);
 int aee__sys_poll_create(void);
 int aee__sys_poll_add(int poll, int fd, uint64_t number);
 void aee__sys_poll_remove(int poll, int fd);
-int aee__sys_poll_wait(int poll, uint64_t *number);
+/* 1: there is an event; 0: the time has passed (negative: there is no limit); -1. */
+int aee__sys_poll_wait(int poll, uint64_t *number, int timeout_ms);
 int aee__sys_event_create(void); /* eventfd */
 void aee__sys_event_set(int event);
 void aee__sys_event_clear(int event);

@@ -189,10 +189,9 @@ static aee_result add_memory(struct aee__instance *instance, aee_error *error)
     return AEE_OK;
 }
 
-static void note_end(void *user)
+static void note_end(void *user, aee_crash_cause cause, const char *detail)
 {
-    aee__instance_fail(user, AEE_CRASH_KILLED,
-                       "its process was ended from outside, or for want of memory");
+    aee__instance_fail(user, cause, detail);
 }
 
 static aee_result start_lanes(struct aee__instance *instance, const struct aee_abi_vdso *vdso,

@@ -103,13 +103,23 @@ static aee_result vm_seal(struct aee__vm *vm, aee__vm_ended_fn *notice, void *us
 {
     struct aee__keeper *keeper = &vm->backend->keeper;
     aee_result result = aee__cell_seal(vm, error);
-    if (result == AEE_OK) {
-        (void)pthread_mutex_lock(&keeper->lock);
-        vm->notice = notice;
-        vm->notice_user = user;
-        (void)pthread_mutex_unlock(&keeper->lock);
+    if (result != AEE_OK) {
+        return result;
     }
-    return result;
+    (void)pthread_mutex_lock(&keeper->lock);
+    bool ended = vm->reaped;
+    vm->notice = notice;
+    vm->notice_user = user;
+    if (!keeper->watches) { /* what is sealed it does */
+        aee__sys_event_set(keeper->event);
+    }
+    (void)pthread_mutex_unlock(&keeper->lock);
+    return ended ? aee__fail(error, AEE_ERR_SYSTEM, "cannot seal a cell: it has ended") : AEE_OK;
+}
+
+static bool vm_has_ended(const struct aee__vm *vm)
+{
+    return atomic_load(&vm->ended);
 }
 
 /* Its number stays ours until it is buried. */
@@ -292,12 +302,12 @@ static bool no_hardware(const struct aee__backend *backend)
     return false;
 }
 
-#define CELL_OPERATIONS                                                                   \
-    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close, \
-    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,          \
-    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_map = aee__cell_map,            \
-    .vm_unmap = aee__cell_unmap, .vm_seal = vm_seal, .vm_stop = vm_stop,                  \
-    .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                   \
+#define CELL_OPERATIONS                                                                           \
+    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close,         \
+    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,                  \
+    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,               \
+    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .vm_seal = vm_seal, .vm_stop = vm_stop, \
+    .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                           \
     .lane_kick = aee__cell_lane_kick, .lane_registers = aee__cell_lane_registers
 
 const struct aee__backend_ops aee__process_backend = {
