@@ -19,11 +19,11 @@ SOAK_SECONDS = 60
 help:
 	@echo 'make demo    build the library, the command line and the demo, and run the demo'
 	@echo 'make bench   build the command line and measure this machine (docs/performance.md)'
-	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer'
+	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer, and all of "make hw"'
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
 	@echo 'make soak    the stress test for SOAK_SECONDS (default 60), optimised and with the thread sanitizer'
-	@echo 'make hw      integration tests on emulated AMD and Intel machines (downloads about 150 MB once)'
+	@echo 'make hw      tests on emulated AMD and Intel machines (downloads about 150 MB once; AEE_HW=no: without)'
 	@echo 'make lint    source checks, clang-format, clang-tidy'
 	@echo 'make format  reformat the C sources'
 	@echo 'make fuzz    build the fuzzers and run each for FUZZ_SECONDS (default 60)'
@@ -47,7 +47,7 @@ bench:
 
 test:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL)
-	@scripts/run-tests.sh release asan-ubsan tsan
+	@scripts/run-tests.sh release asan-ubsan tsan hw
 
 asan:
 	@scripts/install-deps.sh $(PACKAGES_TEST)
@@ -63,11 +63,10 @@ soak:
 
 hw:
 	@scripts/install-deps.sh $(PACKAGES_TEST)
-	@tests/hw/setup.sh
 	@mkdir -p build
 	@{ cmake --preset release && cmake --build --preset release; } >build/hw.log 2>&1 \
 	    || { tail -n 60 build/hw.log; exit 1; }
-	@tests/hw/suite.sh build/release
+	@scripts/run-tests.sh hw
 
 lint:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_LINT)

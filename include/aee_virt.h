@@ -111,13 +111,14 @@ typedef struct aee_gpu_buffer {
 #define AEE_PAYLOAD_MAX 65536 /* bytes of one inline payload; larger data goes through regions */
 #define AEE_ARGS_MAX 6
 
-/* Isolation, from weakest to strongest. AEE_LEVEL_AUTO takes the strongest usable one. */
+/* Isolation, from weakest to strongest (docs/levels.md). AEE_LEVEL_AUTO takes the strongest usable
+ * one, and never AEE_LEVEL_NONE. */
 typedef enum aee_level {
     AEE_LEVEL_AUTO = 0,
-    AEE_LEVEL_NONE = 1,
-    AEE_LEVEL_PROCESS = 2,
-    AEE_LEVEL_CONTAINER = 3,
-    AEE_LEVEL_FULL = 4, /* a KVM virtual machine */
+    AEE_LEVEL_NONE = 1,      /* the engine's own address space: for debugging */
+    AEE_LEVEL_PROCESS = 2,   /* a process without system calls */
+    AEE_LEVEL_CONTAINER = 3, /* the same in namespaces and a control group, with an empty root */
+    AEE_LEVEL_FULL = 4,      /* a KVM virtual machine */
 } aee_level;
 
 typedef enum aee_kind {
@@ -230,8 +231,9 @@ typedef struct aee_engine_desc {
 } aee_engine_desc;
 
 /* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
- * housekeeper, a restarter, workers when ring calls need them). Blocks for some milliseconds. On
- * failure *out is NULL. Errors: INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM. */
+ * housekeeper, a restarter, a keeper of processes at levels PROCESS and CONTAINER, workers when
+ * ring calls need them). Blocks for some milliseconds. On failure *out is NULL. Errors:
+ * INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM. */
 AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out,
                                      aee_error *error);
 /* Destroys every context and region; later calls on the engine return AEE_ERR_CLOSED. Calls that
@@ -243,15 +245,20 @@ AEE_API void aee_engine_destroy(aee_engine *engine);
 
 /* ---- Contexts ----------------------------------------------------------------------------- */
 
+/* No limit, in those fields of aee_limits that say so. */
+#define AEE_UNLIMITED UINT64_MAX
+
 /* Limits of one context. Zero in a field asks for the default of the context's kind, as
- * aee_default_limits() tells it; those of AEE_KIND_CUSTOM are noted here. */
+ * aee_default_limits() tells it; those of AEE_KIND_CUSTOM are noted here. What is used and what was
+ * refused is in aee_context_info; docs/limits.md has the details. */
 typedef struct aee_limits {
     uint64_t memory_bytes;         /* heap of the component, rounded up to 2 MiB; 16 MiB */
     uint64_t stack_bytes;          /* per lane, rounded up to 4 KiB; 256 KiB, at most 16 MiB */
     uint64_t call_budget_ns;       /* wall-clock time of one call; 100 ms, at least 50 us.
                                     * Host functions are free up to once the budget. */
     uint32_t lanes;                /* vCPUs; 1, at most 8 */
-    uint32_t log_bytes_per_second; /* what the component may log; 64 KiB; the rest is dropped */
+    uint32_t log_bytes_per_second; /* what the component may log, and 16 bytes for each line;
+                                    * 64 KiB; the rest is dropped; UINT32_MAX: unlimited */
     uint32_t restarts;             /* within restart_window_ns, before quarantine; 5, at most 63 */
     uint32_t never_restart;        /* non-zero: a crash leads to quarantine at once */
     uint64_t restart_window_ns;    /* 10 s */
@@ -261,6 +268,14 @@ typedef struct aee_limits {
                                     * thread, outside of frames, for restarts to take; each needs
                                     * what the context needs; 0, at most 4 */
     uint32_t huge_pages;           /* non-zero: ask the host for 2 MiB pages behind the heap */
+    /* AEE_UNLIMITED in all that follow. A second's worth may be used at once. Beyond it calls, host
+     * calls and charges are refused with a sentence that names the field, until there is room. */
+    uint64_t cpu_ns_per_second; /* of all lanes together: time of their vCPUs in calls */
+    uint64_t cpu_ns_total;      /* the same since aee_load() or aee_restart() */
+    uint64_t calls_per_second;
+    uint64_t host_calls_per_second; /* log lines included */
+    uint64_t disk_bytes_per_second; /* as aee_charge_io() counts them */
+    uint64_t network_bytes_per_second;
 } aee_limits;
 
 typedef struct aee_context_desc {
@@ -300,6 +315,13 @@ AEE_API aee_result aee_set_limits(aee_engine *engine, aee_context context, const
 /* Gives the context's component a heap of `megabytes` (MiB). May only grow. */
 AEE_API aee_result aee_allocate_isolated_memory(aee_engine *engine, aee_context context,
                                                 uint64_t megabytes, aee_error *error);
+/* Charges a context for input or output that a host function is about to do for it. LIMIT: that is
+ * more than the context may have now: do without, or try again later. More than a second's worth is
+ * allowed where nothing was used for a second, and keeps the context waiting for as long as it
+ * takes. May be called from anywhere but log functions; does not block. */
+typedef enum aee_io { AEE_IO_DISK = 1, AEE_IO_NETWORK = 2 } aee_io;
+AEE_API aee_result aee_charge_io(aee_engine *engine, aee_context context, aee_io io, uint64_t bytes,
+                                 aee_error *error);
 /* Gives GPU buffers to exactly one context. Not offered by this version: AEE_ERR_UNSUPPORTED. */
 AEE_API aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context context,
                                              const aee_gpu_buffer *buffers, uint32_t count,
@@ -360,8 +382,8 @@ AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, co
  * Blocks up to the call budget, and as long before it when every lane is taken (then BUSY); behind
  * submitted calls that its lane has accepted, as long as those take. Does not allocate, but for
  * buffers when a component first sends or takes bytes in a host call. Errors: ARGUMENT_COUNT,
- * WRONG_HANDLE, STALE, NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY.
- */
+ * WRONG_HANDLE, STALE, NOT_LOADED, PAUSED, STOPPED, RESTARTING, QUARANTINED, CRASHED, HUNG, BUSY,
+ * LIMIT (calls or CPU time: see aee_limits). */
 AEE_API aee_result aee_call(aee_engine *engine, aee_context context, aee_function function,
                             const aee_value *args, uint32_t count, aee_value *result,
                             aee_error *error);
@@ -421,7 +443,8 @@ typedef struct aee_batch {
  * hung call of a batch may be found out after twice its budget. Where the context crashes, stops or
  * pauses, calls that have not begun complete with that result too. Does not allocate once batches
  * of that size have been used. Bad calls are refused as a whole (the sentence names the first),
- * with the errors of aee_call(), and LIMIT (max_submitted). */
+ * with the errors of aee_call(), and LIMIT (max_submitted). Calls that wait when the context has
+ * used up its CPU time complete with LIMIT. */
 AEE_API aee_result aee_submit(aee_engine *engine, const aee_call_item *items, uint32_t count,
                               uint32_t flags, aee_batch *out, aee_error *error);
 /* Takes up to `capacity` completions, in the order in which the calls ended; *count receives how
@@ -584,6 +607,17 @@ typedef struct aee_context_info {
     uint64_t latency_max_ns;
     uint32_t spares_ready; /* instances that wait for a restart */
     uint32_t reserved0;
+    uint64_t cpu_ns;    /* time of its vCPUs in calls, all since it was created */
+    uint64_t log_bytes; /* that were not dropped, and 16 for each line */
+    uint64_t disk_bytes;
+    uint64_t network_bytes;
+    uint64_t throttled_calls;     /* calls refused by calls_per_second */
+    uint64_t throttled_cpu;       /* by cpu_ns_per_second */
+    uint64_t throttled_cpu_total; /* by cpu_ns_total */
+    uint64_t throttled_host_calls;
+    uint64_t throttled_log; /* lines dropped */
+    uint64_t throttled_disk;
+    uint64_t throttled_network; /* charges refused */
 } aee_context_info;
 
 AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,
@@ -666,6 +700,8 @@ typedef enum aee_event_type {
     AEE_EVENT_FRAME_LATE,
     AEE_EVENT_LOG_DROPPED,
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
+    AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
+    AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
     AEE_EVENT_COUNT
 } aee_event_type;
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # run-tests.sh: configures, builds and tests presets, then prints one summary of all of them.
 #
-#   scripts/run-tests.sh release asan-ubsan tsan
+#   scripts/run-tests.sh release asan-ubsan tsan hw      (hw: the release build on emulated machines)
 #   scripts/run-tests.sh --test-preset lint release      (other tests of the release build)
 #
 # Every preset is tried even if an earlier one failed; the exit status tells whether all passed.
@@ -34,14 +34,26 @@ step() {
 status=0
 reports=
 for preset in "$@"; do
+    if [ "$preset" = hw ]; then
+        printf '== emulated machines: test (a few minutes)\n'
+        rm -f build/hw/junit-*.xml
+        tests/hw/suite.sh build/release build/hw || status=1
+        for machine in svm svm-npt0 vmx vmx-old; do
+            reports="$reports hw@$machine=build/hw/junit-$machine.xml"
+        done
+        continue
+    fi
     build=build/$preset
     mkdir -p "$build"
     report=$build/junit-${test_preset:-tests}.xml
     rm -f "$report"
-    reports="$reports ${test_preset:-$preset}=$report"
+    tests=$build/tests.json # with the labels, which the report lacks
+    rm -f "$tests"
+    reports="$reports ${test_preset:-$preset}=$report,$tests"
     step "$preset: configure" "$build/configure.log" cmake --preset "$preset" || { status=1; continue; }
     step "$preset: build" "$build/build.log" cmake --build --preset "$preset" --parallel "$jobs" ||
         { status=1; continue; }
+    ctest --preset "${test_preset:-$preset}" --show-only=json-v1 >"$tests" 2>/dev/null || true
     printf '== %s: test\n' "${test_preset:-$preset}"
     ctest --preset "${test_preset:-$preset}" --parallel "$jobs" \
         --output-junit "$PWD/$report" --test-output-size-passed 65536 || status=1

@@ -27,25 +27,35 @@
 
 #include "aee_virt.h"
 
-namespace aee {
+namespace aee
+{
 
 /* ---- Results ------------------------------------------------------------------------------ */
 
 #ifdef __cpp_exceptions
 /** What result::or_throw() throws. */
-class error : public std::runtime_error {
-public:
+class error : public std::runtime_error
+{
+  public:
     explicit error(const aee_error &details) : std::runtime_error(details.text), details_(details)
-    {}
-    aee_result code() const noexcept { return details_.code; }
-    const aee_error &details() const noexcept { return details_; }
+    {
+    }
+    aee_result code() const noexcept
+    {
+        return details_.code;
+    }
+    const aee_error &details() const noexcept
+    {
+        return details_;
+    }
 
-private:
+  private:
     aee_error details_;
 };
 #endif
 
-namespace detail {
+namespace detail
+{
 inline constexpr aee_error no_error{};
 
 inline aee_error make_error(aee_result code, const char *text) noexcept
@@ -58,15 +68,25 @@ inline aee_error make_error(aee_result code, const char *text) noexcept
 } // namespace detail
 
 /** A value or the aee_error that there is instead. Test it like a pointer, then dereference it. */
-template <class T> class [[nodiscard]] result {
-public:
+template <class T> class [[nodiscard]] result
+{
+  public:
     result(T value) noexcept(std::is_nothrow_move_constructible_v<T>)
         : state_(std::in_place_index<0>, std::move(value))
-    {}
-    result(const aee_error &error) noexcept : state_(std::in_place_index<1>, error) {}
+    {
+    }
+    result(const aee_error &error) noexcept : state_(std::in_place_index<1>, error)
+    {
+    }
 
-    explicit operator bool() const noexcept { return state_.index() == 0; }
-    aee_result code() const noexcept { return error().code; }
+    explicit operator bool() const noexcept
+    {
+        return state_.index() == 0;
+    }
+    aee_result code() const noexcept
+    {
+        return error().code;
+    }
     /** AEE_OK and an empty text if there is a value. */
     const aee_error &error() const noexcept
     {
@@ -75,13 +95,34 @@ public:
     }
 
     /** Only if there is a value. */
-    T &operator*() &noexcept { return held(state_); }
-    const T &operator*() const &noexcept { return held(state_); }
-    T &&operator*() &&noexcept { return std::move(held(state_)); }
-    T *operator->() noexcept { return &held(state_); }
-    const T *operator->() const noexcept { return &held(state_); }
-    T value_or(T fallback) const & { return *this ? held(state_) : std::move(fallback); }
-    T value_or(T fallback) && { return *this ? std::move(held(state_)) : std::move(fallback); }
+    T &operator*() &noexcept
+    {
+        return held(state_);
+    }
+    const T &operator*() const &noexcept
+    {
+        return held(state_);
+    }
+    T &&operator*() &&noexcept
+    {
+        return std::move(held(state_));
+    }
+    T *operator->() noexcept
+    {
+        return &held(state_);
+    }
+    const T *operator->() const noexcept
+    {
+        return &held(state_);
+    }
+    T value_or(T fallback) const &
+    {
+        return *this ? held(state_) : std::move(fallback);
+    }
+    T value_or(T fallback) &&
+    {
+        return *this ? std::move(held(state_)) : std::move(fallback);
+    }
 
 #ifdef __cpp_exceptions
     /** The value; throws aee::error if there is none. */
@@ -95,7 +136,7 @@ public:
     }
 #endif
 
-private:
+  private:
     template <class State> static auto &held(State &state) noexcept
     {
         auto *value = std::get_if<0>(&state);
@@ -115,13 +156,19 @@ private:
 };
 
 /** Success, or the aee_error that there is instead. */
-template <> class [[nodiscard]] result<void> : public result<std::monostate> {
-public:
-    result() noexcept : result<std::monostate>(std::monostate{}) {}
-    result(const aee_error &error) noexcept : result<std::monostate>(error) {}
+template <> class [[nodiscard]] result<void> : public result<std::monostate>
+{
+  public:
+    result() noexcept : result<std::monostate>(std::monostate{})
+    {
+    }
+    result(const aee_error &error) noexcept : result<std::monostate>(error)
+    {
+    }
 };
 
-namespace detail {
+namespace detail
+{
 /* Calls a function of aee_virt.h whose last argument is the error... */
 template <class... P, class... A> result<void> run(aee_result (*call)(P...), A... args) noexcept
 {
@@ -202,7 +249,8 @@ template <class T> T from_value(const aee_value &value) noexcept
 
 /* ---- Calls -------------------------------------------------------------------------------- */
 
-namespace detail {
+namespace detail
+{
 struct function_name {
     aee_engine *engine = nullptr;
     aee_context context{};
@@ -215,15 +263,18 @@ template <class Signature> class typed_function;
 /** A component's function, called like one of C++. A value; owns nothing. It holds until another
  * image is loaded or the context is destroyed, and then gives AEE_ERR_STALE. The parameters are up
  * to six integers, enums and doubles; the result is one of these or void. */
-template <class R, class... A> class typed_function<R(A...)> {
+template <class R, class... A> class typed_function<R(A...)>
+{
     static_assert(sizeof...(A) <= AEE_ARGS_MAX, "a component's function has at most 6 parameters");
     static_assert((detail::is_number<A>() && ...), "parameters are integers, enums or doubles");
     static_assert(detail::is_number<R>() || std::is_void_v<R>,
                   "the result is an integer, an enum, a double or void");
 
-public:
+  public:
     typed_function() = default;
-    explicit typed_function(const detail::function_name &name) noexcept : name_(name) {}
+    explicit typed_function(const detail::function_name &name) noexcept : name_(name)
+    {
+    }
 
     result<R> operator()(A... args) const noexcept
     {
@@ -241,15 +292,18 @@ public:
         }
     }
 
-private:
+  private:
     detail::function_name name_;
 };
 
 /** A component's function that takes and returns bytes; see aee_call_bytes(). A value. */
-class bytes_function {
-public:
+class bytes_function
+{
+  public:
     bytes_function() = default;
-    explicit bytes_function(const detail::function_name &name) noexcept : name_(name) {}
+    explicit bytes_function(const detail::function_name &name) noexcept : name_(name)
+    {
+    }
 
     /** Returns the size of the reply. */
     result<std::size_t> operator()(const void *request, std::size_t size, void *reply,
@@ -259,25 +313,46 @@ public:
                                         request, size, reply, capacity);
     }
 
-private:
+  private:
     detail::function_name name_;
 };
 
 /* ---- Regions ------------------------------------------------------------------------------ */
 
 /** A view of consecutive elements: what std::span is from C++20 on. */
-template <class T> class span {
-public:
+template <class T> class span
+{
+  public:
     span() = default;
-    span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
-    T *data() const noexcept { return data_; }
-    std::size_t size() const noexcept { return size_; }
-    bool empty() const noexcept { return size_ == 0; }
-    T *begin() const noexcept { return data_; }
-    T *end() const noexcept { return data_ + size_; }
-    T &operator[](std::size_t index) const noexcept { return data_[index]; }
+    span(T *data, std::size_t size) noexcept : data_(data), size_(size)
+    {
+    }
+    T *data() const noexcept
+    {
+        return data_;
+    }
+    std::size_t size() const noexcept
+    {
+        return size_;
+    }
+    bool empty() const noexcept
+    {
+        return size_ == 0;
+    }
+    T *begin() const noexcept
+    {
+        return data_;
+    }
+    T *end() const noexcept
+    {
+        return data_ + size_;
+    }
+    T &operator[](std::size_t index) const noexcept
+    {
+        return data_[index];
+    }
 
-private:
+  private:
     T *data_ = nullptr;
     std::size_t size_ = 0;
 };
@@ -285,21 +360,39 @@ private:
 /** Owns a region: memory that the engine shares with the contexts that map it. Move-only. Its
  * destructor revokes it everywhere; views of it are invalid then. A component may change what it
  * has mapped for writing at any time: copy a value before you check it. */
-class region {
-public:
+class region
+{
+  public:
     region() = default;
-    region(region &&other) noexcept : held_(std::exchange(other.held_, {})) {}
+    region(region &&other) noexcept : held_(std::exchange(other.held_, {}))
+    {
+    }
     region &operator=(region other) noexcept
     {
         std::swap(held_, other.held_);
         return *this;
     }
-    ~region() { (void)(*this ? aee_region_destroy(held_.engine, held_.handle, nullptr) : AEE_OK); }
+    ~region()
+    {
+        (void)(*this ? aee_region_destroy(held_.engine, held_.handle, nullptr) : AEE_OK);
+    }
 
-    explicit operator bool() const noexcept { return held_.handle.id != 0; }
-    aee_region handle() const noexcept { return held_.handle; }
-    void *data() const noexcept { return held_.data; }
-    std::size_t size_bytes() const noexcept { return held_.size_bytes; }
+    explicit operator bool() const noexcept
+    {
+        return held_.handle.id != 0;
+    }
+    aee_region handle() const noexcept
+    {
+        return held_.handle;
+    }
+    void *data() const noexcept
+    {
+        return held_.data;
+    }
+    std::size_t size_bytes() const noexcept
+    {
+        return held_.size_bytes;
+    }
     /** The region as elements of a type. */
     template <class T> span<T> as() const noexcept
     {
@@ -307,7 +400,7 @@ public:
         return {static_cast<T *>(held_.data), held_.size_bytes / sizeof(T)};
     }
 
-private:
+  private:
     friend class engine;
     struct {
         aee_engine *engine = nullptr;
@@ -321,15 +414,27 @@ private:
 
 /** Names a context: a value to copy and to pass around. Owns nothing; if the context is gone, its
  * calls give AEE_ERR_STALE. In a host function: aee::context(call.engine, call.context). */
-class context {
-public:
+class context
+{
+  public:
     context() = default;
-    context(aee_engine *engine, aee_context handle) noexcept : engine_(engine), handle_(handle) {}
+    context(aee_engine *engine, aee_context handle) noexcept : engine_(engine), handle_(handle)
+    {
+    }
 
-    explicit operator bool() const noexcept { return handle_.id != 0; }
+    explicit operator bool() const noexcept
+    {
+        return handle_.id != 0;
+    }
     /** For calls of aee_virt.h that have no method here. */
-    aee_engine *c_engine() const noexcept { return engine_; }
-    aee_context handle() const noexcept { return handle_; }
+    aee_engine *c_engine() const noexcept
+    {
+        return engine_;
+    }
+    aee_context handle() const noexcept
+    {
+        return handle_;
+    }
 
     result<void> load(const void *image, std::size_t size_bytes) const noexcept
     {
@@ -373,15 +478,35 @@ public:
     {
         return detail::run(aee_set_limits, engine_, handle_, &limits);
     }
-    result<void> pause() const noexcept { return detail::run(aee_pause, engine_, handle_); }
-    result<void> resume() const noexcept { return detail::run(aee_resume, engine_, handle_); }
-    result<void> stop() const noexcept { return detail::run(aee_stop, engine_, handle_); }
-    result<void> restart() const noexcept { return detail::run(aee_restart, engine_, handle_); }
+    /** Before a host function does I/O for the component: AEE_ERR_LIMIT where that is too much. */
+    result<void> charge_io(aee_io io, std::uint64_t bytes) const noexcept
+    {
+        return detail::run(aee_charge_io, engine_, handle_, io, bytes);
+    }
+    result<void> pause() const noexcept
+    {
+        return detail::run(aee_pause, engine_, handle_);
+    }
+    result<void> resume() const noexcept
+    {
+        return detail::run(aee_resume, engine_, handle_);
+    }
+    result<void> stop() const noexcept
+    {
+        return detail::run(aee_stop, engine_, handle_);
+    }
+    result<void> restart() const noexcept
+    {
+        return detail::run(aee_restart, engine_, handle_);
+    }
     result<void> wait_ready(std::uint64_t timeout_ns) const noexcept
     {
         return detail::run(aee_wait_ready, engine_, handle_, timeout_ns);
     }
-    result<void> destroy() const noexcept { return detail::run(aee_destroy, engine_, handle_); }
+    result<void> destroy() const noexcept
+    {
+        return detail::run(aee_destroy, engine_, handle_);
+    }
 
     result<aee_context_info> info() const noexcept
     {
@@ -392,7 +517,7 @@ public:
         return detail::get<aee_crash>(aee_last_crash, engine_, handle_);
     }
 
-private:
+  private:
     template <class Function> result<Function> find(const char *name) const noexcept
     {
         const auto found = detail::get<aee_function>(aee_find_function, engine_, handle_, name);
@@ -408,25 +533,37 @@ private:
 
 /** Owns a context: destroys it at the end of its life. Move-only; copies to aee::context name it
  * without owning it. */
-class owned_context : public context {
-public:
+class owned_context : public context
+{
+  public:
     owned_context() = default;
-    explicit owned_context(const context &taken) noexcept : context(taken) {}
-    owned_context(owned_context &&other) noexcept : context(other.release()) {}
+    explicit owned_context(const context &taken) noexcept : context(taken)
+    {
+    }
+    owned_context(owned_context &&other) noexcept : context(other.release())
+    {
+    }
     owned_context &operator=(owned_context other) noexcept
     {
         std::swap(static_cast<context &>(*this), static_cast<context &>(other));
         return *this;
     }
-    ~owned_context() { (void)(*this ? aee_destroy(c_engine(), handle(), nullptr) : AEE_OK); }
+    ~owned_context()
+    {
+        (void)(*this ? aee_destroy(c_engine(), handle(), nullptr) : AEE_OK);
+    }
 
     /** Gives the ownership up. */
-    context release() noexcept { return std::exchange(static_cast<context &>(*this), context()); }
+    context release() noexcept
+    {
+        return std::exchange(static_cast<context &>(*this), context());
+    }
 };
 
 /* ---- Host functions and events ------------------------------------------------------------ */
 
-namespace detail {
+namespace detail
+{
 /* What has to live as long as the engine, in a list. */
 struct kept {
     kept() = default;
@@ -494,14 +631,19 @@ template <class R, class... A> struct typed_host_call {
 /* The parameters of a lambda's or function object's operator() or of a function. */
 template <class Call> struct host_call_of;
 template <class C, class R, bool N, class... A>
-struct host_call_of<R (C::*)(A...) const noexcept(N)> : typed_host_call<R, A...> {};
+struct host_call_of<R (C::*)(A...) const noexcept(N)> : typed_host_call<R, A...> {
+};
 template <class C, class R, bool N, class... A>
-struct host_call_of<R (C::*)(A...) noexcept(N)> : typed_host_call<R, A...> {};
+struct host_call_of<R (C::*)(A...) noexcept(N)> : typed_host_call<R, A...> {
+};
 template <class R, bool N, class... A>
-struct host_call_of<R (*)(A...) noexcept(N)> : typed_host_call<R, A...> {};
+struct host_call_of<R (*)(A...) noexcept(N)> : typed_host_call<R, A...> {
+};
 
 template <class F> struct host_entry final : kept {
-    explicit host_entry(F &&taken) : function(std::move(taken)) {}
+    explicit host_entry(F &&taken) : function(std::move(taken))
+    {
+    }
 
     static aee_result run(void *user, aee_host_call *call) noexcept
     {
@@ -523,7 +665,9 @@ template <class F> struct host_entry final : kept {
 using event_callback = std::function<void(const aee_event &)>;
 
 struct event_entry final : kept {
-    explicit event_entry(event_callback &&taken) noexcept : callback(std::move(taken)) {}
+    explicit event_entry(event_callback &&taken) noexcept : callback(std::move(taken))
+    {
+    }
 
     static void run(void *user, const aee_event *event) noexcept
     {
@@ -569,8 +713,9 @@ struct engine_closer {
 /** Owns an engine, and the host functions and event callbacks that it was given. Move-only; moving
  * it leaves its contexts, regions and functions as they are. Its destructor ends them all; it must
  * not run within a host function (the engine would leak). */
-class engine {
-public:
+class engine
+{
+  public:
     engine() = default;
 
     /** struct_size is filled in; all zero (the default) gives an engine with default settings. */
@@ -589,9 +734,15 @@ public:
         return engine(state.release());
     }
 
-    explicit operator bool() const noexcept { return state_ != nullptr; }
+    explicit operator bool() const noexcept
+    {
+        return state_ != nullptr;
+    }
     /** For calls of aee_virt.h that have no method here. */
-    aee_engine *c_engine() const noexcept { return state_ ? state_->engine : nullptr; }
+    aee_engine *c_engine() const noexcept
+    {
+        return state_ ? state_->engine : nullptr;
+    }
 
     result<owned_context> create_context(aee_context_desc desc) noexcept
     {
@@ -664,7 +815,10 @@ public:
     {
         return detail::get<std::uint32_t>(aee_poll_events, c_engine());
     }
-    result<void> frame_begin() noexcept { return detail::run(aee_engine_frame_begin, c_engine()); }
+    result<void> frame_begin() noexcept
+    {
+        return detail::run(aee_engine_frame_begin, c_engine());
+    }
     result<aee_frame_info> frame_end() noexcept
     {
         return detail::get<aee_frame_info>(aee_engine_frame_end, c_engine());
@@ -674,8 +828,10 @@ public:
         return detail::get<aee_stats>(aee_get_stats, c_engine());
     }
 
-private:
-    explicit engine(detail::engine_state *state) noexcept : state_(state) {}
+  private:
+    explicit engine(detail::engine_state *state) noexcept : state_(state)
+    {
+    }
 
     /* Hands an entry to the C library and, if that took it, keeps it. */
     template <class Entry, class Give> result<void> keep(Entry *made, Give give) noexcept

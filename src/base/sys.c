@@ -136,6 +136,40 @@ int aee__sys_signal_thread(pthread_t thread, int signal)
     return pthread_kill(thread, signal);
 }
 
+/* A thread's CPU clock is named by the thread's number (CPUCLOCK_PID() in the kernel's
+ * posix-timers.h); the C library has no other way to ask for that of another thread. */
+pid_t aee__sys_thread_id(pthread_t thread)
+{
+    clockid_t clock;
+    return pthread_getcpuclockid(thread, &clock) == 0 ? (pid_t) ~((uint32_t)clock >> 3 | 7u << 29)
+                                                      : 0;
+}
+
+int aee__sys_timer_create(pid_t thread, int signal, timer_t *out)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signal};
+    event._sigev_un._tid = thread;
+    return injected("timer_create") ? -1 : timer_create(CLOCK_MONOTONIC, &event, out);
+}
+
+int aee__sys_timer_set(timer_t timer, uint64_t at_ns)
+{
+    const struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at_ns / 1000000000u),
+                                                 .tv_nsec = (long)(at_ns % 1000000000u)}};
+    return injected("timer_settime") ? -1 : timer_settime(timer, TIMER_ABSTIME, &when, NULL);
+}
+
+void aee__sys_timer_stop(timer_t timer)
+{
+    const struct itimerspec never = {0};
+    (void)timer_settime(timer, 0, &never, NULL);
+}
+
+void aee__sys_timer_delete(timer_t timer)
+{
+    (void)timer_delete(timer);
+}
+
 void aee__sys_sleep(uint64_t ns)
 {
     struct timespec delay = {.tv_sec = (time_t)(ns / 1000000000u),

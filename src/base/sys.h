@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 int aee__sys_open(const char *path, int flags);
 int aee__sys_close(int fd);
@@ -26,6 +27,15 @@ ssize_t aee__sys_pread(int fd, void *buffer, size_t size, off_t offset);
 int64_t aee__sys_file_size(int fd);
 int aee__sys_random(void *buffer, size_t size);
 int aee__sys_signal_thread(pthread_t thread, int signal); /* 0 on success */
+/* The kernel's number of a thread that lives; 0: unknown. */
+pid_t aee__sys_thread_id(pthread_t thread);
+/* A timer that sends `signal` to that thread of the process. */
+int aee__sys_timer_create(pid_t thread, int signal, timer_t *out);
+/* Sets it off once when CLOCK_MONOTONIC reaches at_ns. Any thread. */
+int aee__sys_timer_set(timer_t timer, uint64_t at_ns);
+/* After this it does not go off; what it sent before may be pending. */
+void aee__sys_timer_stop(timer_t timer);
+void aee__sys_timer_delete(timer_t timer);
 void aee__sys_sleep(uint64_t ns);
 /* Blocks `signal` in the calling thread; *old receives the mask to put back. */
 int aee__sys_block_signal(int signal, sigset_t *old);

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -282,6 +283,49 @@ int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns)
 ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity)
 {
     return injected("pread") ? -1 : pread(fd, buffer, capacity, 0);
+}
+
+ssize_t aee__sys_read_text(const char *path, char *text, size_t capacity)
+{
+    int fd = aee__sys_open(path, O_RDONLY);
+    size_t have = 0;
+    ssize_t got = fd < 0 ? -1 : 0;
+    while (fd >= 0 && have < capacity - 1 &&
+           (got = read(fd, text + have, capacity - 1 - have)) > 0) {
+        have += (size_t)got;
+    }
+    text[have] = '\0';
+    (void)aee__sys_close(fd);
+    return got < 0 ? -1 : (ssize_t)have;
+}
+
+int aee__sys_write_text(const char *path, const char *text)
+{
+    int fd = aee__sys_open(path, O_WRONLY);
+    if (fd < 0) {
+        return -1;
+    }
+    size_t size = strlen(text);
+    int error = injected("write") || write(fd, text, size) != (ssize_t)size ? errno : 0;
+    (void)close(fd);
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
+int aee__sys_make_folder(const char *path)
+{
+    enum { MODE = 0755 };
+    return injected("mkdir") ? -1 : mkdir(path, MODE);
+}
+
+int aee__sys_remove_folder(const char *path)
+{
+    return rmdir(path);
+}
+
+pid_t aee__sys_pid(void)
+{
+    return getpid();
 }
 
 /* ---- Events ------------------------------------------------------------------------------- */

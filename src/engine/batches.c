@@ -134,6 +134,7 @@ static aee_result check_call(aee_engine *engine, struct aee__batch *batch,
     if (result == AEE_OK && call->budget_ns == 0) {
         call->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
     }
+    batch->limited |= atomic_load_explicit(&context->rates.limited, memory_order_relaxed) != 0;
     aee__engine_leave(context);
     return result;
 }
@@ -196,14 +197,15 @@ static void submit_run(struct aee__core *core, struct aee__batch *batch, uint32_
         batch->calls[i].next = i < last ? &batch->calls[i + 1] : NULL;
         batch->calls[i].queued = true;
     }
-    bool queued = context && aee__context_submit(context, &batch->calls[first], &batch->calls[last],
-                                                 last - first + 1);
+    aee_result result = AEE_ERR_STOPPED;
     if (context) {
+        result = aee__context_submit(context, &batch->calls[first], &batch->calls[last],
+                                     last - first + 1);
         aee__engine_leave(context);
     }
-    for (uint32_t i = first; i <= last && !queued; i++) {
+    for (uint32_t i = first; i <= last && result != AEE_OK; i++) {
         batch->calls[i].queued = false;
-        batch->calls[i].status = AEE_ERR_STOPPED;
+        batch->calls[i].status = result;
         aee__batch_finish(&(struct aee__call *){&batch->calls[i]}, 1);
     }
 }
@@ -285,10 +287,11 @@ bool aee__batch_wait_until(struct aee__core *core, struct aee__batch *batch, uin
         } else {
             aee__batches_cancel_sleep(&core->batches);
         }
-        ended = aee__batch_ended(batch);
-        if (ended < wanted && aee__now_ns() >= deadline_ns) {
-            return false;
+        if (aee__now_ns() >= deadline_ns) {
+            advance(core, batch); /* replies that came while we slept */
+            return aee__batch_ended(batch) >= wanted;
         }
+        ended = aee__batch_ended(batch);
     }
     return true;
 }
@@ -407,6 +410,9 @@ static aee_result publish(struct aee__core *core, struct aee__batch *batch, aee_
 {
     batch->handle = aee__handles_reserve(&core->batch_handles);
     if (batch->handle == 0) {
+        if (batch->limited) {
+            aee__rates_cancel_batch(core, batch);
+        }
         return aee__fail(error, AEE_ERR_LIMIT, "cannot submit: %u batches are under way",
                          AEE__BATCHES_MAX);
     }
@@ -423,6 +429,9 @@ static aee_result submit(aee_engine *engine, const aee_call_item *items, uint32_
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot submit %u calls: out of memory", count);
     }
     aee_result result = fill_batch(engine, batch, items, error);
+    if (result == AEE_OK && batch->limited) {
+        result = aee__rates_begin_batch(core, batch, error);
+    }
     if (result == AEE_OK) {
         result = publish(core, batch, error);
     }
@@ -511,15 +520,19 @@ aee_result aee_wait(aee_engine *engine, aee_batch handle, aee_completion *comple
     uint64_t deadline = deadline_after(timeout_ns);
     uint32_t left;
     uint32_t taken = 0;
+    uint32_t got;
     capacity = completions ? capacity : UINT32_MAX;
     do {
-        taken += aee__batch_take(batch, completions ? completions + taken : NULL, capacity - taken,
-                                 &left);
+        got = aee__batch_take(batch, completions ? completions + taken : NULL, capacity - taken,
+                              &left);
+        taken += got;
         if (taken == capacity || left == 0) {
             break;
         }
         uint32_t more = capacity - taken < left ? capacity - taken : left;
-        if (!aee__batch_wait_until(core, batch, batch->count - left + more, deadline)) {
+        /* What has ended may not be there to take yet, while its finisher has no processor. */
+        if (!aee__batch_wait_until(core, batch, batch->count - left + more, deadline) ||
+            (got == 0 && aee__now_ns() >= deadline)) {
             taken += aee__batch_take(batch, completions ? completions + taken : NULL,
                                      capacity - taken, &left);
             result = taken < capacity && left > 0 ? AEE_ERR_TIMED_OUT : AEE_OK;

@@ -418,3 +418,24 @@ aee_result aee_allocate_isolated_gpu(aee_engine *engine, aee_context handle,
     }
     return result;
 }
+
+aee_result aee_charge_io(aee_engine *engine, aee_context handle, aee_io io, uint64_t bytes,
+                         aee_error *error)
+{
+    struct aee__context *context;
+    aee_result result =
+        aee__engine_enter(engine, handle, "charge input and output", &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    if (io == AEE_IO_DISK || io == AEE_IO_NETWORK) {
+        enum aee__rate rate = io == AEE_IO_DISK ? AEE__RATE_DISK : AEE__RATE_NETWORK;
+        result = aee__rates_take(context, rate, bytes, error);
+    } else {
+        result = aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
+                           "cannot charge context \"%s\" for I/O: kind %d is unknown",
+                           context->name, (int)io);
+    }
+    aee__engine_leave(context);
+    return result == AEE_OK ? aee__ok(error) : result;
+}

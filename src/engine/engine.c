@@ -1,6 +1,7 @@
 /* engine.c: making and unmaking engines. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -82,6 +83,19 @@ static aee_result open_backend(struct aee__core *core, const aee_engine_desc *de
                             : result;
 }
 
+static aee_result start_events(struct aee__core *core, aee_error *error)
+{
+    aee_event event = {.type = AEE_EVENT_FALLBACK, .time_ns = aee__now_ns()};
+    const char *missing = core->ops->shortfall ? core->ops->shortfall(core->backend) : "";
+    aee_result result = aee__events_create(&core->events, &core->alloc, error);
+    if (result == AEE_OK && missing[0]) {
+        (void)snprintf(event.text, sizeof event.text, "level %s without all of it: %.160s",
+                       aee_level_name(core->ops->level), missing);
+        aee__events_push(&core->events, &event);
+    }
+    return result;
+}
+
 enum {
     PART_BACKEND,
     PART_CONTEXTS,
@@ -113,7 +127,7 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
         return aee__handles_create(&engine->regions, &core->alloc, AEE__HANDLE_REGION, salt,
                                    (uint32_t)AEE__REGION_GRANULES, error);
     case PART_EVENTS:
-        return aee__events_create(&core->events, &core->alloc, error);
+        return start_events(core, error);
     case PART_FUNCTIONS:
         return aee__host_functions_create(&core->functions, &core->alloc, error);
     case PART_WATCHDOG:

@@ -25,7 +25,13 @@ void aee__limits_default(aee_kind kind, aee_limits *limits)
                            .log_bytes_per_second = 65536,
                            .restarts = 5,
                            .restart_window_ns = 10000 * MS,
-                           .ready_bytes = ready[kind]};
+                           .ready_bytes = ready[kind],
+                           .cpu_ns_per_second = AEE_UNLIMITED,
+                           .cpu_ns_total = AEE_UNLIMITED,
+                           .calls_per_second = AEE_UNLIMITED,
+                           .host_calls_per_second = AEE_UNLIMITED,
+                           .disk_bytes_per_second = AEE_UNLIMITED,
+                           .network_bytes_per_second = AEE_UNLIMITED};
 }
 
 static void fill_zeroes(const aee_limits *base, aee_limits *limits)
@@ -42,6 +48,12 @@ static void fill_zeroes(const aee_limits *base, aee_limits *limits)
     FILL(ready_bytes);
     FILL(spares);
     FILL(huge_pages);
+    FILL(cpu_ns_per_second);
+    FILL(cpu_ns_total);
+    FILL(calls_per_second);
+    FILL(host_calls_per_second);
+    FILL(disk_bytes_per_second);
+    FILL(network_bytes_per_second);
 #undef FILL
 }
 

@@ -49,6 +49,8 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_REGION_REVOKED] = "region revoked",
                                         [AEE_EVENT_FRAME_LATE] = "frame late",
                                         [AEE_EVENT_LOG_DROPPED] = "log dropped",
-                                        [AEE_EVENT_SPARE_FAILED] = "spare failed"};
+                                        [AEE_EVENT_SPARE_FAILED] = "spare failed",
+                                        [AEE_EVENT_FALLBACK] = "fallback",
+                                        [AEE_EVENT_THROTTLED] = "throttled"};
     return PICK(names, type);
 }

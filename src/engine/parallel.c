@@ -65,6 +65,13 @@ static aee_result run_pieces(aee_engine *engine, struct aee__context *context, u
     if (!batch) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot run a function in %u pieces", count);
     }
+    if (atomic_load_explicit(&context->rates.limited, memory_order_relaxed)) {
+        result = aee__rates_begin_calls(context, count, error);
+    }
+    if (result != AEE_OK) {
+        aee__batch_free(&core->batches, batch);
+        return result;
+    }
     pattern->epoch = epoch;
     pattern->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
     batch->context_count = 1;

@@ -45,8 +45,8 @@ struct aee__file_map {
     uint32_t rights; /* AEE__PT_WRITE, AEE__PT_EXECUTE */
 };
 
-/* Of a machine that ended without a lane's exit; from a thread of the back end. */
-typedef void aee__vm_ended_fn(void *user, aee_crash_cause cause, const char *detail);
+/* Of a machine that ended without a lane's exit, and how; from a thread of the back end. */
+typedef void aee__vm_ended_fn(void *user, aee_crash_cause cause, const char *how);
 
 /* The state a lane starts in. */
 struct aee__lane_start {
@@ -73,6 +73,8 @@ struct aee__backend_ops {
     uint64_t (*features)(const struct aee__backend *backend); /* AEE_FEATURE_ bits for components */
     bool (*hardware)(const struct aee__backend *backend);     /* CPU virtualization in hardware */
     bool (*nested_paging)(const struct aee__backend *backend);
+    /* "" or what of its level this host does not give, in words. NULL: it gives all or nothing. */
+    const char *(*shortfall)(const struct aee__backend *backend);
 
     /* A machine with lane 0 and no memory; may be made ahead of its use. */
     aee_result (*vm_create)(struct aee__backend *backend, struct aee__vm **out, aee_error *error);
@@ -107,6 +109,10 @@ struct aee__backend_ops {
     void (*lane_run)(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
     /* Makes a running or the next lane_run() return KICKED soon. From any thread. */
     void (*lane_kick)(struct aee__vm *vm, uint32_t lane);
+    /* The same at that time of CLOCK_MONOTONIC, unless the lane has come back before; the last time
+     * that was named counts. False: it cannot be arranged. NULL where a back end has no such thing.
+     * From any thread. */
+    bool (*lane_kick_at)(struct aee__vm *vm, uint32_t lane, uint64_t at_ns);
     /* Registers at the last exit; for a crash, those of the component. While it does not run. */
     void (*lane_registers)(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 };

@@ -129,6 +129,7 @@ struct aee__batch *aee__batch_create(struct aee__batches *batches, struct aee__c
     batch->count = count;
     batch->taken = 0;
     batch->context_count = 0;
+    batch->limited = false;
     atomic_store_explicit(&batch->places, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         atomic_store_explicit(&batch->order[i], 0, memory_order_relaxed);

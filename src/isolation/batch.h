@@ -24,6 +24,7 @@ struct aee__batch {
     pthread_mutex_t lock;    /* takers: `taken` */
     uint32_t taken;
     uint32_t context_count;
+    bool limited;            /* one of them has a limit on its calls */
     uint64_t *contexts;      /* handles of the contexts that are called, each once */
     _Atomic uint32_t *order; /* index + 1 of the calls that ended, in that order; 0: not yet */
     void **users;

@@ -285,6 +285,15 @@ uint32_t aee__context_calls_now(struct aee__context *context)
 
 /* ---- Calls that a thread waits for -------------------------------------------------------- */
 
+/* Rate limits, where one is set. */
+static aee_result check_rates(struct aee__context *context, aee_error *error)
+{
+    uint32_t limited = atomic_load_explicit(&context->rates.limited, memory_order_relaxed);
+    return limited & (AEE__LIMITED_CALLS | AEE__LIMITED_CPU)
+               ? aee__rates_begin_calls(context, 1, error)
+               : AEE_OK;
+}
+
 static aee_result call_on(struct aee__lane *lane, struct aee__context *context, uint16_t epoch,
                           struct aee__call *call, aee_error *error)
 {
@@ -293,6 +302,9 @@ static aee_result call_on(struct aee__lane *lane, struct aee__context *context, 
     if (result == AEE_OK) {
         result =
             check_function(context, instance->image->image, epoch == instance->epoch, call, error);
+    }
+    if (result == AEE_OK) {
+        result = check_rates(context, error);
     }
     if (result != AEE_OK) {
         return result;
@@ -315,6 +327,9 @@ static aee_result call_nested(struct aee__lane *lane, struct aee__context *conte
     const struct aee__instance *instance = lane->instance;
     const struct aee__image *image = instance->image->image;
     aee_result result = check_function(context, image, epoch == instance->epoch, call, error);
+    if (result == AEE_OK) {
+        result = check_rates(context, error);
+    }
     if (result != AEE_OK) {
         return result;
     }
@@ -380,8 +395,8 @@ void aee__context_warm(struct aee__context *context, uint32_t frame)
 
 /* ---- Calls that were submitted ------------------------------------------------------------ */
 
-bool aee__context_submit(struct aee__context *context, struct aee__call *first,
-                         struct aee__call *last, uint32_t count)
+aee_result aee__context_submit(struct aee__context *context, struct aee__call *first,
+                               struct aee__call *last, uint32_t count)
 {
     struct aee__call_queue *queue = &context->queue;
     (void)pthread_mutex_lock(&queue->lock);
@@ -390,7 +405,8 @@ bool aee__context_submit(struct aee__context *context, struct aee__call *first,
         aee__call_queue_append(queue, first, last, count);
     }
     (void)pthread_mutex_unlock(&queue->lock);
-    return open;
+    aee_result result = open ? AEE_OK : refuse(context, NULL);
+    return open || result != AEE_OK ? result : AEE_ERR_RESTARTING; /* it has come back since */
 }
 
 /* The next lane at or after *index that may have submitted calls, or NULL. */

@@ -13,6 +13,7 @@
 #include "isolation/batch.h"
 #include "isolation/core.h"
 #include "isolation/instance.h"
+#include "isolation/rates.h"
 #include "monitor/histogram.h"
 
 /* A region that the context may see; kept across restarts. */
@@ -31,10 +32,11 @@ struct aee__region_view {
 };
 
 struct aee__context_stats {
-    /* The first three are of instances that are gone: lanes count their own. */
+    /* The first four are of instances that are gone: lanes count their own. */
     _Atomic uint64_t calls;
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
+    _Atomic uint64_t cpu_ticks;
     _Atomic uint64_t crashes;
     _Atomic uint64_t hangs;
     _Atomic uint64_t restarts;
@@ -61,6 +63,7 @@ struct aee__context {
     _Atomic uint32_t zombies;                /* instances that only wait for lanes' owners */
     _Atomic uint32_t waiters;                /* threads that wait for a lane */
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */
+    struct aee__rates rates;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;         /* state, paused */
@@ -81,11 +84,8 @@ struct aee__context {
     uint32_t mapping_count;
     uint16_t image_epoch; /* counts loads; part of function handles */
     struct aee__crash_history history;
-    aee_crash crash;     /* the last; id 0: none */
-    uint64_t log_second; /* the rate limit's second, and bytes logged in it */
-    uint32_t instances;  /* not freed yet */
-    uint32_t log_bytes;
-    bool log_dropped;
+    aee_crash crash;    /* the last; id 0: none */
+    uint32_t instances; /* not freed yet */
 };
 
 struct aee__context_plan {
@@ -133,10 +133,10 @@ aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struc
 /* Checks a call that is to be submitted and completes its request. */
 aee_result aee__context_check_call(struct aee__context *context, uint16_t epoch,
                                    struct aee__call *call, aee_error *error);
-/* Queues checked calls (linked by `next`, `count` of them). False, and nothing happens: the context
- * takes no calls any more. */
-bool aee__context_submit(struct aee__context *context, struct aee__call *first,
-                         struct aee__call *last, uint32_t count);
+/* Queues checked calls (linked by `next`, `count` of them). On failure nothing happens: the context
+ * takes no calls any more, and the result says why. */
+aee_result aee__context_submit(struct aee__context *context, struct aee__call *first,
+                               struct aee__call *last, uint32_t count);
 /* Brings submitted calls forward: gives them to lanes. */
 void aee__context_advance(struct aee__context *context);
 /* The same, and takes replies, or runs lanes that no worker has, until about the deadline. */

@@ -6,6 +6,18 @@
 #include "base/text.h"
 #include "isolation/context.h"
 
+int32_t aee__lane_called(const struct aee__lane *lane)
+{
+    int32_t nested = atomic_load(&lane->nested_called);
+    if (nested != AEE__CALLED_NOTHING) {
+        return nested;
+    }
+    uint32_t at = aee__call_ring_oldest(&lane->ring);
+    return at == atomic_load(&lane->ring.submitted)
+               ? AEE__CALLED_NOTHING
+               : atomic_load(&lane->called[at % AEE_RING_SLOTS]);
+}
+
 static const char *called_name(const struct aee__lane *lane)
 {
     int32_t called = aee__lane_called(lane);

@@ -14,26 +14,6 @@
 /* What a line costs beside its bytes, so that empty lines are not free. */
 #define LOG_LINE_COST 16u
 
-/* Takes a line of `bytes` from the second's allowance; false: over the limit. *first: the first
- * time in this second. */
-static bool log_allowed(struct aee__context *context, uint32_t bytes, bool *first)
-{
-    uint32_t size = bytes + LOG_LINE_COST;
-    uint64_t second = aee__now_ns() / AEE__NS_PER_SECOND;
-    (void)pthread_mutex_lock(&context->lock);
-    if (context->log_second != second) {
-        context->log_second = second;
-        context->log_bytes = 0;
-        context->log_dropped = false;
-    }
-    bool allowed = (uint64_t)context->log_bytes + size <= context->limits.log_bytes_per_second;
-    context->log_bytes += allowed ? size : 0;
-    *first = !allowed && !context->log_dropped;
-    context->log_dropped = context->log_dropped || !allowed;
-    (void)pthread_mutex_unlock(&context->lock);
-    return allowed;
-}
-
 static void write_log(struct aee__context *context, uint64_t level, const char *text, uint32_t size)
 {
     char line[512];
@@ -48,17 +28,12 @@ static void write_log(struct aee__context *context, uint64_t level, const char *
 static int32_t serve_log(struct aee__context *context, const struct aee__ring_host_call *call,
                          const char *payload)
 {
-    bool first;
-    if (log_allowed(context, call->payload_size, &first)) {
-        write_log(context, call->args[0], payload, call->payload_size);
-        return AEE_HOST_OK;
+    if (aee__rates_take(context, AEE__RATE_LOG, call->payload_size + LOG_LINE_COST, NULL) !=
+        AEE_OK) {
+        return AEE_HOST_LIMIT;
     }
-    if (first) {
-        aee__context_event(context, AEE_EVENT_LOG_DROPPED, 0,
-                           "context \"%s\" logs more than %u bytes a second: lines are dropped",
-                           context->name, context->limits.log_bytes_per_second);
-    }
-    return AEE_HOST_LIMIT;
+    write_log(context, call->args[0], payload, call->payload_size);
+    return AEE_HOST_OK;
 }
 
 /* ---- Functions ---------------------------------------------------------------------------- */
@@ -121,12 +96,15 @@ static aee_result run_function(struct aee__lane *lane, const struct aee__host_fu
     bool runs =
         atomic_load_explicit(&lane->runner, memory_order_relaxed) == (uintptr_t)pthread_self();
     uint64_t begin = aee__ticks(&core->ticker);
+    aee__meter_count(&lane->meter, begin);
     if (runs) {
         aee__workers_block(&core->workers, true);
     }
     set_depth(lane, depth + 1);
     aee_result result = function->function(function->user, host);
-    add_host_time(lane, aee__ticks(&core->ticker) - begin);
+    uint64_t end = aee__ticks(&core->ticker);
+    add_host_time(lane, end - begin);
+    aee__meter_skip(&lane->meter, end);
     set_depth(lane, depth);
     if (runs) {
         aee__workers_block(&core->workers, false);
@@ -181,6 +159,14 @@ static bool need_buffers(struct aee__lane *lane, const struct aee__ring_host_cal
     return !bytes || *kept != NULL;
 }
 
+/* Every host call counts, whether or not it leads to a function. */
+static bool may_ask(struct aee__context *context)
+{
+    uint32_t limited = atomic_load_explicit(&context->rates.limited, memory_order_relaxed);
+    return !(limited & AEE__LIMITED_HOST_CALLS) ||
+           aee__rates_take(context, AEE__RATE_HOST_CALLS, 1, NULL) == AEE_OK;
+}
+
 static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call, uint8_t *buffers)
 {
     uint8_t nothing[1] = {0}; /* memcpy() and its like take no NULL, not even for no bytes */
@@ -193,7 +179,9 @@ static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call
     if (call->payload_size > 0) {
         memcpy(payload, lane->ring.shared->host_arena, call->payload_size);
     }
-    if (call->kind == AEE_HOST_CALL_INVOKE) {
+    if (!may_ask(lane->instance->context)) {
+        status = AEE_HOST_LIMIT;
+    } else if (call->kind == AEE_HOST_CALL_INVOKE) {
         status = invoke(lane, call, payload, reply, &reply_size, &value);
     } else if (call->kind == AEE_HOST_CALL_LOG) {
         status = serve_log(lane->instance->context, call, (const char *)payload);

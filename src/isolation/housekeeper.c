@@ -84,7 +84,7 @@ void aee__housekeeper_stop(struct aee__housekeeper *housekeeper)
     (void)pthread_mutex_destroy(&housekeeper->lock);
 }
 
-bool aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job)
+static bool post(struct aee__housekeeper *housekeeper, struct aee__job *job, bool wake)
 {
     (void)pthread_mutex_lock(&housekeeper->lock);
     bool fresh = !job->queued;
@@ -97,10 +97,31 @@ bool aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job
             housekeeper->first = job;
         }
         housekeeper->last = job;
+    }
+    if (fresh && wake) {
         (void)pthread_cond_signal(&housekeeper->wake);
     }
     (void)pthread_mutex_unlock(&housekeeper->lock);
     return fresh;
+}
+
+bool aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job)
+{
+    return post(housekeeper, job, true);
+}
+
+bool aee__housekeeper_post_quietly(struct aee__housekeeper *housekeeper, struct aee__job *job)
+{
+    return post(housekeeper, job, false);
+}
+
+void aee__housekeeper_nudge(struct aee__housekeeper *housekeeper)
+{
+    (void)pthread_mutex_lock(&housekeeper->lock);
+    if (housekeeper->first) {
+        (void)pthread_cond_signal(&housekeeper->wake);
+    }
+    (void)pthread_mutex_unlock(&housekeeper->lock);
 }
 
 void aee__housekeeper_flush(struct aee__housekeeper *housekeeper)

@@ -39,6 +39,10 @@ aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, const ch
 void aee__housekeeper_stop(struct aee__housekeeper *housekeeper);
 /* False, and no effect, for a job that is queued already. */
 bool aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job);
+/* The same, but the thread is not woken: whoever posts it is late and needs its core. Somebody
+ * nudges the housekeeper afterwards. */
+bool aee__housekeeper_post_quietly(struct aee__housekeeper *housekeeper, struct aee__job *job);
+void aee__housekeeper_nudge(struct aee__housekeeper *housekeeper);
 /* Waits until no job is queued or running. Not on the housekeeper's thread. */
 void aee__housekeeper_flush(struct aee__housekeeper *housekeeper);
 /* The calling thread is the housekeeper's: it must not wait for its own jobs. */

@@ -164,9 +164,9 @@ static aee_result map_memory(struct aee__instance *instance, aee_error *error)
         const struct aee__memory_area *area = &memory->areas[i];
         if ((area->rights & AEE__PT_USER) && area->size > 0) {
             list[count++] = (struct aee__file_map){.gva = area->gva,
-                                                  .offset = area->offset,
-                                                  .size = area->size,
-                                                  .rights = area->rights};
+                                                   .offset = area->offset,
+                                                   .size = area->size,
+                                                   .rights = area->rights};
         }
     }
     return instance->core->ops->vm_map(instance->vm, memory->fd, list, count, error);
@@ -189,9 +189,9 @@ static aee_result add_memory(struct aee__instance *instance, aee_error *error)
     return AEE_OK;
 }
 
-static void note_end(void *user, aee_crash_cause cause, const char *detail)
+static void note_end(void *user, aee_crash_cause cause, const char *how)
 {
-    aee__instance_fail(user, cause, detail);
+    aee__instance_fail(user, cause, how);
 }
 
 static aee_result start_lanes(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
@@ -256,6 +256,8 @@ static void bury_job(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
+    /* With the lanes' watches goes the nudge that a quiet restart waits for. */
+    aee__housekeeper_nudge(&instance->core->restarter);
     aee__shells_bury(instance->context, instance);
 }
 
@@ -319,11 +321,23 @@ bool aee__instance_take(struct aee__instance *instance)
     return true;
 }
 
+static bool was_last(struct aee__instance *instance)
+{
+    return instance &&
+           atomic_fetch_sub_explicit(&instance->references, 1, memory_order_acq_rel) == 1;
+}
+
 void aee__instance_release(struct aee__instance *instance)
 {
-    if (instance &&
-        atomic_fetch_sub_explicit(&instance->references, 1, memory_order_acq_rel) == 1) {
-        aee__housekeeper_post(&instance->core->housekeeper, &instance->free_job);
+    if (was_last(instance)) {
+        (void)aee__housekeeper_post(&instance->core->housekeeper, &instance->free_job);
+    }
+}
+
+void aee__instance_release_quietly(struct aee__instance *instance)
+{
+    if (was_last(instance)) {
+        (void)aee__housekeeper_post_quietly(&instance->core->housekeeper, &instance->free_job);
     }
 }
 
@@ -388,9 +402,9 @@ static aee_result show_growth(struct aee__instance *instance, aee_error *error)
         return add_slot(instance, chunk->gpa, chunk->host, chunk->size, error);
     }
     const struct aee__file_map mapping = {.gva = {AEE_GVA_HEAP + memory->heap_size - chunk->size},
-                                         .offset = chunk->gpa.value - AEE__GPA_PRIVATE,
-                                         .size = chunk->size,
-                                         .rights = AEE__PT_WRITE};
+                                          .offset = chunk->gpa.value - AEE__GPA_PRIVATE,
+                                          .size = chunk->size,
+                                          .rights = AEE__PT_WRITE};
     return instance->core->ops->vm_map(instance->vm, memory->fd, &mapping, 1, error);
 }
 

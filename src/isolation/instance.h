@@ -80,6 +80,8 @@ bool aee__instance_is_owned(const struct aee__instance *instance);
  * has ended then. */
 bool aee__instance_take(struct aee__instance *instance);
 void aee__instance_release(struct aee__instance *instance);
+/* The same; the housekeeper is not woken for it, as aee__housekeeper_post_quietly() says. */
+void aee__instance_release_quietly(struct aee__instance *instance);
 
 /* Ends it without blame: calls in flight return AEE_ERR_STOPPED. Any thread. */
 void aee__instance_stop(struct aee__instance *instance);

@@ -106,8 +106,9 @@ static void push(struct aee__lane *lane, struct aee__call *call)
 
 static void set_turns(struct aee__lane *lane, uint32_t turns)
 {
-    if (lane->spin != turns) { /* else the guest keeps the line in its cache */
-        lane->spin = turns;
+    /* Else the guest keeps the line in its cache. */
+    if (atomic_load_explicit(&lane->spin, memory_order_relaxed) != turns) {
+        atomic_store_explicit(&lane->spin, turns, memory_order_relaxed);
         AEE__SHARED_STORE(lane->ring.shared->control.spin, turns);
     }
 }
@@ -229,12 +230,17 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
 {
     struct aee__call *taken[AEE_RING_SLOTS];
     uint32_t count = 0;
+    if (lane->host_depth > 0) {
+        return 0; /* the component waits for us in a call: what it claims to have answered can wait
+                   */
+    }
     while (count < AEE_RING_SLOTS && (taken[count] = take_one(lane)) != NULL) {
         count++;
     }
     if (count == 0) {
         return 0;
     }
+    aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
     if (aee__lane_outstanding(lane) > 0) {
         aee__lane_arm(lane, oldest(lane)->budget_ns);
     } else {
@@ -282,6 +288,9 @@ void aee__lane_fail_all(struct aee__lane *lane)
     struct aee__call_ring *ring = &lane->ring;
     struct aee__call *ended[AEE_RING_SLOTS];
     uint32_t count = 0;
+    if (aee__lane_outstanding(lane) > 0) {
+        aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+    }
     /* Submitted calls that were answered before the end have their results. */
     while (aee__lane_outstanding(lane) > 0 && oldest(lane)->batch &&
            (ended[count] = take_one(lane)) != NULL) {
@@ -357,7 +366,7 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     struct aee__call *late[AEE_RING_SLOTS];
     uint32_t late_count = 0;
     bool idle = aee__lane_outstanding(lane) == 0;
-    if (atomic_load(&queue->count) == 0) {
+    if (atomic_load(&queue->count) == 0 || aee__rates_end_queue(lane->instance->context)) {
         return;
     }
     (void)pthread_mutex_lock(&queue->lock);
@@ -366,6 +375,7 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     }
     (void)pthread_mutex_unlock(&queue->lock);
     if (idle && aee__lane_outstanding(lane) > 0) {
+        aee__meter_skip(&lane->meter, aee__ticks(&lane->instance->core->ticker));
         aee__lane_arm(lane, oldest(lane)->budget_ns);
     }
     tell(lane, late, late_count);
@@ -429,14 +439,21 @@ static aee_call_mode choose_mode(struct aee__lane *lane, aee_call_mode wanted)
     return AEE_CALL_RING;
 }
 
-/* A pause between two frames says little about the calls within one: it counts as a few spins. */
-static void note_gap(struct aee__lane *lane, uint64_t begin)
+/* A pause between two frames says little about the calls within one: it counts as a few spins. A
+ * lane that was awake all the while had better reasons than the next call. */
+static void note_gap(struct aee__lane *lane, uint64_t begin, bool awake)
 {
     const struct aee__core *core = lane->instance->core;
     struct aee__lane_costs *costs = &lane->costs;
     uint64_t gap = aee__ticks_to_ns(&core->ticker, begin - costs->last_end);
     uint64_t most = 8 * core->spin_ns;
-    costs->gap_ns = aee__lane_average(costs->gap_ns, gap < most ? gap : most);
+    if (gap >= most) {
+        gap = most;
+        if (awake) {
+            aee__meter_idle(lane, begin);
+        }
+    }
+    costs->gap_ns = aee__lane_average(costs->gap_ns, gap);
 }
 
 /* `awake`: the lane was running when the call came. The first call of many wakes it, which says
@@ -448,6 +465,7 @@ static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint
     struct aee__lane_costs *costs = &lane->costs;
     costs->last_end = aee__ticks(&core->ticker);
     uint64_t took = aee__ticks_to_ns(&core->ticker, costs->last_end - begin);
+    aee__meter_count(&lane->meter, costs->last_end);
     if (call->mode_used == AEE_CALL_DIRECT) {
         costs->direct_ns = aee__lane_average(costs->direct_ns, took);
     } else if (awake) {
@@ -491,10 +509,11 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
     }
     push(lane, call);
     uint64_t begin = aee__ticks(&core->ticker);
+    note_gap(lane, begin, awake);
     if (idle) {
+        aee__meter_skip(&lane->meter, begin);
         aee__lane_arm(lane, call->budget_ns);
     }
-    note_gap(lane, begin);
     if (call->mode_used == AEE_CALL_RING) {
         aee__warm_note(core, lane);
     }
@@ -507,6 +526,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
 aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
 {
     struct aee__lane_budget *budget = &lane->budget;
+    const struct aee__ticker *ticker = &lane->instance->core->ticker;
     uint32_t request_used = lane->request_arena_used;
     uint32_t reply_used = lane->reply_arena_used;
     uint64_t deadline = atomic_load(&budget->deadline_ns);
@@ -528,7 +548,9 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
     aee__call_ring_nested_push(&lane->ring, call->level - 1u, &call->request);
     aee__lane_answered(lane);
     aee__lane_arm(lane, call->budget_ns);
+    aee__meter_skip(&lane->meter, aee__ticks(ticker));
     aee__lane_await(lane, call);
+    aee__meter_count(&lane->meter, aee__ticks(ticker));
     atomic_store(&lane->nested_called, called);
     lane->request_arena_used = request_used;
     lane->reply_arena_used = reply_used;
@@ -538,18 +560,6 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
     atomic_store(&budget->in_host, 1);
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
     return call->status;
-}
-
-int32_t aee__lane_called(const struct aee__lane *lane)
-{
-    int32_t nested = atomic_load(&lane->nested_called);
-    if (nested != AEE__CALLED_NOTHING) {
-        return nested;
-    }
-    uint32_t at = aee__call_ring_oldest(&lane->ring);
-    return at == atomic_load(&lane->ring.submitted)
-               ? AEE__CALLED_NOTHING
-               : atomic_load(&lane->called[at % AEE_RING_SLOTS]);
 }
 
 /* ---- Life --------------------------------------------------------------------------------- */
@@ -564,12 +574,14 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     atomic_init(&lane->budget.wait_ns, UINT64_MAX);
     lane->costs.gap_ns = 8 * instance->core->spin_ns;
     lane->costs.last_end = aee__ticks(&instance->core->ticker);
+    aee__meter_pause(&lane->meter);
     for (unsigned i = 0; i < AEE__LANE_NAMES; i++) {
         lane->names[i].index = -1;
     }
     atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
     lane->runnable.run = aee__lane_run;
     lane->watch.expire = aee__lane_expire;
+    lane->watch.approach = aee__lane_approach;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};
     aee__call_ring_init(&lane->ring, aee__memory_at(&instance->memory, gva, AEE_LANE_STRIDE));
     AEE__SHARED_STORE(lane->ring.shared->control.lane_index, index);

@@ -11,6 +11,7 @@
 
 #include "isolation/backend.h"
 #include "isolation/call.h"
+#include "isolation/lane_meter.h"
 #include "isolation/watchdog.h"
 #include "ring/call_ring.h"
 #include "runtime/workers.h"
@@ -67,13 +68,14 @@ struct aee__lane {
     _Atomic uint64_t calls; /* written by the owner only, as is all that follows */
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
+    struct aee__lane_meter meter;
     struct aee__call_ring ring;
     struct aee__call *in_flight[AEE_RING_SLOTS];
     uint32_t request_arena_used;
     uint32_t reply_arena_used;
     uint32_t frame;               /* in which it was called by ring last; 0: none */
     uint64_t frame_offset_ns;     /* from its begin to the first such call */
-    uint32_t spin;                /* what control.spin holds */
+    _Atomic uint32_t spin;        /* what control.spin holds */
     _Atomic uint32_t host_depth;  /* host functions that run for it, one inside the other */
     bool notify;                  /* what control.notify holds */
     _Atomic uint64_t idle_number; /* of the watchdog: requests at its last look at an idle lane */

@@ -3,6 +3,10 @@
 #include "isolation/context.h"
 #include "isolation/lane_internal.h"
 
+/* A budget for which the watchdog may not come in time to set the timer. Each entry into the guest
+ * pays two system calls for it. */
+#define SHORT_NS UINT64_C(2000000)
+
 /* ---- Beginning ---------------------------------------------------------------------------- */
 
 void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
@@ -30,6 +34,11 @@ void aee__lane_begin_budget(struct aee__lane *lane)
 
 /* ---- Ending ------------------------------------------------------------------------------- */
 
+static struct aee__lane *lane_of(struct aee__watch *watch)
+{
+    return (struct aee__lane *)((char *)watch - offsetof(struct aee__lane, watch));
+}
+
 /* No call is under way. A lane that has not parked after a while, and two looks, is in the way. */
 static void expire_idle(struct aee__lane *lane)
 {
@@ -54,13 +63,33 @@ uint64_t aee__lane_limit(const struct aee__lane *lane)
     return atomic_load(&budget->deadline_ns) + (host < most ? host : most);
 }
 
+/* The instance has ended: whoever ended it because it hung has left work for others to us. A thread
+ * that still runs it is kicked until it leaves. */
+static void expire_ended(struct aee__lane *lane)
+{
+    struct aee__core *core = lane->instance->core;
+    if (atomic_load(&lane->instance->end) == AEE__END_CLAIMED) {
+        return; /* that work comes yet: the watch stays expired */
+    }
+    aee__housekeeper_nudge(&core->restarter);
+    aee__housekeeper_nudge(&core->housekeeper);
+    if (atomic_load(&lane->runner) != 0) {
+        aee__lane_interrupt(lane);
+    } else {
+        aee__watch_postpone(&lane->watch, 0);
+    }
+}
+
 /* The engine's own time is free up to once the budget, so that no component can hold its caller
  * with host calls without end. It is added up as it comes and looked at only here. */
 void aee__lane_expire(struct aee__watch *watch)
 {
-    struct aee__lane *lane =
-        (struct aee__lane *)((char *)watch - offsetof(struct aee__lane, watch));
+    struct aee__lane *lane = lane_of(watch);
     const struct aee__lane_budget *budget = &lane->budget;
+    if (aee__instance_ended(lane->instance) != AEE_OK) {
+        expire_ended(lane);
+        return;
+    }
     if (aee__lane_outstanding(lane) == 0) {
         expire_idle(lane);
         return;
@@ -80,6 +109,31 @@ void aee__lane_expire(struct aee__watch *watch)
         aee__watch_postpone(watch, now < wait && wait < limit ? wait : limit);
     } else {
         aee__lane_interrupt(lane);
+    }
+}
+
+/* The thread that runs the lane is kicked by a timer of its own: a thread that had to be woken for
+ * it may get a processor late. */
+static bool kick_on_time(struct aee__lane *lane)
+{
+    const struct aee__backend_ops *ops = lane->instance->core->ops;
+    uint64_t limit = aee__lane_limit(lane);
+    uint64_t wait = atomic_load(&lane->budget.wait_ns);
+    return ops->lane_kick_at &&
+           ops->lane_kick_at(lane->instance->vm, lane->index, wait < limit ? wait : limit);
+}
+
+bool aee__lane_approach(struct aee__watch *watch)
+{
+    struct aee__lane *lane = lane_of(watch);
+    return aee__lane_outstanding(lane) > 0 && atomic_load(&lane->runner) != 0 &&
+           !atomic_load(&lane->budget.in_host) && kick_on_time(lane);
+}
+
+void aee__lane_watch_short(struct aee__lane *lane)
+{
+    if (atomic_load_explicit(&lane->budget.budget_ns, memory_order_relaxed) <= SHORT_NS) {
+        (void)kick_on_time(lane);
     }
 }
 

@@ -29,7 +29,7 @@ static inline uint64_t aee__lane_average(uint64_t old, uint64_t sample)
 
 /* Without a call a lane must park within this time; far above the spin, so that only a component
  * that keeps its worker meets it. */
-#define AEE__LANE_IDLE_NS AEE__NS_PER_SECOND
+#define AEE__LANE_IDLE_NS (AEE__NS_PER_SECOND / 4)
 /* The budget of the oldest call begins: should nobody run the lane now, when somebody does. */
 void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns);
 /* The same, and it has begun. Any thread. */
@@ -40,6 +40,9 @@ void aee__lane_begin_budget(struct aee__lane *lane);
 uint64_t aee__lane_limit(const struct aee__lane *lane);
 /* Of the watch. */
 void aee__lane_expire(struct aee__watch *watch);
+bool aee__lane_approach(struct aee__watch *watch);
+/* The runner, about to enter the guest: a short budget is watched from here. */
+void aee__lane_watch_short(struct aee__lane *lane);
 
 /* lane_run.c */
 

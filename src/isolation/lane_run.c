@@ -53,8 +53,8 @@ void aee__lane_interrupt(struct aee__lane *lane)
 
 /* ---- The end of a budget ------------------------------------------------------------------ */
 
-/* The watch has expired: true if the lane must not go on. */
-static bool is_out_of_time(struct aee__lane *lane)
+/* On a worker: true if the lane must not go on. */
+static bool is_out_of_time_there(struct aee__lane *lane)
 {
     if (atomic_load(&lane->budget.overdue_idle)) {
         aee__lane_fault_protocol(lane, "it went on running without a call");
@@ -63,7 +63,8 @@ static bool is_out_of_time(struct aee__lane *lane)
     if (aee__lane_outstanding(lane) == 0 || aee__now_ns() < aee__lane_limit(lane)) {
         return false; /* the answer was taken at the last moment, or the watchdog is about to see */
     }
-    if (aee__call_ring_oldest(&lane->ring) != atomic_load(&lane->ring.completed)) {
+    if (atomic_load(&lane->host_depth) == 0 &&
+        aee__call_ring_oldest(&lane->ring) != atomic_load(&lane->ring.completed)) {
         /* Answers that nobody has taken: the next call's budget begins. */
         aee__lane_attend(lane, true);
         return false;
@@ -81,12 +82,17 @@ static bool is_out_of_time_here(struct aee__lane *lane)
         return false;
     }
     if (oldest != atomic_load(&lane->ring.completed) &&
-        oldest != atomic_load(&lane->ring.submitted)) {
-        (void)aee__lane_collect(lane);
+        oldest != atomic_load(&lane->ring.submitted) && aee__lane_collect(lane) > 0) {
         return false;
     }
     aee__lane_fault_hung(lane);
     return true;
+}
+
+/* The watch has expired, or the time is up: true if the lane must not go on. */
+static bool is_out_of_time(struct aee__lane *lane, bool here)
+{
+    return here ? is_out_of_time_here(lane) : is_out_of_time_there(lane);
 }
 
 /* ---- Running the vCPU --------------------------------------------------------------------- */
@@ -122,9 +128,11 @@ static enum step run_once(struct aee__lane *lane, bool here)
     struct aee__instance *instance = lane->instance;
     struct aee__exit exit;
     if (aee__instance_ended(instance) != AEE_OK ||
-        (aee__watch_expired(&lane->watch) &&
-         (here ? is_out_of_time_here(lane) : is_out_of_time(lane)))) {
+        (aee__watch_expired(&lane->watch) && is_out_of_time(lane, here))) {
         return STEP_OVER;
+    }
+    if (here) {
+        aee__lane_watch_short(lane);
     }
     instance->core->ops->lane_run(instance->vm, lane->index, &exit);
     (void)atomic_fetch_add_explicit(&instance->context->stats.exits, 1, memory_order_relaxed);
@@ -138,8 +146,9 @@ static enum step run_once(struct aee__lane *lane, bool here)
         aee__lane_fault(lane, &exit);
         return STEP_OVER;
     case AEE__EXIT_KICKED:
-    default:
-        return STEP_GO_ON;
+    default: /* by its own timer it comes here before the watchdog has looked */
+        return aee__now_ns() >= aee__lane_limit(lane) && is_out_of_time(lane, here) ? STEP_OVER
+                                                                                    : STEP_GO_ON;
     }
 }
 
@@ -266,11 +275,14 @@ static void begin_here(struct aee__lane *lane, sigset_t *mask)
     (void)aee__sys_block_signal(lane->instance->core->kick_signal, mask);
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
+    aee__meter_skip(&lane->meter, aee__ticks(&lane->instance->core->ticker));
     aee__lane_begin_budget(lane);
 }
 
 static void end_here(struct aee__lane *lane, const sigset_t *mask)
 {
+    aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+    aee__meter_pause(&lane->meter);
     atomic_store(&lane->runner, 0);
     (void)aee__sys_restore_mask(mask);
     atomic_store(&lane->state, AEE__LANE_PARKED);
@@ -337,21 +349,20 @@ static bool is_asking(const struct aee__lane *lane)
 static void await_answer(struct aee__lane *lane, uint32_t seen)
 {
     struct aee__workers *workers = &lane->instance->core->workers;
-    aee__lane_attend(lane, true);
-    if (atomic_load(&lane->answer) != seen || !is_asking(lane)) {
-        return;
-    }
-    if (aee__lane_outstanding(lane) == 0) {
-        aee__lane_fault_protocol(lane, "host call outside of a call");
-        return;
-    }
-    aee__workers_block(workers, true);
+    /* Before we ask for a look: an owner that only looks must find us, to send us back. */
     atomic_store(&lane->awaiting, 1);
-    while (atomic_load(&lane->answer) == seen && !aee__lane_is_over(lane)) {
-        aee__sys_futex_wait(&lane->answer, seen, 0);
+    aee__lane_attend(lane, true);
+    bool answered = atomic_load(&lane->answer) != seen || !is_asking(lane);
+    if (!answered && aee__lane_outstanding(lane) == 0) {
+        aee__lane_fault_protocol(lane, "host call outside of a call");
+    } else if (!answered) {
+        aee__workers_block(workers, true);
+        while (atomic_load(&lane->answer) == seen && !aee__lane_is_over(lane)) {
+            aee__sys_futex_wait(&lane->answer, seen, 0);
+        }
+        aee__workers_block(workers, false);
     }
     atomic_store(&lane->awaiting, 0);
-    aee__workers_block(workers, false);
 }
 
 void aee__lane_run(struct aee__runnable *runnable)
@@ -365,6 +376,7 @@ void aee__lane_run(struct aee__runnable *runnable)
     aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
+    aee__meter_skip(&lane->meter, aee__ticks(&instance->core->ticker));
     aee__lane_begin_budget(lane);
     do {
         uint32_t seen = atomic_load(&lane->answer);
@@ -376,6 +388,9 @@ void aee__lane_run(struct aee__runnable *runnable)
             aee__lane_attend(lane, true);
         }
     } while (step != STEP_OVER && step != STEP_PARKED);
+    if (aee__lane_outstanding(lane) == 0) {
+        aee__meter_idle(lane, aee__ticks(&instance->core->ticker));
+    }
     atomic_store(&lane->runner, 0);
     atomic_store(&lane->state, AEE__LANE_PARKED);
     aee__lane_attend(

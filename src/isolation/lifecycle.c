@@ -38,6 +38,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     context->user = plan->user;
     context->limits = plan->limits;
     atomic_init(&context->budget_ns, plan->limits.call_budget_ns);
+    aee__rates_set(context, &plan->limits);
     context->restart_job.run = restart_job;
     aee__call_queue_init(&context->queue);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);
@@ -235,6 +236,7 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     context->image_epoch++;
     struct aee__instance *old = make_current(context, instance);
     context->history.count = 0;
+    aee__rates_begin_total(context);
     (void)pthread_mutex_unlock(&context->lock);
     end_current(context, old);
     aee__image_ref_release(old_image);
@@ -291,7 +293,10 @@ static aee_result replace(struct aee__context *context, const char *how, bool fo
         (void)pthread_mutex_lock(&context->lock);
     }
     if (instance) {
-        context->history.count = forgive ? 0 : context->history.count;
+        if (forgive) {
+            context->history.count = 0;
+            aee__rates_begin_total(context);
+        }
         old = make_restarted(context, instance, how);
     }
     (void)pthread_mutex_unlock(&context->lock);
@@ -451,11 +456,14 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
 
 /* ---- Crashes ------------------------------------------------------------------------------ */
 
-/* Posts the restart; the job holds a reference to the handle until it has run. */
-static void schedule_restart(struct aee__context *context)
+/* Posts the restart; the job holds a reference to the handle until it has run. After a hang the
+ * caller is late: the watchdog wakes the threads that have work now (aee__lane_expire()). */
+static void schedule_restart(struct aee__context *context, bool hung)
 {
+    struct aee__housekeeper *restarter = &context->core->restarter;
     aee__handles_ref(&context->core->contexts, context->handle);
-    if (!aee__housekeeper_post(&context->core->restarter, &context->restart_job)) {
+    if (!(hung ? aee__housekeeper_post_quietly(restarter, &context->restart_job)
+               : aee__housekeeper_post(restarter, &context->restart_job))) {
         aee__handles_release(&context->core->contexts, context->handle); /* it is queued already */
     }
 }
@@ -502,12 +510,14 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
                               hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
     }
     if (restart) {
-        schedule_restart(context);
+        schedule_restart(context, hung);
     } else if (current && verdict == AEE__VERDICT_QUARANTINE) {
         quarantine(context, crash->id);
     }
-    if (current) {
-        aee__instance_release(instance); /* the context's reference; the caller has its own */
+    if (current && hung) { /* the context's reference; the caller has its own */
+        aee__instance_release_quietly(instance);
+    } else if (current) {
+        aee__instance_release(instance);
     }
 }
 
@@ -534,7 +544,7 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
     aee__context_event(context, AEE_EVENT_RESTART_FAILED, crash_id, "%s", error->text);
     if (verdict == AEE__VERDICT_RESTART) {
         aee__sys_sleep(RETRY_NS << (tries < 4 ? tries : 4));
-        schedule_restart(context);
+        schedule_restart(context, false);
     } else {
         quarantine(context, crash_id);
     }

@@ -20,6 +20,7 @@ static aee_result change(struct aee__context *context, const aee_limits *limits,
     if (result == AEE_OK) {
         context->limits = *limits;
         atomic_store(&context->budget_ns, limits->call_budget_ns);
+        aee__rates_set(context, limits);
         aee__spares_drop(context);
     }
     return result;

@@ -88,6 +88,8 @@ static void retire(struct aee__context *context, struct aee__instance *instance)
                                atomic_load(&instance->lanes[i].host_calls));
         (void)atomic_fetch_add(&context->core->counters.host_calls,
                                atomic_load(&instance->lanes[i].host_calls));
+        (void)atomic_fetch_add(&context->stats.cpu_ticks,
+                               aee__meter_ticks(&instance->lanes[i].meter));
     }
     struct aee__instance **link = &context->living;
     while (*link && *link != instance) {

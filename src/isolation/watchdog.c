@@ -7,6 +7,24 @@
  * arming a later deadline is then free of system calls. */
 #define LOOK_NS UINT64_C(4000000)
 
+/* How long before a deadline approach() is asked: two looks, as each may come late. */
+#define AHEAD_NS (2 * LOOK_NS)
+/* Nearer than this it is not asked again: what it arranged stays. */
+#define NEAR_NS UINT64_C(400000)
+/* When things end without us we look only afterwards, to be in nobody's way. */
+#define BACKSTOP_NS UINT64_C(500000)
+
+/* A deadline that is to come. Who is called again and again has a later one long before the first
+ * is near: we come again in between, so that what approach() arranged is moved on. */
+static uint64_t look_ahead(struct aee__watch *watch, uint64_t now, uint64_t deadline)
+{
+    uint64_t left = deadline - now;
+    if (left > AHEAD_NS || !watch->approach || !watch->approach(watch)) {
+        return deadline;
+    }
+    return left > NEAR_NS ? deadline - left / 4 : deadline + BACKSTOP_NS;
+}
+
 /* One watch; when it wants the next look, or UINT64_MAX. */
 static uint64_t look_at(struct aee__watch *watch, uint64_t now)
 {
@@ -19,7 +37,7 @@ static uint64_t look_at(struct aee__watch *watch, uint64_t now)
         return now + LOOK_NS; /* armed anew at the last moment */
     }
     if (deadline > now && deadline != AEE__WATCH_EXPIRED) {
-        return deadline;
+        return look_ahead(watch, now, deadline);
     }
     watch->expire(watch);
     deadline = atomic_load(&watch->deadline_ns);

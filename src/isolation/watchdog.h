@@ -19,7 +19,10 @@ struct aee__watch {
     _Atomic uint64_t deadline_ns; /* 0: not armed; AEE__WATCH_EXPIRED: the watchdog came */
     void (*expire)(struct aee__watch *watch); /* on the watchdog's thread, after EXPIRED is set, and
                                                * again from time to time while it stays so */
-    struct aee__watch *next;                  /* list of all watches, under the watchdog's lock */
+    bool (*approach)(struct aee__watch *watch); /* some milliseconds before the deadline, more than
+                                                 * once: true if it has seen to it that things end
+                                                 * on time. May be NULL */
+    struct aee__watch *next;                    /* list of all watches, under the watchdog's lock */
     struct aee__watch *previous;
 };
 

@@ -134,6 +134,7 @@ static void test_null_engine(void **state)
     REFUSED(aee_default_limits(AEE_KIND_CUSTOM, NULL));
     REFUSED(aee_set_limits(NULL, c, NULL, NULL));
     REFUSED(aee_allocate_isolated_memory(NULL, c, 1, NULL));
+    REFUSED(aee_charge_io(NULL, c, AEE_IO_DISK, 1, NULL));
     REFUSED(aee_allocate_isolated_gpu(NULL, c, NULL, 0, NULL));
     REFUSED(aee_load(NULL, c, NULL, 0, NULL));
     REFUSED(aee_load_file(NULL, c, NULL, NULL));
@@ -181,6 +182,7 @@ static void test_null_arguments(void **state)
     c = t.context;
     REFUSED(aee_set_limits(t.engine, c, NULL, NULL));
     REFUSED(aee_allocate_isolated_memory(t.engine, c, 0, NULL));
+    REFUSED(aee_charge_io(t.engine, c, (aee_io)7, 1, NULL));
     REFUSED(aee_allocate_isolated_memory(t.engine, c, 12289, NULL));
     REFUSED(aee_allocate_isolated_memory(t.engine, c, UINT64_MAX, NULL));
     REFUSED(aee_allocate_isolated_gpu(t.engine, c, NULL, 7, NULL));

@@ -1,6 +1,7 @@
 /* test_sys_faults.c: the scenario with the n-th call of each system call made to fail, with errno
  * values that the kernel gives: a clean error or a success, and nothing is left. */
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,8 @@
 
 #include "base/sys.h"
 #include "faults/scenario.h"
+
+#define ALWAYS UINT_MAX
 
 static struct scenario s;
 static const char *_Atomic faulty; /* name of the call that fails */
@@ -23,7 +26,8 @@ static int fail_one(const char *name)
     if (!wanted || strcmp(name, wanted) != 0) {
         return 0;
     }
-    return atomic_fetch_add(&seen, 1) + 1 == atomic_load(&fail_at) ? atomic_load(&fail_errno) : 0;
+    unsigned at = atomic_load(&fail_at);
+    return atomic_fetch_add(&seen, 1) + 1 == at || at == ALWAYS ? atomic_load(&fail_errno) : 0;
 }
 
 static aee_result run_with(const char *name, unsigned n, int error)
@@ -174,6 +178,37 @@ static void test_revocation_fails(void **state)
     assert_int_equal(s.ledger.live, 0);
 }
 
+/* Without timers the watchdog alone ends what runs too long. */
+static void test_timers_fail(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"timer_create", "timer_settime"};
+    struct file compute = s.compute;
+    s = (struct scenario){.compute = compute};
+    assert_int_equal(scenario_create(&s), AEE_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        const aee_limits limits = {.call_budget_ns = (i < 2 ? 1 : 20) * MS};
+        const aee_limits patient = {.call_budget_ns = 2000 * MS * scale()}; /* for the restart */
+        const int64_t years = INT64_C(0x7fffffffffff);
+        aee_function endless;
+        assert_int_equal(aee_wait_ready(s.engine, s.worker, 5000 * MS * scale(), NULL), AEE_OK);
+        assert_int_equal(aee_find_function(s.engine, s.worker, "nbody_run", &endless, NULL),
+                         AEE_OK);
+        assert_int_equal(aee_set_limits(s.engine, s.worker, &limits, NULL), AEE_OK);
+        atomic_store(&seen, 0);
+        atomic_store(&fail_at, ALWAYS);
+        atomic_store(&fail_errno, EAGAIN);
+        atomic_store(&faulty, names[i % 2]);
+        aee_result result = aee_call_i64(s.engine, s.worker, endless, &years, 1, NULL, NULL);
+        (void)aee_set_limits(s.engine, s.worker, &patient, NULL);
+        atomic_store(&faulty, NULL);
+        assert_int_equal(result, AEE_ERR_HUNG);
+        assert_true(atomic_load(&seen) > 0);
+    }
+    aee_engine_destroy(s.engine);
+    assert_int_equal(s.ledger.live, 0);
+}
+
 /* Other rights that cannot be given: "a failed call has changed nothing". */
 static void test_remapping_fails(void **state)
 {
@@ -217,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_revocation_fails),
         cmocka_unit_test(test_remapping_fails),
+        cmocka_unit_test(test_timers_fail),
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_memfd),
         cmocka_unit_test(test_mmap),

@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SKIPPED = 77, WORKERS = 4, SIGNALS = 65 };
+#include "level.h"
+
+enum { WORKERS = 4, SIGNALS = 65 };
 #define GENEROUS_NS (5000 * MS)
 
 static struct hostile the_hostile;
@@ -57,6 +60,60 @@ const char *hostile_image_path(const char *image, char *path, size_t size)
         (void)snprintf(path, size, "%s/%s", AEE_HOSTILE_DIR, image);
     }
     return path;
+}
+
+/* ---- What this processor traps ------------------------------------------------------------ */
+
+static void divide_by_zero(void)
+{
+    const unsigned divide_unmasked = 0x1f80 & ~0x200u; /* SDM vol. 1, 10.2.3: MXCSR */
+    __asm__ volatile("ldmxcsr %0; xorps %%xmm0, %%xmm0; movl $1, %%eax; cvtsi2sd %%eax, %%xmm1; "
+                     "divsd %%xmm0, %%xmm1" ::"m"(divide_unmasked)
+                     : "eax", "xmm0", "xmm1");
+}
+
+static void load_reserved_bits(void)
+{
+    const unsigned all_ones = UINT32_MAX;
+    __asm__ volatile("ldmxcsr %0" ::"m"(all_ones));
+}
+
+static void read_unaligned(void)
+{
+    const uint64_t data[2] = {0};
+    __asm__ volatile("subq $128, %%rsp; pushfq; orq $0x40000, (%%rsp); popfq; movl 1(%0), %%eax; "
+                     "pushfq; andq $~0x40000, (%%rsp); popfq; addq $128, %%rsp" ::"r"(data)
+                     : "eax", "memory", "cc");
+}
+
+/* Whether the child is ended by a signal. */
+static bool traps(void (*instructions)(void))
+{
+    int status = 0;
+    const pid_t child = fork();
+    if (child == 0) {
+        (void)signal(SIGFPE, SIG_DFL); /* cmocka has handlers */
+        (void)signal(SIGSEGV, SIG_DFL);
+        (void)signal(SIGBUS, SIG_DFL);
+        instructions();
+        _exit(0);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status);
+}
+
+bool hostile_traps_sse_divide(void)
+{
+    return traps(divide_by_zero);
+}
+
+bool hostile_traps_sse_reserved(void)
+{
+    return traps(load_reserved_bits);
+}
+
+bool hostile_traps_unaligned(void)
+{
+    return traps(read_unaligned);
 }
 
 /* ---- The bystander's thread --------------------------------------------------------------- */
@@ -463,6 +520,10 @@ static void run_case(void **state)
 {
     struct run *run = *state;
     struct process_state before;
+    if (run->test->can_be && !run->test->can_be()) {
+        print_message("SKIP: this processor does not do %s\n", run->test->name);
+        skip();
+    }
     look_at_process(&before);
     hostile_expect_bystander(&the_hostile);
     if (run->test->script) {
@@ -527,9 +588,6 @@ static size_t make_tests(const struct hostile_program *program, const char *filt
     bool known = getenv("AEE_HOSTILE_KNOWN_BUGS") != NULL;
     for (size_t i = 0; i < program->count; i++) {
         const struct hostile_case *test = &program->cases[i];
-        if (filter && !strstr(test->name, filter)) {
-            continue;
-        }
         for (size_t m = 0; m < 2; m++) {
             if ((test->modes == MODES_DIRECT && m == 1) || (test->modes == MODES_RING && m == 0)) {
                 continue;
@@ -538,6 +596,9 @@ static size_t make_tests(const struct hostile_program *program, const char *filt
             *run = (struct run){.test = test, .mode = both[m]};
             (void)snprintf(run->name, sizeof run->name, "%s (%s)", test->name,
                            aee_call_mode_name(both[m]));
+            if (filter && !strstr(run->name, filter)) {
+                continue;
+            }
             tests[made++] = (struct CMUnitTest){
                 run->name, test->known_bug && !known ? skip_case : run_case, NULL, NULL, run};
         }
@@ -555,12 +616,12 @@ static int make_engine(const struct hostile_program *program)
     the_hostile.image = program->image;
     the_hostile.pool_size = desc.pool_size;
     aee_result result = aee_engine_create(&desc, &the_hostile.engine, &error);
-    if (result == AEE_ERR_NO_BACKEND) {
-        (void)printf("SKIP: %s\n", error.text);
-        return SKIPPED;
-    }
     if (result != AEE_OK) {
         (void)printf("%s\n", error.text);
+        return 1;
+    }
+    if (!is_tested_level(the_hostile.engine)) {
+        (void)printf("the engine has another level than AEE_FORCE_LEVEL\n");
         return 1;
     }
     if (!engine_left_signals_alone()) {
@@ -573,6 +634,10 @@ static int make_engine(const struct hostile_program *program)
 int hostile_main(const struct hostile_program *program, int argc, char **argv)
 {
     the_program = program;
+    const int skip = skip_without_level();
+    if (skip) {
+        return skip;
+    }
     if (program->prepare && program->prepare() != 0) {
         return 1;
     }

@@ -54,6 +54,7 @@ struct hostile_case {
     /* ... or a script. */
     void (*script)(struct hostile *hostile, aee_call_mode mode);
     enum hostile_modes modes;
+    bool (*can_be)(void); /* the case is left out where this processor says no */
     /* A fault of the library that the case shows: the case is not run, and says so, unless
      * AEE_HOSTILE_KNOWN_BUGS=1 is set. Remove the line when the fault is repaired. */
     const char *known_bug;
@@ -69,8 +70,8 @@ struct hostile_program {
     size_t count;
 };
 
-/* Runs each case in each mode; its result is main()'s. argv[1]: only cases whose name contains it.
- */
+/* Runs each case in each mode; its result is main()'s. argv[1]: only cases whose name, with the
+ * mode in parentheses, contains it. */
 int hostile_main(const struct hostile_program *program, int argc, char **argv);
 
 struct hostile {
@@ -129,6 +130,10 @@ void hostile_sleep_ns(uint64_t ns);
 int hostile_descriptors(void);
 /* AEE_TEST_TIMEOUT_SCALE, for budgets that honest code must keep. */
 uint64_t hostile_scale(void);
+/* Traps of user code that emulated processors do without. By experiment, in a child. */
+bool hostile_traps_sse_divide(void);   /* a division by zero that is unmasked */
+bool hostile_traps_sse_reserved(void); /* bits of MXCSR that there are not */
+bool hostile_traps_unaligned(void);    /* with the AC flag */
 /* Path of a component. */
 const char *hostile_image_path(const char *image, char *path, size_t size);
 

@@ -149,6 +149,18 @@ static void within_a_host_call(struct hostile *hostile, aee_call_mode mode)
     }
 }
 
+/* The forged outer answer does not count while the engine is inside: the inner call's budget ends
+ * it. */
+static void forged_within(struct hostile *hostile, aee_call_mode mode)
+{
+    struct offender offender = reentrant_offender(hostile, mode, 1);
+    aee_result result = hostile_call1(hostile, offender, "nested_forge_spin", 1, NULL);
+    assert_int_equal(result, AEE_ERR_HUNG);
+    assert_int_equal(hostile_crash(hostile, offender).cause, AEE_CRASH_HUNG);
+    hostile_expect_recovery(hostile, offender);
+    hostile_destroy(hostile, offender);
+}
+
 /* The counter is the guest's, for its own use: the host's bound is its own. */
 static void corrupted_depth(struct hostile *hostile, aee_call_mode mode)
 {
@@ -285,6 +297,7 @@ static void second_lane(struct hostile *hostile, aee_call_mode mode)
 static const struct hostile_case cases[] = {
     {.name = "breaks the protocol in a batch", .script = in_a_batch},
     {.name = "breaks the protocol within a host call", .script = within_a_host_call},
+    {.name = "an outer answer from within a nested call", .script = forged_within},
     {.name = "corrupts its depth counter", .script = corrupted_depth},
     {.name = "a second lane rewrites everything", .script = second_lane},
 };

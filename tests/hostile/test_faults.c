@@ -273,10 +273,15 @@ static const struct hostile_case cases[] = {
     CODE("icebp", VECTOR(1) | VECTORS_REFUSED, "in icebp"),
     CODE("lock_prefix_invalid", VECTOR(6), "invalid instruction in lock_prefix_invalid"),
     CODE("longest_instruction", VECTOR(13) | VECTOR(6), "in longest_instruction"),
-    CODE("alignment_check", VECTOR(17), "unaligned access in alignment_check"),
+    {.name = "alignment_check",
+     .call = "alignment_check",
+     .end = EXCEPTION(VECTOR(17), "unaligned access in alignment_check"),
+     .can_be = hostile_traps_unaligned},
     CODE("x87_pending_exception", VECTOR(16), "x87 floating-point error in x87_pending_exception"),
-    CODE("sse_unmasked_exception", VECTOR(19),
-         "SIMD floating-point error in sse_unmasked_exception"),
+    {.name = "sse_unmasked_exception",
+     .call = "sse_unmasked_exception",
+     .end = EXCEPTION(VECTOR(19), "SIMD floating-point error in sse_unmasked_exception"),
+     .can_be = hostile_traps_sse_divide},
     {.name = "read_processor_state", .call = "read_processor_state", .end = {.ends = ENDS_RETURN}},
 };
 

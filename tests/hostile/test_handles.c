@@ -112,6 +112,7 @@ static void expect_no_context(struct hostile *hostile, uint64_t id, aee_function
         aee_last_crash(hostile->engine, context, &(aee_crash){0}, NULL),
         aee_grant_host_function(hostile->engine, context, "host", NULL),
         aee_allocate_isolated_memory(hostile->engine, context, 64, NULL),
+        aee_charge_io(hostile->engine, context, AEE_IO_DISK, 1, NULL),
         id ? aee_destroy(hostile->engine, context, NULL) : AEE_ERR_STALE,
     };
     for (size_t i = 0; i < COUNT_OF(results); i++) {

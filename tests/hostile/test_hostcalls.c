@@ -298,6 +298,43 @@ static void log_empty_lines(struct hostile *hostile, aee_call_mode mode)
     assert_true(lines <= seconds * 256);
 }
 
+/* ---- Floods over a rate limit ------------------------------------------------------------- */
+
+static void host_call_flood(struct hostile *hostile, aee_call_mode mode)
+{
+    const aee_limits limits = {.host_calls_per_second = 100, .call_budget_ns = 20000 * MS};
+    struct offender offender = watched_offender(hostile, mode, &limits);
+    uint64_t begin = hostile_now_ns();
+    uint64_t pings = hostile_pings();
+    int64_t good = hostile_ask(hostile, offender, "call_host", 10000);
+    good += hostile_ask(hostile, offender, "call_host", 10000);
+    uint64_t most = 100 + (hostile_now_ns() - begin) / (10 * MS) + 1;
+    aee_context_info info = hostile_info(hostile, offender);
+    assert_int_equal(good, seen.calls);
+    assert_in_range(seen.calls, 100, most);
+    assert_int_equal(info.host_calls, seen.calls);
+    assert_int_equal(info.throttled_host_calls, 20000 - seen.calls);
+    assert_true(hostile_pings() > pings);
+    hostile_expect_recovery(hostile, offender);
+    hostile_destroy(hostile, offender);
+}
+
+/* Names that nobody granted and lines that are dropped are host calls, too. */
+static void other_floods(struct hostile *hostile, aee_call_mode mode)
+{
+    const aee_limits limits = {.host_calls_per_second = 100, .call_budget_ns = 20000 * MS};
+    struct offender offender = hostile_offender(hostile, mode, &limits);
+    memset(&logged, 0, sizeof logged);
+    uint64_t begin = hostile_now_ns();
+    assert_int_equal(hostile_ask(hostile, offender, "call_host", 1000), 0);
+    log_raw(hostile, offender, 1000, 0, 'x');
+    uint64_t most = 100 + (hostile_now_ns() - begin) / (10 * MS) + 1;
+    aee_context_info info = hostile_info(hostile, offender);
+    assert_true(info.throttled_host_calls >= 2000 - most);
+    assert_true(logged.lines <= most);
+    hostile_destroy(hostile, offender);
+}
+
 static const struct hostile_case cases[] = {
     {.name = "host calls of all sizes, kinds and names", .script = host_call_fields},
     {.name = "host calls without a grant", .script = host_call_grants},
@@ -309,6 +346,8 @@ static const struct hostile_case cases[] = {
     {.name = "log flood", .script = log_flood},
     {.name = "control characters in logs", .script = log_control_characters},
     {.name = "flood of empty log lines", .script = log_empty_lines},
+    {.name = "flood of host calls over their rate", .script = host_call_flood},
+    {.name = "floods of other host calls over their rate", .script = other_floods},
 };
 
 int main(int argc, char **argv)

@@ -266,6 +266,51 @@ static void bad_load(struct hostile *hostile, aee_call_mode mode)
         .name = function, .call = function, .end = {.ends = ENDS_HANG}, .budget_ns = 20 * MS \
     }
 
+/* ---- Time is paid for ---------------------------------------------------------------------- */
+
+struct ended {
+    struct hostile *hostile;
+    struct offender offender;
+};
+
+static bool has_ended(void *user)
+{
+    struct ended *wait = user;
+    aee_context_info info = hostile_info(wait->hostile, wait->offender);
+    return info.crashes + info.hangs > 0;
+}
+
+/* A call that never ends costs what it took. */
+static void hung_time(struct hostile *hostile, aee_call_mode mode)
+{
+    struct offender offender = hostile_offender(hostile, mode, NULL);
+    set_budget(hostile, offender, 20 * MS);
+    uint64_t before = hostile_info(hostile, offender).cpu_ns;
+    uint64_t took;
+    assert_int_equal(call_spin(hostile, offender, &took), AEE_ERR_HUNG);
+    set_budget(hostile, offender, 5000 * MS); /* for the restart */
+    uint64_t used = hostile_info(hostile, offender).cpu_ns - before;
+    assert_in_range(used, 15 * MS, took + took / 10 + MS); /* and a restart may have begun */
+    hostile_expect_recovery(hostile, offender);
+    hostile_destroy(hostile, offender);
+}
+
+/* One that answers and works on, between calls, does not do so for nothing. */
+static void stolen_time(struct hostile *hostile, aee_call_mode mode)
+{
+    struct offender offender = hostile_offender(hostile, mode, NULL);
+    struct ended wait = {hostile, offender};
+    set_budget(hostile, offender, 1000 * MS);
+    uint64_t before = hostile_info(hostile, offender).cpu_ns;
+    (void)hostile_call1(hostile, offender, "reply_then_spin", 1, NULL);
+    assert_true(hostile_wait(has_ended, &wait, 10000 * MS));
+    hostile_expect_recovery(hostile, offender);
+    uint64_t used = hostile_info(hostile, offender).cpu_ns - before;
+    print_message("    %llu ms of stolen time are counted\n", (unsigned long long)(used / MS));
+    assert_true(used >= 800 * MS);
+    hostile_destroy(hostile, offender);
+}
+
 static const struct hostile_case cases[] = {
     {.name = "an endless loop under 50 us", .script = budget_50_us},
     {.name = "an endless loop under 0.9 ms", .script = budget_900_us},
@@ -290,6 +335,8 @@ static const struct hostile_case cases[] = {
     {.name = "an initialiser that crashes at restarts", .script = initialiser_crashes},
     {.name = "an initialiser that loops at restarts", .script = initialiser_loops},
     {.name = "a load whose initialiser fails", .script = bad_load},
+    {.name = "the time of a call that hangs counts", .script = hung_time},
+    {.name = "time stolen between calls counts", .script = stolen_time},
 };
 
 int main(int argc, char **argv)

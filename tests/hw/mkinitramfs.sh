@@ -1,5 +1,6 @@
 #!/bin/bash
-# mkinitramfs.sh OUT RUNSCRIPT FILE...: busybox, KVM modules, /tests/run.sh and the FILEs with their libraries.
+# mkinitramfs.sh OUT RUNSCRIPT FILE...: busybox, KVM modules, /tests/run.sh and the FILEs: programs in /tests
+# with their libraries, *.elf images at the path that they have here, since the programs look there.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1 run=$2
@@ -16,9 +17,14 @@ for module in virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-amd arch/x86/
 done
 cp "$run" "$work/tests/run.sh"
 for file in "$@"; do
-    cp "$file" "$work/tests/"
-    ldd "$file" 2>/dev/null | grep -oE '/[^ ]+' | while read -r library; do
-        install -D "$library" "$work$library"
-    done || true
+    case $file in
+    *.elf) install -D "$file" "$work$file" ;;
+    *) strip -g -o "$work/tests/${file##*/}" "$file" ;; # less to be read from an emulated disk
+    esac
+done
+for file in "$@"; do
+    ldd "$file" 2>/dev/null | grep -oE '/[^ ]+'
+done | sort -u | while read -r library; do
+    install -D "$library" "$work$library"
 done
 (cd "$work" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc --quiet -R 0:0 | gzip -1) >"$out"

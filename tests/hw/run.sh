@@ -7,7 +7,7 @@
 #   vmx        Intel with EPT                   (Bochs, about 30 s)
 #   vmx-old    Intel without unrestricted guest
 here=$(cd "$(dirname "$0")" && pwd)
-export AEE_HW_CACHE="${AEE_HW_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/aee-hw}"
+export AEE_HW_CACHE="${AEE_HW_CACHE:-$here/../../build/hw}"
 machine=$1 script=$2
 shift 2
 limit=${AEE_HW_TIMEOUT:-300}

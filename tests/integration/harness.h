@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "aee_virt.h"
+#include "level.h"
 
 #define SECOND UINT64_C(1000000000)
 /* For calls that take &bed->error. */
@@ -25,21 +26,18 @@
         }                                      \
     } while (0)
 
-/* Leaves with 77 where no back end is usable. */
+/* Leaves with 77 where the level that is to be tested is not usable. */
 static inline void skip_without_backend(void)
 {
-    aee_probe_report report;
-    if (aee_probe(&report, NULL) != AEE_OK || report.level == AEE_LEVEL_AUTO) {
-        printf("SKIP: %s\n", report.why);
-        exit(77);
+    int skip = skip_without_level();
+    if (skip) {
+        exit(skip);
     }
 }
 
-/* Where the testbed's image is: elsewhere on an emulated machine. */
 static inline const char *testbed_path(void)
 {
-    const char *path = getenv("AEE_TESTBED");
-    return path ? path : AEE_TESTBED;
+    return AEE_TESTBED;
 }
 
 /* Budgets of tests are for real machines; emulated and sanitized ones are slower by a factor. */
@@ -78,6 +76,7 @@ static inline void bed_open(struct bed *bed, const aee_engine_desc *desc)
     if (aee_engine_create(desc, &bed->engine, &bed->error) != AEE_OK) {
         fail_msg("%s", bed->error.text);
     }
+    assert_true(is_tested_level(bed->engine));
 }
 
 static inline void bed_close(struct bed *bed)

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "level.h"
+
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
@@ -404,6 +406,20 @@ static void owners_destroy_and_names_do_not()
     CHECK(GET(bed.engine.stats()).total_contexts == 0);
 }
 
+static void limits_are_kept()
+{
+    bed bed;
+    aee_limits limits = {};
+    limits.disk_bytes_per_second = 100;
+    GET(bed.context.set_limits(limits));
+    GET(bed.context.charge_io(AEE_IO_NETWORK, 1000));
+    GET(bed.context.charge_io(AEE_IO_DISK, 100));
+    CHECK(bed.context.charge_io(AEE_IO_DISK, 100).code() == AEE_ERR_LIMIT);
+    const aee_context_info info = GET(bed.context.info());
+    CHECK(info.limits.disk_bytes_per_second == 100 && info.throttled_disk == 1);
+    CHECK(info.limits.calls_per_second == AEE_UNLIMITED && info.disk_bytes == 100);
+}
+
 static void regions_are_shared()
 {
     bed bed;
@@ -481,10 +497,8 @@ static void the_example_is_the_one_in_the_readme()
 
 int main()
 {
-    aee_probe_report report;
-    if (aee_probe(&report, nullptr) != AEE_OK || report.level == AEE_LEVEL_AUTO) {
-        std::printf("SKIP: %s\n", report.why);
-        return 77;
+    if (const int skip = skip_without_level()) {
+        return skip;
     }
     results_hold_a_value_or_an_error();
     nothing_gives_errors();
@@ -502,6 +516,7 @@ int main()
     a_forked_child_may_drop_the_engine();
     events_reach_the_callback();
     owners_destroy_and_names_do_not();
+    limits_are_kept();
     regions_are_shared();
     the_example_is_the_one_in_the_readme();
     std::puts("ok");

@@ -235,8 +235,7 @@ static void spares_see_regions_of_now(void **state)
 
 static const char *starter_path(void)
 {
-    const char *path = getenv("AEE_STARTER");
-    return path ? path : AEE_STARTER;
+    return AEE_STARTER;
 }
 
 static _Atomic int64_t how_next;

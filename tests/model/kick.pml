@@ -6,7 +6,9 @@
  * Whoever wants a vCPU to stop says so (`wanted`), then kicks: as the runner looks at `wanted` before
  * each entry, it must come to its end. FAILS: one signal cannot be sent (a full queue), and the
  * watchdog kicks again.
- * Mutations: DROP_PENDING, NO_SIGNAL, NO_CONSUME, CONSUME_FIRST, FORGET_RUNNING, NO_SIGNALLED. */
+ * TIMER: the runner's own timer kicks it, too; it was set from another thread.
+ * Mutations: DROP_PENDING, NO_SIGNAL, NO_CONSUME, CONSUME_FIRST, FORGET_RUNNING, NO_SIGNALLED; of TIMER:
+ * NO_STOP, NO_TIMER_CONSUME, LAST_TIME, STALE_TIMER. */
 #define VCPUS 2
 #define THREADS 2
 #define NOBODY 255
@@ -20,6 +22,9 @@ typedef Vcpu {
     bool signalled;
     bool immediate_exit;
     byte runner;
+    bool armed;          /* its timer is set */
+    bool fired;          /* it has gone off in this run: timed_ns is over */
+    byte timer_thread;   /* whom it signals */
     bool wanted;         /* that it stops */
     bool kicked;         /* a kick was begun: a KICKED is owed, or allowed */
     byte user;           /* the right to run it (lane->state) */
@@ -69,17 +74,31 @@ inline leave(v, t)
 #endif
     lock(v);
     signalled = vcpu[v].signalled;
+#ifdef TIMER
+#ifndef NO_STOP
+    vcpu[v].armed = false;
+#endif
+    fired = vcpu[v].fired;
+    vcpu[v].fired = false;
+#endif
     vcpu[v].running = false;
     vcpu[v].signalled = false;
     vcpu[v].immediate_exit = false;
     vcpu[v].locked = false;
 #if !defined(NO_CONSUME) && !defined(CONSUME_FIRST)
     if
-    :: signalled -> assert(signals[t] == 1); signals[t]-- /* unreached: vCPU 1, never kicked */
+    :: signalled -> assert(signals[t] >= 1); signals[t]-- /* unreached: vCPU 1, never kicked */
+    :: else
+    fi;
+#endif
+#if defined(TIMER) && !defined(NO_TIMER_CONSUME)
+    if
+    :: fired -> assert(signals[t] == 1); signals[t]-- /* unreached: vCPU 1, never kicked */
     :: else
     fi;
 #endif
     signalled = false;
+    fired = false;
     assert(signals[t] == 0) /* none is left in the thread */
 }
 
@@ -106,7 +125,7 @@ inline drive(v, t)
 
 proctype thread(byte t)
 {
-    bool refused, signalled;
+    bool refused, signalled, fired;
     mtype exit;
     byte turn;
     do
@@ -161,6 +180,54 @@ inline kick(v)
     vcpu[v].locked = false
 }
 
+#ifdef TIMER
+/* The watchdog sets the timer of whoever runs vCPU 0 now. */
+proctype setter()
+{
+    byte turn;
+    do
+    :: turn < 2 ->
+        turn++;
+        lock(0);
+        if
+        :: vcpu[0].running ->
+#ifdef STALE_TIMER
+            if
+            :: vcpu[0].timer_thread == NOBODY -> vcpu[0].timer_thread = vcpu[0].runner
+            :: else
+            fi;
+#else
+            vcpu[0].timer_thread = vcpu[0].runner;
+#endif
+            vcpu[0].kicked = true;
+#ifdef LAST_TIME
+            vcpu[0].fired = false;
+#endif
+            vcpu[0].armed = true
+        :: else
+        fi;
+        vcpu[0].locked = false
+    :: turn == 2 -> break
+    od
+}
+
+/* The kernel, at any time. A timer has one entry in signal queues, which is not queued twice. */
+proctype timer()
+{
+    do
+    :: atomic { vcpu[0].armed ->
+            vcpu[0].armed = false;
+            if
+            :: vcpu[0].fired
+            :: !vcpu[0].fired && vcpu[0].timer_thread == 0 -> signals[0]++
+            :: !vcpu[0].fired && vcpu[0].timer_thread == 1 -> signals[1]++
+            fi;
+            vcpu[0].fired = true }
+    :: timeout -> break
+    od
+}
+#endif
+
 /* Ends the context of vCPU 0: aee__instance_conclude(), or the watchdog, which comes again. */
 proctype ender()
 {
@@ -182,9 +249,15 @@ init
     atomic {
         vcpu[0].user = NOBODY;
         vcpu[1].user = NOBODY;
+        vcpu[0].timer_thread = NOBODY;
         run thread(0);
         run thread(1);
         run ender();
+#ifdef TIMER
+        run setter();
+        run timer();
+#else
         run disturber();
+#endif
     }
 }

@@ -89,7 +89,7 @@ MODELS = {
         ],
     ),
     "kick": (
-        [("", SAFETY), ("FAILS", SAFETY)],
+        [("", SAFETY), ("FAILS", SAFETY), ("TIMER", SAFETY)],
         [
             ("DROP_PENDING", SAFETY),
             ("NO_SIGNAL", SAFETY),
@@ -97,6 +97,10 @@ MODELS = {
             ("CONSUME_FIRST", SAFETY),
             ("FORGET_RUNNING", SAFETY),
             ("NO_SIGNALLED", SAFETY),
+            ("TIMER NO_STOP", SAFETY),
+            ("TIMER NO_TIMER_CONSUME", SAFETY),
+            ("TIMER LAST_TIME", SAFETY),
+            ("TIMER STALE_TIMER", SAFETY),
         ],
     ),
 }

@@ -109,6 +109,30 @@ static void test_order(void **state)
     aee__housekeeper_flush(&keeper); /* nothing to wait for */
 }
 
+/* Nobody is woken for it until the nudge; another job takes it along. */
+static void test_quiet(void **state)
+{
+    (void)state;
+    struct item quiet = {.job = {.run = run}};
+    struct item loud = {.job = {.run = run}};
+    for (uint32_t round = 1; round <= 4; round += 2) {
+        assert_true(wait_for(&idle_runs, 1));
+        aee__sys_sleep(5 * MS); /* it sleeps */
+        assert_true(aee__housekeeper_post_quietly(&keeper, &quiet.job));
+        assert_false(aee__housekeeper_post_quietly(&keeper, &quiet.job));
+        aee__sys_sleep(20 * MS);
+        assert_int_equal(atomic_load(&quiet.runs), round - 1);
+        aee__housekeeper_nudge(&keeper);
+        assert_true(wait_for(&quiet.runs, round));
+        aee__housekeeper_nudge(&keeper); /* for nothing */
+        aee__sys_sleep(5 * MS);
+        assert_true(aee__housekeeper_post_quietly(&keeper, &quiet.job));
+        assert_true(aee__housekeeper_post(&keeper, &loud.job));
+        assert_true(wait_for(&loud.runs, round / 2 + 1));
+        assert_int_equal(atomic_load(&quiet.runs), round + 1);
+    }
+}
+
 static void test_posted_twice(void **state)
 {
     (void)state;
@@ -298,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_quiet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_posted_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_self, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_idle_work, set_up, tear_down),

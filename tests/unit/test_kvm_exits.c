@@ -33,9 +33,18 @@ static struct {
     struct aee__vm vm;
     int fail;         /* errno of KVM_RUN */
     bool wait_kick;   /* KVM_RUN blocks until immediate_exit is set */
+    bool wait_signal; /* KVM_RUN blocks until the kick signal is pending */
+    uint64_t move_to; /* and then the timer is set anew; 0: not */
     unsigned entered; /* times that the guest was entered */
     uint64_t cr2;
 } t;
+
+static bool is_kick_pending(void)
+{
+    sigset_t pending;
+    assert_int_equal(sigpending(&pending), 0);
+    return sigismember(&pending, t.backend.kick_signal);
+}
 
 static int play_run(int fd, unsigned long request, unsigned long argument)
 {
@@ -46,8 +55,14 @@ static int play_run(int fd, unsigned long request, unsigned long argument)
     while (t.wait_kick && !__atomic_load_n(&t.run->immediate_exit, __ATOMIC_RELAXED)) {
         aee__sys_sleep(100000);
     }
-    errno = t.wait_kick ? EINTR : t.fail;
-    return t.fail || t.wait_kick ? -1 : 0;
+    while (t.wait_signal && !is_kick_pending()) {
+        aee__sys_sleep(50000);
+    }
+    if (t.move_to != 0) {
+        assert_true(aee__kvm_lane_kick_at(&t.vm, LANE, t.move_to));
+    }
+    errno = t.wait_kick || t.wait_signal ? EINTR : t.fail;
+    return t.fail || t.wait_kick || t.wait_signal ? -1 : 0;
 }
 
 static int play_ioctl(int fd, unsigned long request, void *argument)
@@ -77,6 +92,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    aee__kvm_drop_timer(&t.vm.vcpus[LANE]);
     (void)pthread_mutex_destroy(&t.vm.vcpus[LANE].kick_lock);
     free(t.run);
     free(t.system);
@@ -251,7 +267,6 @@ static void test_kick_running(void **state)
 {
     (void)state;
     sigset_t mask;
-    sigset_t pending;
     assert_int_equal(aee__sys_block_signal(t.backend.kick_signal, &mask), 0);
     for (unsigned i = 0; i < 20; i++) {
         pthread_t thread;
@@ -267,8 +282,153 @@ static void test_kick_running(void **state)
         if (run().kind == AEE__EXIT_KICKED) {
             assert_int_equal(run().kind, AEE__EXIT_HYPERCALL);
         }
-        assert_int_equal(sigpending(&pending), 0);
-        assert_false(sigismember(&pending, t.backend.kick_signal));
+        assert_false(is_kick_pending());
+    }
+    assert_int_equal(aee__sys_restore_mask(&mask), 0);
+}
+
+/* ---- Timers --------------------------------------------------------------------------------------- */
+
+/* In a thread of its own, which the timer must signal, and nobody else. */
+static void *run_until_timer(void *unused)
+{
+    sigset_t mask;
+    uint64_t at = aee__now_ns() + 3000000;
+    assert_int_equal(aee__sys_block_signal(t.backend.kick_signal, &mask), 0);
+    t.wait_signal = true;
+    assert_true(aee__kvm_lane_kick_at(&t.vm, LANE, at));
+    assert_int_equal(run().kind, AEE__EXIT_KICKED);
+    assert_true(aee__now_ns() >= at);
+    assert_false(is_kick_pending());
+    t.wait_signal = false;
+    t.fail = 0;
+    assert_int_equal(run().kind, AEE__EXIT_HYPERCALL); /* that was all */
+    return unused;
+}
+
+static void test_timer(void **state)
+{
+    (void)state;
+    set_io(AEE_PORT_HYPERCALL, KVM_EXIT_IO_OUT, 4, 1, 1);
+    (void)run_until_timer(NULL);
+    for (unsigned i = 0; i < 10; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, run_until_timer, NULL), 0);
+        (void)pthread_join(thread, NULL);
+        (void)run_until_timer(NULL);
+    }
+    assert_false(aee__kvm_lane_kick_at(&t.vm, 0, 1)); /* a vCPU that does not exist */
+}
+
+/* It comes back before: the signal never comes, or is taken away. */
+static void test_timer_unused(void **state)
+{
+    (void)state;
+    sigset_t mask;
+    assert_int_equal(aee__sys_block_signal(t.backend.kick_signal, &mask), 0);
+    set_io(AEE_PORT_HYPERCALL, KVM_EXIT_IO_OUT, 4, 1, 1);
+    for (unsigned i = 0; i < 2000; i++) {
+        uint64_t at = aee__now_ns() + i * 10;
+        assert_true(aee__kvm_lane_kick_at(&t.vm, LANE, at));
+        assert_int_equal(run().kind, AEE__EXIT_HYPERCALL);
+        assert_false(is_kick_pending());
+        while (aee__now_ns() < at + 20000 && i % 100 == 0) {
+        }
+        assert_false(is_kick_pending());
+    }
+    assert_int_equal(aee__sys_restore_mask(&mask), 0);
+}
+
+static void *kick_after_timer(void *at)
+{
+    aee__sys_sleep(2000000);
+    assert_true(aee__kvm_lane_kick_at(&t.vm, LANE, *(uint64_t *)at));
+    while (aee__now_ns() < *(uint64_t *)at + 2000000) {
+        aee__sys_sleep(100000);
+    }
+    aee__kvm_lane_kick(&t.vm, LANE);
+    return NULL;
+}
+
+/* The last time counts, and a kick beside it is a second signal. */
+static void test_timer_and_kick(void **state)
+{
+    (void)state;
+    sigset_t mask;
+    assert_int_equal(aee__sys_block_signal(t.backend.kick_signal, &mask), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        pthread_t thread;
+        uint64_t at = aee__now_ns() + 5000000;
+        t.wait_kick = true;
+        t.wait_signal = true;
+        assert_true(aee__kvm_lane_kick_at(&t.vm, LANE, at + 1000000000));
+        assert_int_equal(pthread_create(&thread, NULL, kick_after_timer, &at), 0);
+        assert_int_equal(run().kind, AEE__EXIT_KICKED);
+        (void)pthread_join(thread, NULL);
+        assert_true(aee__now_ns() < at + 900000000);
+        assert_false(is_kick_pending());
+    }
+    assert_int_equal(aee__sys_restore_mask(&mask), 0);
+}
+
+/* It has gone off, and is then set to a later time: what it sent is taken away all the same. */
+static void test_timer_moved(void **state)
+{
+    (void)state;
+    sigset_t mask;
+    assert_int_equal(aee__sys_block_signal(t.backend.kick_signal, &mask), 0);
+    t.wait_signal = true;
+    t.move_to = aee__now_ns() + UINT64_C(3600000000000);
+    assert_true(aee__kvm_lane_kick_at(&t.vm, LANE, aee__now_ns() + 1000000));
+    assert_int_equal(run().kind, AEE__EXIT_KICKED);
+    assert_false(is_kick_pending());
+    assert_int_equal(aee__sys_restore_mask(&mask), 0);
+}
+
+/* A kick that was first leaves no timer behind. */
+static void test_timer_refused(void **state)
+{
+    (void)state;
+    set_io(AEE_PORT_HYPERCALL, KVM_EXIT_IO_OUT, 4, 1, 1);
+    aee__kvm_lane_kick(&t.vm, LANE);
+    assert_true(aee__kvm_lane_kick_at(&t.vm, LANE, 1));
+    assert_int_equal(run().kind, AEE__EXIT_KICKED);
+    assert_int_equal(run().kind, AEE__EXIT_HYPERCALL);
+    assert_int_equal(t.vm.vcpus[LANE].timer_thread, 0);
+}
+
+static const char *faulty;
+
+static int fail_faulty(const char *name)
+{
+    return strcmp(name, faulty) == 0 ? EAGAIN : 0;
+}
+
+static void *expect_no_timer(void *unused)
+{
+    aee__sys_sleep(3000000);
+    assert_false(aee__kvm_lane_kick_at(&t.vm, LANE, aee__now_ns()));
+    aee__kvm_lane_kick(&t.vm, LANE);
+    return unused;
+}
+
+static void test_timer_fails(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"timer_create", "timer_settime"};
+    sigset_t mask;
+    assert_int_equal(aee__sys_block_signal(t.backend.kick_signal, &mask), 0);
+    t.wait_kick = true;
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_t thread;
+        faulty = names[i];
+        aee__sys_fault = fail_faulty;
+        (void)aee__kvm_lane_kick_at(&t.vm, LANE, aee__now_ns()); /* too early to know */
+        assert_int_equal(pthread_create(&thread, NULL, expect_no_timer, NULL), 0);
+        assert_int_equal(run().kind, AEE__EXIT_KICKED);
+        (void)pthread_join(thread, NULL);
+        aee__sys_fault = NULL;
+        assert_false(is_kick_pending());
     }
     assert_int_equal(aee__sys_restore_mask(&mask), 0);
 }
@@ -283,6 +443,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kick_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kick_running, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_timer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_timer_unused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_timer_and_kick, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_timer_moved, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_timer_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_timer_fails, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,11 @@ static void test_defaults(void **state)
     assert_true(base.call_budget_ns == 100000000 && base.lanes == 1 && base.restarts == 5);
     assert_true(base.log_bytes_per_second == 65536 && base.restart_window_ns == 10000000000);
     assert_int_equal(base.never_restart, 0);
+    assert_true(base.cpu_ns_per_second == AEE_UNLIMITED && base.cpu_ns_total == AEE_UNLIMITED);
+    assert_true(base.calls_per_second == AEE_UNLIMITED);
+    assert_true(base.host_calls_per_second == AEE_UNLIMITED);
+    assert_true(base.disk_bytes_per_second == AEE_UNLIMITED);
+    assert_true(base.network_bytes_per_second == AEE_UNLIMITED);
     assert_true(base.ready_bytes == 8 << 10 && base.spares == 0 && base.huge_pages == 0);
     for (int kind = 0; kind < AEE_KIND_COUNT; kind++) {
         assert_int_equal(aee_default_limits((aee_kind)kind, &limits), AEE_OK);
@@ -56,6 +61,18 @@ static void test_zero_keeps(void **state)
     wanted.lanes = 4;
     wanted.restarts = 63;
     assert_memory_equal(&limits, &wanted, sizeof limits);
+    limits = (aee_limits){.cpu_ns_per_second = 1, /* any number is a limit */
+                          .cpu_ns_total = 2,
+                          .calls_per_second = 3,
+                          .host_calls_per_second = 4,
+                          .disk_bytes_per_second = 5,
+                          .network_bytes_per_second = UINT64_MAX - 1};
+    aee_limits set = limits;
+    assert_int_equal(complete(&limits, NULL), AEE_OK);
+    assert_true(limits.cpu_ns_per_second == 1 && limits.cpu_ns_total == 2);
+    assert_true(limits.calls_per_second == 3 && limits.host_calls_per_second == 4);
+    assert_true(limits.disk_bytes_per_second == 5 &&
+                limits.network_bytes_per_second == set.network_bytes_per_second);
 }
 
 static void test_rounding(void **state)

@@ -211,6 +211,26 @@ static int try_call(const char *name)
                                       : aee__sys_random(bytes, sizeof bytes);
 }
 
+static void *report_thread(void *ids)
+{
+    ((pid_t *)ids)[0] = gettid();
+    ((pid_t *)ids)[1] = aee__sys_thread_id(pthread_self());
+    return NULL;
+}
+
+/* What names a thread to a timer. */
+static void test_thread_id(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    pid_t ids[2] = {0, 0};
+    assert_int_equal(aee__sys_thread_id(pthread_self()), gettid());
+    assert_int_equal(pthread_create(&thread, NULL, report_thread, ids), 0);
+    (void)pthread_join(thread, NULL);
+    assert_int_not_equal(ids[0], gettid());
+    assert_int_equal(ids[0], ids[1]);
+}
+
 static void test_faults(void **state)
 {
     (void)state;
@@ -255,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_signal_is_consumed),
         cmocka_unit_test(test_threads_block_signals),
+        cmocka_unit_test(test_thread_id),
         cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,6 +165,50 @@ static void test_many(void **state)
     free(items);
 }
 
+/* ---- Ahead of time -------------------------------------------------------------------------------- */
+
+struct approached {
+    struct item item; /* first */
+    _Atomic uint32_t asked;
+    _Atomic uint64_t asked_ns; /* the last time */
+    bool arranged;
+};
+
+static bool approach(struct aee__watch *watch)
+{
+    struct approached *approached = (struct approached *)(void *)watch;
+    (void)atomic_fetch_add(&approached->asked, 1);
+    atomic_store(&approached->asked_ns, aee__now_ns());
+    return approached->arranged;
+}
+
+/* Asked some milliseconds before the deadline, several times; it expires all the same. */
+static void test_approach(void **state)
+{
+    (void)state;
+    struct approached approached = {.arranged = true};
+    for (unsigned round = 0; round < 6; round++) {
+        add(&approached.item);
+        approached.item.watch.approach = approach;
+        approached.arranged = round % 2 == 0;
+        uint32_t asked = atomic_load(&approached.asked);
+        uint64_t deadline = aee__now_ns() + 40 * MS;
+        aee__watchdog_arm(&dog, &approached.item.watch, deadline);
+        aee__sys_sleep(20 * MS);
+        if (aee__now_ns() < deadline - 10 * MS) {
+            assert_int_equal(approached.asked, asked); /* too early */
+        }
+        assert_true(wait_expired(&approached.item, 1, 10000 * MS));
+        uint64_t at = atomic_load(&approached.item.expired_ns);
+        assert_true(at >= deadline);
+        print_message("asked %u times, the last %lld us before the deadline\n",
+                      approached.asked - asked, (long long)(deadline - approached.asked_ns) / 1000);
+        assert_true(approached.asked > asked || at > deadline + 2 * MS); /* it came too late */
+        aee__watch_postpone(&approached.item.watch, 0);
+        aee__watchdog_remove(&dog, &approached.item.watch);
+    }
+}
+
 /* ---- Races ---------------------------------------------------------------------------------------- */
 
 enum { ROUNDS = 3000, RACERS = 3 };
@@ -249,6 +293,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_accuracy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_postponed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_approach, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_races, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_removed, set_up, tear_down),
     };

@@ -142,5 +142,6 @@ const struct aee__backend_ops aee__kvm_backend = {
     .lane_start = aee__kvm_lane_start,
     .lane_run = aee__kvm_lane_run,
     .lane_kick = aee__kvm_lane_kick,
+    .lane_kick_at = aee__kvm_lane_kick_at,
     .lane_registers = aee__kvm_lane_registers,
 };

@@ -33,6 +33,11 @@ struct aee__vcpu {
     struct kvm_run *run;
     pthread_mutex_t kick_lock; /* orders kicks with leaving KVM_RUN */
     pthread_t runner;          /* thread in lane_run(), while `running`; under kick_lock */
+    uint64_t kick_at_ns;       /* when the next run is to be kicked; 0: never; under kick_lock */
+    uint64_t
+        timed_ns;  /* of this run: the earliest time that the timer was set to; under kick_lock */
+    timer_t timer; /* kept for the next run; under kick_lock */
+    pid_t timer_thread; /* whom it signals; 0: there is no timer; under kick_lock */
     bool running;
     bool signalled;       /* a signal was sent to runner; under kick_lock */
     bool kick_pending;    /* the next lane_run() returns at once; under kick_lock */
@@ -63,8 +68,10 @@ aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane,
 void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 
 /* run_x86_64.c */
+void aee__kvm_drop_timer(struct aee__vcpu *vcpu); /* while it does not run */
 void aee__kvm_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
 void aee__kvm_lane_kick(struct aee__vm *vm, uint32_t lane);
+bool aee__kvm_lane_kick_at(struct aee__vm *vm, uint32_t lane, uint64_t at_ns);
 
 /* system_x86_64.c: descriptor tables, task state and exception stubs, at AEE_GVA_SYSTEM. The
  * tables share one page, because every instance has one of its own. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/kvm/kvm_internal.h"
 
@@ -12,16 +13,49 @@
 #define KVM_EXIT_MEMORY_FAULT 39
 #endif
 
+#define NEVER_NS UINT64_MAX
+
 /* ---- Kicks -------------------------------------------------------------------------------- */
 
+/* With kick_lock held: sets the runner's timer. A timer is for one thread for ever; where another
+ * one runs the vCPU, it gets its own. */
+static bool set_timer(struct aee__vcpu *vcpu, int kick_signal, uint64_t at_ns)
+{
+    pid_t runner = aee__sys_thread_id(vcpu->runner);
+    if (vcpu->timer_thread != runner) {
+        aee__kvm_drop_timer(vcpu);
+        if (aee__sys_timer_create(runner, kick_signal, &vcpu->timer) == 0) {
+            vcpu->timer_thread = runner;
+        }
+    }
+    if (vcpu->timer_thread == 0 || aee__sys_timer_set(vcpu->timer, at_ns) != 0) {
+        return false;
+    }
+    vcpu->timed_ns = at_ns < vcpu->timed_ns ? at_ns : vcpu->timed_ns;
+    return true;
+}
+
+void aee__kvm_drop_timer(struct aee__vcpu *vcpu)
+{
+    if (vcpu->timer_thread != 0) {
+        aee__sys_timer_delete(vcpu->timer);
+        vcpu->timer_thread = 0;
+    }
+}
+
 /* False: a kick came first. */
-static bool enter(struct aee__vcpu *vcpu)
+static bool enter(struct aee__vcpu *vcpu, int kick_signal)
 {
     (void)pthread_mutex_lock(&vcpu->kick_lock);
     bool kicked = vcpu->kick_pending;
     vcpu->kick_pending = false;
     vcpu->running = !kicked;
     vcpu->runner = pthread_self();
+    vcpu->timed_ns = NEVER_NS;
+    if (!kicked && vcpu->kick_at_ns != 0) {
+        (void)set_timer(vcpu, kick_signal, vcpu->kick_at_ns);
+    }
+    vcpu->kick_at_ns = 0;
     (void)pthread_mutex_unlock(&vcpu->kick_lock);
     return !kicked;
 }
@@ -31,11 +65,18 @@ static void leave(struct aee__vcpu *vcpu, int kick_signal)
 {
     (void)pthread_mutex_lock(&vcpu->kick_lock);
     bool signalled = vcpu->signalled;
+    uint64_t timed_ns = vcpu->timed_ns;
+    if (timed_ns != NEVER_NS) {
+        aee__sys_timer_stop(vcpu->timer);
+    }
     vcpu->running = false;
     vcpu->signalled = false;
     __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
     (void)pthread_mutex_unlock(&vcpu->kick_lock);
     if (signalled) {
+        aee__sys_consume_signal(kick_signal);
+    }
+    if (timed_ns != NEVER_NS && aee__now_ns() >= timed_ns) { /* it may have gone off: one more */
         aee__sys_consume_signal(kick_signal);
     }
 }
@@ -56,6 +97,25 @@ void aee__kvm_lane_kick(struct aee__vm *vm, uint32_t lane)
         vcpu->signalled = aee__sys_signal_thread(vcpu->runner, vm->backend->kick_signal) == 0;
     }
     (void)pthread_mutex_unlock(&vcpu->kick_lock);
+}
+
+/* KVM_RUN looks for a pending signal when the guest's mask is in force already: no signal falls
+ * between a look and the entry, and immediate_exit is not needed. */
+bool aee__kvm_lane_kick_at(struct aee__vm *vm, uint32_t lane, uint64_t at_ns)
+{
+    struct aee__vcpu *vcpu = &vm->vcpus[lane];
+    if (vcpu->fd < 0) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&vcpu->kick_lock);
+    bool set = true;
+    if (vcpu->running) {
+        set = set_timer(vcpu, vm->backend->kick_signal, at_ns);
+    } else {
+        vcpu->kick_at_ns = at_ns;
+    }
+    (void)pthread_mutex_unlock(&vcpu->kick_lock);
+    return set;
 }
 
 /* ---- Exits -------------------------------------------------------------------------------- */
@@ -162,7 +222,7 @@ void aee__kvm_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit
     exit->kind = AEE__EXIT_KICKED;
     vcpu->vector_in_stub = -1;
     vcpu->at_syscall_gate = false;
-    if (!enter(vcpu)) {
+    if (!enter(vcpu, vm->backend->kick_signal)) {
         return;
     }
     int status = aee__sys_ioctl_value(vcpu->fd, KVM_RUN, 0);

@@ -85,6 +85,7 @@ void aee__kvm_vcpu_destroy(struct aee__vm *vm, uint32_t lane)
         (void)aee__sys_munmap(vcpu->run, vm->backend->run_size);
     }
     (void)aee__sys_close(vcpu->fd);
+    aee__kvm_drop_timer(vcpu);
     (void)pthread_mutex_destroy(&vcpu->kick_lock);
     vcpu->fd = -1;
 }

@@ -22,7 +22,11 @@ static void vm_destroy(struct aee__vm *vm)
     if (!vm) {
         return;
     }
+    bool started = vm->started;
     aee__keeper_bury(vm);
+    if (started) {
+        aee__cgroups_leave(&vm->backend->groups, vm->id);
+    }
     if (vm->control != MAP_FAILED) {
         (void)aee__sys_munmap(vm->control, sizeof *vm->control);
     }
@@ -87,6 +91,10 @@ static aee_result vm_create(struct aee__backend *backend, struct aee__vm **out, 
     if (result == AEE_OK) {
         result = start_program(vm, error);
     }
+    if (result == AEE_OK &&
+        !aee__cgroups_enter(&backend->groups, vm->id, vm->process.pid, AEE_MAX_LANES + 1)) {
+        result = aee__fail_os(error, errno, "cannot create a cell: its control group");
+    }
     if (result == AEE_OK) {
         result = aee__cell_prepare(vm, error);
     }
@@ -102,6 +110,13 @@ static aee_result vm_seal(struct aee__vm *vm, aee__vm_ended_fn *notice, void *us
                           aee_error *error)
 {
     struct aee__keeper *keeper = &vm->backend->keeper;
+    uint32_t lanes = 0;
+    while (lanes < AEE_MAX_LANES && vm->lanes[lanes].thread > 0) {
+        lanes++;
+    }
+    if (!aee__cgroups_set_cpus(&vm->backend->groups, vm->id, lanes)) {
+        return aee__fail_os(error, errno, "cannot start a cell: its control group");
+    }
     aee_result result = aee__cell_seal(vm, error);
     if (result != AEE_OK) {
         return result;
@@ -205,14 +220,13 @@ static uint64_t find_features(void)
     return (avx2 ? AEE_FEATURE_AVX2 : 0) | (avx512 ? AEE_FEATURE_AVX512 : 0);
 }
 
-static void add_fact(struct aee__facts *facts, const char *level, const char *name, bool usable,
-                     const char *how)
+static void add_fact(struct aee__facts *facts, const char *name, bool usable, const char *how)
 {
     if (!facts || facts->count == AEE_FACTS_MAX) {
         return;
     }
     aee_fact *fact = &facts->list[facts->count++];
-    (void)snprintf(fact->name, sizeof fact->name, "%s.%s", level, name);
+    (void)snprintf(fact->name, sizeof fact->name, "%s", name);
     (void)snprintf(fact->value, sizeof fact->value, "%s", usable ? "yes" : "no");
     (void)snprintf(fact->how, sizeof fact->how, "%s", how);
     fact->usable = usable;
@@ -224,26 +238,14 @@ static void backend_close(struct aee__backend *backend)
 {
     if (backend) {
         aee__keeper_stop(backend);
+        aee__cgroups_close(&backend->groups);
         (void)aee__sys_close(backend->program);
         aee__alloc_free(backend->alloc, backend, sizeof *backend);
     }
 }
 
-static aee_result open_level(const struct aee__alloc *alloc, bool container, uint64_t namespaces,
-                             struct aee__facts *facts, struct aee__backend **out, aee_error *error)
+static aee_result start_parts(struct aee__backend *backend, aee_error *error)
 {
-    const char *level = container ? "container" : "process";
-    *out = NULL;
-    struct aee__backend *backend = aee__alloc_zero(alloc, 1, sizeof *backend);
-    if (!backend) {
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot open the %s back end: out of memory",
-                         level);
-    }
-    *backend = (struct aee__backend){.alloc = alloc,
-                                     .container = container,
-                                     .namespaces = namespaces,
-                                     .features = find_features()};
-    backend->keeper.poll = backend->keeper.event = -1;
     backend->program =
         aee__sys_program("aee-cell", aee__cell_start, (size_t)(aee__cell_end - aee__cell_start));
     aee_result result = backend->program >= 0
@@ -252,17 +254,120 @@ static aee_result open_level(const struct aee__alloc *alloc, bool container, uin
     if (result == AEE_OK) {
         result = aee__filters_make(backend, error);
     }
-    if (result == AEE_OK) {
-        result = aee__keeper_start(backend, error);
+    return result == AEE_OK ? aee__keeper_start(backend, error) : result;
+}
+
+static struct aee__backend *make_backend(const struct aee__alloc *alloc, aee_error *error)
+{
+    struct aee__backend *backend = aee__alloc_zero(alloc, 1, sizeof *backend);
+    if (!backend) {
+        (void)aee__fail(error, AEE_ERR_NO_MEMORY, "cannot open the back end: out of memory");
+        return NULL;
     }
-    aee_error why = {0};
+    *backend = (struct aee__backend){.alloc = alloc, .program = -1, .features = find_features()};
+    backend->keeper.poll = -1;
+    backend->keeper.event = -1;
+    return backend;
+}
+
+static aee_result open_process(const struct aee__alloc *alloc, int kick_signal,
+                               struct aee__facts *facts, struct aee__backend **out,
+                               aee_error *error)
+{
+    (void)kick_signal;
+    *out = NULL;
+    struct aee__backend *backend = make_backend(alloc, error);
+    if (!backend) {
+        return AEE_ERR_NO_MEMORY;
+    }
+    aee_result result = start_parts(backend, error);
     if (result == AEE_OK) {
-        result = probe(backend, &why);
-        add_fact(facts, level, "cell", result == AEE_OK,
-                 "a cell on trial made a hypercall and was kept from a system call");
-        if (result != AEE_OK) {
-            (void)aee__fail(error, result, "%s", why.text);
+        result = probe(backend, error);
+    }
+    add_fact(facts, "process.cell", result == AEE_OK,
+             "a cell on trial made a hypercall and was kept from a system call");
+    if (result != AEE_OK) {
+        backend_close(backend);
+        return result;
+    }
+    *out = backend;
+    return AEE_OK;
+}
+
+/* ---- Level container ---------------------------------------------------------------------- */
+
+#define NEEDED (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)
+#define LESSER (CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+
+/* From best to worst. A user namespace gives an engine without privileges the right to the others;
+ * one with privileges can do without where the host forbids it. The lesser ones hide what a cell
+ * has no system call for. */
+static const struct {
+    uint64_t namespaces;
+    const char *shortfall;
+} variants[] = {
+    {CLONE_NEWUSER | NEEDED | LESSER, ""},
+    {NEEDED | LESSER, "no user namespace"},
+    {CLONE_NEWUSER | NEEDED, "no namespaces for ipc, uts and cgroup"},
+    {NEEDED, "no namespaces for user, ipc, uts and cgroup"},
+};
+#define VARIANTS (sizeof variants / sizeof variants[0])
+
+/* The sentence is about the best one. */
+static aee_result choose_variant(struct aee__backend *backend, aee_error *error)
+{
+    aee_result result = AEE_ERR_UNSUPPORTED;
+    for (unsigned i = 0; i < VARIANTS; i++) {
+        backend->namespaces = variants[i].namespaces;
+        result = probe(backend, i == 0 ? error : NULL);
+        if (result == AEE_OK) {
+            (void)snprintf(backend->shortfall, sizeof backend->shortfall, "%s",
+                           variants[i].shortfall);
+            break;
         }
+    }
+    return result;
+}
+
+static aee_result open_groups(struct aee__backend *backend, struct aee__facts *facts,
+                              aee_error *error)
+{
+    uint32_t number;
+    char how[128];
+    if (aee__sys_random(&number, sizeof number) != 0) {
+        return aee__fail_os(error, errno, "cannot name control groups");
+    }
+    aee__cgroups_open(&backend->groups, number);
+    const char *missing = backend->groups.missing;
+    size_t used = strlen(backend->shortfall);
+    if (missing[0]) {
+        (void)snprintf(backend->shortfall + used, sizeof backend->shortfall - used,
+                       "%sno control group (%s)", used > 0 ? "; " : "", missing);
+    }
+    (void)snprintf(how, sizeof how, "a group for each cell%s%.80s", missing[0] ? "; " : "",
+                   missing);
+    add_fact(facts, "container.cgroups", !missing[0], how);
+    return AEE_OK;
+}
+
+static aee_result open_container(const struct aee__alloc *alloc, int kick_signal,
+                                 struct aee__facts *facts, struct aee__backend **out,
+                                 aee_error *error)
+{
+    (void)kick_signal;
+    *out = NULL;
+    struct aee__backend *backend = make_backend(alloc, error);
+    if (!backend) {
+        return AEE_ERR_NO_MEMORY;
+    }
+    aee_result result = start_parts(backend, error);
+    if (result == AEE_OK) {
+        result = choose_variant(backend, error);
+    }
+    add_fact(facts, "container.cell", result == AEE_OK,
+             "a cell in namespaces of its own, with an empty root");
+    if (result == AEE_OK) {
+        result = open_groups(backend, facts, error);
     }
     if (result != AEE_OK) {
         backend_close(backend);
@@ -272,23 +377,9 @@ static aee_result open_level(const struct aee__alloc *alloc, bool container, uin
     return AEE_OK;
 }
 
-static aee_result open_process(const struct aee__alloc *alloc, int kick_signal,
-                               struct aee__facts *facts, struct aee__backend **out,
-                               aee_error *error)
+static const char *shortfall(const struct aee__backend *backend)
 {
-    (void)kick_signal;
-    return open_level(alloc, false, 0, facts, out, error);
-}
-
-/* A user namespace gives an engine without privileges the right to the others. */
-static aee_result open_container(const struct aee__alloc *alloc, int kick_signal,
-                                 struct aee__facts *facts, struct aee__backend **out,
-                                 aee_error *error)
-{
-    const uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-    (void)kick_signal;
-    return open_level(alloc, true, namespaces, facts, out, error);
+    return backend->shortfall;
 }
 
 static uint64_t features(const struct aee__backend *backend)
@@ -302,13 +393,14 @@ static bool no_hardware(const struct aee__backend *backend)
     return false;
 }
 
-#define CELL_OPERATIONS                                                                           \
-    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close,         \
-    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,                  \
-    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,               \
-    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .vm_seal = vm_seal, .vm_stop = vm_stop, \
-    .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                           \
-    .lane_kick = aee__cell_lane_kick, .lane_registers = aee__cell_lane_registers
+#define CELL_OPERATIONS                                                                   \
+    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close, \
+    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,          \
+    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,       \
+    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .shortfall = shortfall,         \
+    .vm_seal = vm_seal, .vm_stop = vm_stop, .lane_start = aee__cell_lane_start,           \
+    .lane_run = aee__cell_lane_run, .lane_kick = aee__cell_lane_kick,                     \
+    .lane_registers = aee__cell_lane_registers
 
 const struct aee__backend_ops aee__process_backend = {
     .name = "process", .level = AEE_LEVEL_PROCESS, .open = open_process, CELL_OPERATIONS};

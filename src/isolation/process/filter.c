@@ -18,8 +18,8 @@ static int allow_futex(scmp_filter_ctx filter, unsigned operation)
  * mapping. Its answers go to the socket. */
 static int allow_servant(scmp_filter_ctx filter)
 {
-    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect),
-                                SCMP_SYS(recvmsg), SCMP_SYS(close)};
+    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(recvmsg),
+                                SCMP_SYS(close)};
     int result = allow_futex(filter, FUTEX_WAIT);
     for (unsigned i = 0; i < sizeof calls / sizeof calls[0] && result == 0; i++) {
         result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);

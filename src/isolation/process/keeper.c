@@ -1,6 +1,8 @@
 /* keeper.c: the thread that starts cells and learns of their ends. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/sys.h"
@@ -54,6 +56,26 @@ static void serve_requests(struct aee__keeper *keeper)
     (void)pthread_cond_broadcast(&keeper->done);
 }
 
+aee_crash_cause aee__keeper_describe_end(const struct aee__vm *vm, char *text, size_t size)
+{
+    const struct aee__verdict *verdict = atomic_load(&vm->verdict);
+    int signal = vm->reason & 0x7f;
+    const char *name = sigabbrev_np(signal);
+    if (verdict) {
+        (void)snprintf(text, size, "%s", verdict->text);
+        return verdict->cause;
+    }
+    if (vm->reason < 0) {
+        (void)snprintf(text, size, "its process is gone");
+    } else if (signal != 0) {
+        (void)snprintf(text, size, "its process was ended by SIG%s%s", name ? name : "RT",
+                       signal == SIGKILL ? ": out of memory, or from outside" : "");
+    } else {
+        (void)snprintf(text, size, "its process ended with status %d", vm->reason >> 8);
+    }
+    return AEE_CRASH_KILLED;
+}
+
 /* With the lock held: who is being buried waits for it, so that the machine stays. */
 static void note_end(struct aee__keeper *keeper, uint64_t id)
 {
@@ -70,9 +92,9 @@ static void note_end(struct aee__keeper *keeper, uint64_t id)
     aee__cell_lanes_end(vm);
     aee__sys_process_reap(vm->process.pidfd);
     if (vm->notice) {
-        char text[96];
-        aee_crash_cause cause = aee__cell_describe_end(vm, text, sizeof text);
-        vm->notice(vm->notice_user, cause, text);
+        char how[96];
+        aee_crash_cause cause = aee__keeper_describe_end(vm, how, sizeof how);
+        vm->notice(vm->notice_user, cause, how);
     }
 }
 
@@ -207,18 +229,18 @@ void aee__keeper_bury(struct aee__vm *vm)
         return;
     }
     (void)pthread_mutex_lock(&keeper->lock);
-    if (!vm->reaped) {
-        vm->reaped = true;
-        aee__sys_poll_remove(keeper->poll, vm->process.pidfd);
-        (void)aee__sys_process_kill(vm->process.pidfd);
-        aee__sys_process_reap(vm->process.pidfd);
-    }
+    bool reaped = vm->reaped;
     struct aee__vm **at = &keeper->living;
     while (*at != vm) {
         at = &(*at)->next;
     }
     *at = vm->next;
     (void)pthread_mutex_unlock(&keeper->lock);
+    if (!reaped) {
+        aee__sys_poll_remove(keeper->poll, vm->process.pidfd);
+        (void)aee__sys_process_kill(vm->process.pidfd);
+        aee__sys_process_reap(vm->process.pidfd);
+    }
     (void)aee__sys_close(vm->process.pidfd);
     vm->started = false;
 }

@@ -163,33 +163,6 @@ static void crash(struct aee__exit *exit, aee_crash_cause cause, uint64_t addres
     (void)snprintf(exit->detail, sizeof exit->detail, "%s", detail);
 }
 
-aee_crash_cause aee__cell_describe_end(const struct aee__vm *vm, char *text, size_t size)
-{
-    const struct aee__verdict *verdict = atomic_load(&vm->verdict);
-    int signal = vm->reason & 0x7f;
-    const char *name = sigabbrev_np(signal);
-    if (verdict) {
-        (void)snprintf(text, size, "%s", verdict->text);
-        return verdict->cause;
-    }
-    if (vm->reason < 0) {
-        (void)snprintf(text, size, "its process is gone");
-    } else if (signal != 0) {
-        (void)snprintf(text, size, "its process was ended by SIG%s%s", name ? name : "RT",
-                       signal == SIGKILL ? ": out of memory, or from outside" : "");
-    } else {
-        (void)snprintf(text, size, "its process ended with status %d", vm->reason >> 8);
-    }
-    return AEE_CRASH_KILLED;
-}
-
-static void digest_end(const struct aee__vm *vm, struct aee__exit *exit)
-{
-    char text[sizeof exit->detail];
-    aee_crash_cause cause = aee__cell_describe_end(vm, text, sizeof text);
-    crash(exit, cause, 0, text);
-}
-
 static void digest_signal(const struct aee_cell_exit *copy, struct aee__cell_lane *mine,
                           struct aee__exit *exit)
 {
@@ -312,7 +285,9 @@ void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exi
     if (await_exit(vm, lane, 0, &posted)) {
         digest(vm, lane, posted, exit);
     } else if (atomic_load(&vm->ended)) {
-        digest_end(vm, exit);
+        char how[sizeof exit->detail];
+        aee_crash_cause cause = aee__keeper_describe_end(vm, how, sizeof how);
+        crash(exit, cause, 0, how);
     }
     leave(mine);
 }

@@ -58,6 +58,24 @@ static bool is_own(struct aee__gva gva, uint64_t size)
     return gva.value < end && size > 0 && gva.value + size > AEE_CELL_TEXT;
 }
 
+/* With orders_lock held. The control group's limit follows what is mapped: a cell can have no other
+ * memory, but for what the kernel needs to run it. What is mapped anew with other rights counts
+ * twice until it goes. */
+static aee_result allow(struct aee__vm *vm, const struct aee__file_map *list, uint32_t count,
+                        aee_error *error)
+{
+    const uint64_t own = UINT64_C(16) << 20;
+    uint64_t mapped = vm->mapped;
+    for (uint32_t i = 0; i < count; i++) {
+        mapped += list[i].size;
+    }
+    if (!aee__cgroups_set_memory(&vm->backend->groups, vm->id, mapped + own)) {
+        return aee__fail_os(error, errno, "cannot map memory into a cell: its control group");
+    }
+    vm->mapped = mapped;
+    return AEE_OK;
+}
+
 aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map *list,
                          uint32_t count, aee_error *error)
 {
@@ -69,10 +87,13 @@ aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map 
         }
     }
     aee__orders_begin(vm);
-    if (aee__sys_send(vm->socket, fd) != 0) {
-        int os_errno = errno;
+    aee_result result = allow(vm, list, count, error);
+    if (result == AEE_OK && aee__sys_send(vm->socket, fd) != 0) {
+        result = aee__fail_os(error, errno, "cannot hand a memory file to a cell");
+    }
+    if (result != AEE_OK) {
         (void)pthread_mutex_unlock(&vm->orders_lock);
-        return aee__fail_os(error, os_errno, "cannot hand a memory file to a cell");
+        return result;
     }
     add_receive(vm, 0);
     for (uint32_t i = 0; i < count; i++) {
@@ -81,7 +102,7 @@ aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map 
                          list[i].offset);
     }
     add_close(vm);
-    aee_result result = aee__orders_commit(vm, "map memory into a cell", error);
+    result = aee__orders_commit(vm, "map memory into a cell", error);
     if (result != AEE_OK) {
         clean_up(vm);
     }
@@ -95,6 +116,7 @@ aee_result aee__cell_unmap(struct aee__vm *vm, struct aee__gva gva, uint64_t siz
                                               "its process could not take a region away"};
     aee__orders_begin(vm);
     (void)AEE__ORDER(vm, "munmap", __NR_munmap, gva.value, size);
+    vm->mapped -= size < vm->mapped ? size : vm->mapped;
     aee_error why = {0};
     aee_result result = aee__orders_commit(vm, "take memory from a cell", &why);
     if (result == AEE_OK) {

@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "isolation/backend.h"
 #include "isolation/process/cell.h"
+#include "isolation/process/cgroup.h"
 
 /* A filter program for seccomp(2), as bytes. */
 #define AEE__FILTER_MAX 2048u
@@ -37,8 +38,9 @@ struct aee__backend {
     const struct aee__alloc *alloc;
     int program; /* the cell's */
     uint64_t namespaces;
-    bool container;
     uint64_t features;
+    struct aee__cgroups groups; /* of level container */
+    char shortfall[248];        /* "" or what of the level the host does not give */
     struct aee__filter servant;
     struct aee__filter lane;
     struct aee__keeper keeper;
@@ -83,6 +85,7 @@ struct aee__vm {
     uint32_t data_used;   /* of control->orders.data */
     uint64_t lane_filter; /* where the cell has it */
     uint64_t receive;     /* and its struct msghdr for memory files */
+    uint64_t mapped;      /* bytes that it sees; under orders_lock */
     _Atomic bool ended;   /* the cell is gone, for `reason` */
     int reason;           /* as waitpid() gives it, or -1; valid when `ended` */
     _Atomic(const struct aee__verdict *) verdict; /* it was ended by us, with blame; or NULL */
@@ -104,6 +107,8 @@ aee_result aee__keeper_start(struct aee__backend *backend, aee_error *error);
 void aee__keeper_stop(struct aee__backend *backend);
 /* Starts the cell's program; its control area and socket are there. `peer` is the other end. */
 aee_result aee__keeper_spawn(struct aee__vm *vm, int peer, aee_error *error);
+/* How a machine that has `ended` did, in words, and whose fault that was. */
+aee_crash_cause aee__keeper_describe_end(const struct aee__vm *vm, char *text, size_t size);
 /* Kills, waits and forgets. */
 void aee__keeper_bury(struct aee__vm *vm);
 /* Ends the cell, with blame unless it has ended. Any thread; before it is buried. */
@@ -148,8 +153,6 @@ void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *
 /* The cell has ended. When this returns, nothing signals its threads any more, and whoever waits
  * for a lane is about to learn of it. */
 void aee__cell_lanes_end(struct aee__vm *vm);
-/* Why it has ended. */
-aee_crash_cause aee__cell_describe_end(const struct aee__vm *vm, char *text, size_t size);
 /* Time for which the lanes have been run, and how often. Any thread. */
 void aee__cell_lanes_use(struct aee__vm *vm, uint64_t *run_ns, uint64_t *runs);
 

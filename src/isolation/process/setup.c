@@ -127,6 +127,8 @@ aee_result aee__cell_prepare(struct aee__vm *vm, aee_error *error)
     (void)AEE__ORDER(vm, "close_range", __NR_close_range, 0, AEE_CELL_FD_SOCKET - 1, 0);
     (void)AEE__ORDER(vm, "close_range", __NR_close_range, AEE_CELL_FD_SOCKET + 1, UINT32_MAX, 0);
     (void)AEE__ORDER(vm, "naming", __NR_prctl, PR_SET_NAME, text(vm, "aee-cell"));
+    /* Also keeps others of the same user from looking into it, and core dumps from being piped. */
+    (void)AEE__ORDER(vm, "prctl", __NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)AEE__ORDER(vm, "no_new_privs", __NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (vm->backend->namespaces & CLONE_NEWNS) {
         add_empty_root(vm);

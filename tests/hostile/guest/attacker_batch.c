@@ -208,6 +208,26 @@ AEE_EXPORT int64_t nested_attack(int64_t how)
     return 4711;
 }
 
+/* Answers the outer call while the engine is inside, makes it look, and never answers the inner
+ * one. */
+AEE_SIGNATURE(nested_forge_spin, "i:i");
+AEE_EXPORT int64_t nested_forge_spin(int64_t unused)
+{
+    struct aee_abi_level *level = &attack_this_lane()->levels[0];
+    struct aee_abi_slot *slot = served_slot();
+    const uint32_t before = level->nested.request.seq;
+    (void)ask_raw(level, "reenter");
+    if (!await_nested(level, before)) {
+        return unused;
+    }
+    answer_slot(slot, slot->request.seq, 4711);
+    attack_hypercall(AEE_HC_NOTIFY);
+    for (;;) {
+        __builtin_ia32_pause();
+    }
+    return 4711;
+}
+
 /* Comes back through the engine with the depth counter set to `depth` each time. */
 AEE_SIGNATURE(nested_depth, "i:i");
 AEE_EXPORT int64_t nested_depth(int64_t depth)
