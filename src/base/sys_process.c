@@ -282,7 +282,11 @@ int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns)
 
 ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity)
 {
-    return injected("pread") ? -1 : pread(fd, buffer, capacity, 0);
+    ssize_t size;
+    do {
+        size = injected("pread") ? -1 : pread(fd, buffer, capacity, 0);
+    } while (size < 0 && errno == EINTR);
+    return size;
 }
 
 ssize_t aee__sys_read_text(const char *path, char *text, size_t capacity)
