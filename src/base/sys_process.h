@@ -13,8 +13,9 @@ struct aee__sys_process {
 };
 
 /* Starts the program in the file `program` with `fds` as its descriptors 3, 4, and no environment.
- * It begins with the caller's signal mask; its end sends no SIGCHLD and is not seen by a wait() of
- * the process. `namespaces`: CLONE_NEW flags. The caller's stack memory is used meanwhile. */
+ * It begins with the caller's signal mask. It is a child of the process like any other: exec()
+ * gives it SIGCHLD to send, and a wait() for any child can take its end away. `namespaces`:
+ * CLONE_NEW flags. The caller's stack memory is used meanwhile. */
 int aee__sys_process_start(int program, const char *name, const int fds[2], uint64_t namespaces,
                            struct aee__sys_process *process);
 int aee__sys_process_kill(int pidfd);

@@ -52,7 +52,7 @@ bool aee__orders_await_end(struct aee__vm *vm)
     uint64_t late_answer;
     bool ended;
     (void)pthread_mutex_lock(&vm->orders_lock);
-    vm->mute = true;
+    vm->mute = vm->mute != 0 ? vm->mute : EPIPE;
     do {
         ended = aee__sys_receive(vm->socket, &late_answer, LOOK_NS) != 0 && errno == EPIPE;
         ended = ended || atomic_load(&vm->ended);
@@ -67,13 +67,14 @@ static aee_result await_answer(struct aee__vm *vm, const char *operation, aee_er
     static const struct aee__verdict silent = {AEE_CRASH_HOST, "its process does not answer"};
     uint64_t which = 0;
     uint64_t why = 0;
-    if (vm->mute || receive(vm, &which) != 0 || (which > 0 && receive(vm, &why) != 0)) {
-        int os_errno = vm->mute ? ETIMEDOUT : errno;
-        vm->mute = true;
-        if (os_errno != EPIPE) {
+    if (vm->mute == 0 && (receive(vm, &which) != 0 || (which > 0 && receive(vm, &why) != 0))) {
+        vm->mute = errno;
+        if (vm->mute != EPIPE) {
             aee__cell_condemn(vm, &silent);
         }
-        return aee__fail_os(error, os_errno, "cannot %s: the cell does not answer", operation);
+    }
+    if (vm->mute != 0) {
+        return aee__fail_os(error, vm->mute, "cannot %s: the cell does not answer", operation);
     }
     if (which > 0) {
         const char *name = which <= vm->order_count ? vm->order_names[which - 1] : "an order";

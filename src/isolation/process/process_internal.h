@@ -95,7 +95,7 @@ struct aee__vm {
     void *notice_user;
     struct aee__cell_use use;
     pthread_mutex_t orders_lock; /* one list at a time */
-    bool mute; /* under it: an answer is missing, later ones would be taken for it */
+    int mute; /* under it: errno of the answer that is missing: the next would be taken for it */
     _Atomic uint64_t orders_ns; /* time that orders took */
     uint32_t order_count;       /* of the list under construction, as are the names */
     const char *order_names[AEE_CELL_ORDERS];
