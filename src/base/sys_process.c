@@ -73,6 +73,13 @@ struct child {
 #define UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined")))
 #endif
 
+/* The C library's clone(): that of ThreadSanitizer takes the child for a fork, in whose memory it
+ * then ignores all that the caller's thread does. */
+#ifdef __SANITIZE_THREAD__
+int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+#define clone __clone
+#endif
+
 /* In a user namespace of its own the child has every right, and would lose them with exec(),
  * because its user is nobody there: what is ambient is kept (capabilities(7)). */
 UNWATCHED static int keep_rights(void)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/sys.h"
+#include "cell_level.h"
 #include "faults/scenario.h"
 
 #define ALWAYS UINT_MAX
@@ -281,6 +283,47 @@ static void test_keeping_cells(void **state)
     sweep("tgkill", resources, 1, 0);
 }
 
+static _Atomic unsigned kill_at;
+
+static int kill_cells(const char *name)
+{
+    pid_t cells[16];
+    (void)name;
+    if (atomic_fetch_add(&seen, 1) + 1 == atomic_load(&kill_at)) {
+        int count = find_cells(getpid(), cells, 16);
+        for (int i = 0; i < count && i < 16; i++) {
+            (void)kill(cells[i], SIGKILL);
+        }
+    }
+    return 0;
+}
+
+/* All cells are killed before the n-th of all calls: at each step of a cell's life. */
+static void test_killed_cells(void **state)
+{
+    (void)state;
+    unsigned ended = 0;
+    unsigned n = 0;
+    assert_int_equal(run_with(NULL, 0, 0), AEE_OK);
+    struct resources before = count_resources();
+    aee__sys_fault = kill_cells;
+    do {
+        n += SANITIZED ? 11 : 2;
+        atomic_store(&kill_at, n);
+        aee_result result = run_with(NULL, 0, 0);
+        const char *fault = scenario_fault(&s, &before);
+        if (fault || find_cells(getpid(), NULL, 0) != 0) {
+            fail_msg("killed at call %u: %s after \"%s\" gave %s \"%s\"", n,
+                     fault ? fault : "cells are left", s.step, aee_result_name(result),
+                     s.error.text);
+        }
+        ended += result != AEE_OK;
+    } while (atomic_load(&seen) >= n);
+    aee__sys_fault = fail_one;
+    print_message("killed at %u places, %u errors\n", n, ended);
+    assert_true(ended > 5);
+}
+
 static int run_with_cells(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +337,7 @@ static int run_with_cells(void)
         cmocka_unit_test(test_starting_cells),
         cmocka_unit_test(test_ordering_cells),
         cmocka_unit_test(test_keeping_cells),
+        cmocka_unit_test(test_killed_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
