@@ -95,7 +95,7 @@ static int run_batch64(struct bench *bench, struct bench_result *result)
         return -1;
     }
     bench_cpus_pair(bench);
-    int status = bench_stage_open(&batches.stage, &plan, result);
+    int status = bench_stage_open(&batches.stage, bench, &plan, result);
     if (status == 0 &&
         (status = fill_items(&batches, batches.stage.context, 0, BATCH, result)) == 0 &&
         (status = run_items(&batches, result)) == 0 &&
@@ -153,7 +153,7 @@ static int open_contexts(struct batches *batches, struct bench_result *result)
 {
     const struct bench_stage_plan plan = {.image = bench_image_compute,
                                           .limits = {.call_budget_ns = LONG_BUDGET_NS}};
-    int status = bench_stage_open_engine(&batches->stage, &plan, result);
+    int status = bench_stage_open_engine(&batches->stage, batches->bench, &plan, result);
     for (uint32_t i = 0; status == 0 && i < CONTEXTS; i++) {
         aee_context context;
         status = bench_stage_context(&batches->stage, &plan, &context, result);
@@ -185,7 +185,6 @@ static int run_fan_out(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_ring_batch64 = {
     .name = "ring_batch64",
     .unit = "ns",
-    .level = "kvm",
     .floor = "pingpong",
     .target_text = "p50 <= 0.25x",
     .how = "aee_submit() of 64 calls with six integers to one context in AEE_CALL_RING, and "
@@ -197,7 +196,6 @@ const struct bench_row bench_row_ring_batch64 = {
 const struct bench_row bench_row_fan_out = {
     .name = "fan_out",
     .unit = "ns",
-    .level = "kvm",
     .floor = "one after the other",
     .target_text = "",
     .how = "four calls to each of 16 contexts by one aee_submit(), and aee_wait() for all 64; "

@@ -98,16 +98,47 @@ int bench_interleave(const struct bench_pair *pair, struct bench_result *result)
 
 /* ---- Running ------------------------------------------------------------------------------ */
 
-struct bench *bench_open(const struct bench_options *options)
+/* What an engine says of itself: the environment may force another level than was asked for. */
+static aee_result find_level(struct bench *bench, aee_error *error)
 {
+    const aee_engine_desc desc = {
+        .struct_size = sizeof desc, .pool_size = 1, .level = bench->options.level};
+    aee_engine *engine;
+    aee_stats stats = {0};
+    aee_result result = aee_engine_create(&desc, &engine, error);
+    if (result == AEE_OK) {
+        result = aee_get_stats(engine, &stats, error);
+        bench->level = stats.level;
+        aee_engine_destroy(engine);
+    }
+    return result;
+}
+
+aee_result bench_open(const struct bench_options *options, struct bench **out, aee_error *error)
+{
+    *out = NULL;
     struct bench *bench = calloc(1, sizeof *bench);
     if (!bench) {
-        return NULL;
+        (void)snprintf(error->text, sizeof error->text, "cannot measure: out of memory");
+        return AEE_ERR_NO_MEMORY;
     }
     bench->options = *options;
-    (void)aee_probe(&bench->probe, NULL);
+    aee_result result = aee_probe(&bench->probe, error);
+    if (result == AEE_OK) {
+        result = find_level(bench, error);
+    }
+    if (result != AEE_OK) {
+        free(bench);
+        return result;
+    }
     bench_cpus_find(bench);
-    return bench;
+    *out = bench;
+    return AEE_OK;
+}
+
+aee_level bench_level(const struct bench *bench)
+{
+    return bench->level;
 }
 
 void bench_close(struct bench *bench)

@@ -47,16 +47,18 @@ struct bench;
 struct bench_row {
     const char *name;
     const char *unit;
-    const char *level; /* "kvm", or what the row measures instead of contexts */
+    const char *level; /* what the row measures instead of contexts; NULL: contexts */
     const char *floor; /* NULL: none */
     const char *target_text;
     const char *how;
     struct bench_target target;
     int (*run)(struct bench *bench, struct bench_result *result); /* -1: skipped says why */
+    const struct bench_row *in_cells; /* the same where contexts are no machines; NULL: this one */
 };
 
 struct bench_options {
-    bool quick; /* fewer samples: whether it works, not how fast */
+    bool quick;      /* fewer samples: whether it works, not how fast */
+    aee_level level; /* of the contexts; AUTO: the strongest that works */
 };
 
 struct bench_host {
@@ -67,15 +69,22 @@ struct bench_host {
     uint32_t cpus;         /* that this process may use */
     double clock_cost_ns;  /* one reading of the clock, which every sample contains */
     int hardware;          /* VT-x or AMD-V is in force */
+    aee_level level;       /* of the contexts */
+    const char *back_end;  /* "kvm", "container", "process", "none" */
 };
 
 /* Rows in the order in which they are shown; NULL after the last. */
 const struct bench_row *bench_row_at(unsigned index);
 const struct bench_row *bench_find_row(const char *name);
+/* The row of that name for contexts of a level: another one where its floor is of machines. */
+const struct bench_row *bench_row_in(const struct bench_row *row, aee_level level);
+/* The row's word for what it measures at a level: "kvm" for full, else the level's name. */
+const char *bench_row_level(const struct bench_row *row, aee_level level);
 
-/* NULL: out of memory. */
-struct bench *bench_open(const struct bench_options *options);
+/* Tries the level out. */
+aee_result bench_open(const struct bench_options *options, struct bench **out, aee_error *error);
 void bench_close(struct bench *bench);
+aee_level bench_level(const struct bench *bench);
 /* Always fills the result. */
 void bench_run(struct bench *bench, const struct bench_row *row, struct bench_result *result);
 void bench_describe_host(const struct bench *bench, struct bench_host *host);

@@ -2,6 +2,7 @@
  */
 #include "bench/machine.h"
 #include "bench/pingpong.h"
+#include "bench/process.h"
 #include "bench/rows.h"
 #include "bench/stage.h"
 
@@ -69,7 +70,7 @@ static int open_ring(struct caller *caller, struct bench *bench, const char *fun
         return -1;
     }
     bench_cpus_pair(bench);
-    if (bench_stage_open(&caller->stage, &plan, result) != 0 ||
+    if (bench_stage_open(&caller->stage, bench, &plan, result) != 0 ||
         bench_stage_find(&caller->stage, function, &caller->function, result) != 0) {
         return -1;
     }
@@ -125,7 +126,6 @@ static int run_ring_call(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_ring_call = {
     .name = "ring_call",
     .unit = "ns",
-    .level = "kvm",
     .floor = "pingpong",
     .target_text = "p50 <= 1.5x, p99 <= 4x",
     .how = "aee_call_i64() of an empty function in AEE_CALL_RING, caller pinned; floor: two "
@@ -217,7 +217,6 @@ static int run_host_call(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_host_call = {
     .name = "host_call",
     .unit = "ns",
-    .level = "kvm",
     .floor = "pingpong",
     .target_text = "p50 <= 1.5x",
     .how = "a component calls an empty host function in a loop, in AEE_CALL_RING; from one call's "
@@ -272,8 +271,8 @@ static int open_exits(struct exits *exits, const struct bench *bench, struct ben
 }
 
 /* One exit and no allocation a call are part of the target. */
-static int run_direct_pair(struct caller *caller, const struct bench_pair *pair,
-                           struct bench_result *result)
+static int interleave_direct(struct caller *caller, const struct bench_pair *pair,
+                             struct bench_result *result)
 {
     aee_context_info before;
     if (bench_stage_info(&caller->stage, &before, result) != 0) {
@@ -290,38 +289,99 @@ static int run_direct_pair(struct caller *caller, const struct bench_pair *pair,
     return 0;
 }
 
-static int run_direct_call(struct bench *bench, struct bench_result *result)
+static int run_direct(struct caller *caller, struct bench *bench, bench_measure_fn floor,
+                      void *floor_user, struct bench_result *result)
 {
     const struct bench_stage_plan plan = {.image = bench_image_compute,
                                           .mode = AEE_CALL_DIRECT,
                                           .limits = {.call_budget_ns = LONG_BUDGET_NS}};
-    struct caller caller = {.bench = bench};
-    struct exits exits;
-    const struct bench_pair pair = {.floor = measure_exits,
-                                    .floor_user = &exits,
+    const struct bench_pair pair = {.floor = floor,
+                                    .floor_user = floor_user,
                                     .row = measure_calls,
-                                    .row_user = &caller,
+                                    .row_user = caller,
                                     .rounds = bench_scale(bench, 20),
                                     .floor_count = 1000,
                                     .row_count = 1000};
-    int status = open_exits(&exits, bench, result);
-    if (status == 0 && (status = bench_stage_open(&caller.stage, &plan, result)) == 0 &&
-        (status = bench_stage_find(&caller.stage, "bench_empty", &caller.function, result)) == 0) {
-        status = run_direct_pair(&caller, &pair, result);
+    caller->bench = bench;
+    int status = bench_stage_open(&caller->stage, bench, &plan, result);
+    if (status == 0 && (status = bench_stage_find(&caller->stage, "bench_empty", &caller->function,
+                                                  result)) == 0) {
+        status = interleave_direct(caller, &pair, result);
     }
-    bench_stage_close(&caller.stage);
+    bench_stage_close(&caller->stage);
+    return status;
+}
+
+static int run_direct_call(struct bench *bench, struct bench_result *result)
+{
+    struct caller caller = {0};
+    struct exits exits;
+    int status = open_exits(&exits, bench, result);
+    if (status == 0) {
+        status = run_direct(&caller, bench, measure_exits, &exits, result);
+    }
     bench_machine_close(&exits.machine);
     return status;
 }
 
+static int measure_round_trips(void *user, struct bench_samples *samples, uint32_t count,
+                               struct bench_result *result)
+{
+    const struct bench_process *process = user;
+    bench_cpus_pin(process->bench->cpu_here);
+    return bench_process_measure(user, samples, count, result);
+}
+
+/* The lane's thread sleeps between calls, as the floor's child does, both on the processor `there`:
+ * what is started from here inherits that. */
+static int run_sleeping(struct bench *bench, int there, struct bench_result *result)
+{
+    struct caller caller = {0};
+    struct bench_process process;
+    bench_cpus_pin(there);
+    int status = bench_process_open(&process, bench, "futex", result);
+    if (status == 0) {
+        status = run_direct(&caller, bench, measure_round_trips, &process, result);
+    }
+    bench_process_close(&process);
+    return status;
+}
+
+/* Where the scheduler places the two is no matter of ours, and the figures differ by ten: the row
+ * is of one processor, and two give further figures. */
+static int run_direct_call_in_cell(struct bench *bench, struct bench_result *result)
+{
+    int status = run_sleeping(bench, bench->cpu_here, result);
+    if (status == 0 && bench->cpu_there >= 0) {
+        struct bench_result apart = {0};
+        if (run_sleeping(bench, bench->cpu_there, &apart) == 0) {
+            bench_extra(result, "two_cpus_p50_ns", apart.row.p50);
+            bench_extra(result, "two_cpus_floor_p50_ns", apart.floor.p50);
+        }
+    }
+    return status;
+}
+
+static const struct bench_row direct_call_in_cell = {
+    .name = "direct_call",
+    .unit = "ns",
+    .floor = "futex round trip",
+    .target_text = "p50 <= 1.3x, 1 exit and 0 allocations a call",
+    .how = "aee_call_i64() of an empty function in AEE_CALL_DIRECT, to a lane that sleeps; floor: "
+           "an empty call into a child process, both sleep on futexes while they wait; all on one "
+           "processor",
+    .target = {.p50_ratio = 1.3, .own = true},
+    .run = run_direct_call_in_cell,
+};
+
 const struct bench_row bench_row_direct_call = {
     .name = "direct_call",
     .unit = "ns",
-    .level = "kvm",
     .floor = "bare OUT exit",
     .target_text = "p50 <= 1.1x, 1 exit and 0 allocations a call",
     .how = "aee_call_i64() of an empty function in AEE_CALL_DIRECT; floor: KVM_RUN of a CPL3 loop "
            "of OUT, raw ioctls",
     .target = {.p50_ratio = 1.1, .own = true},
     .run = run_direct_call,
+    .in_cells = &direct_call_in_cell,
 };

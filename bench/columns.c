@@ -115,7 +115,7 @@ static int measure_columns(struct columns *columns, aee_call_mode mode,
 {
     const struct bench_stage_plan plan = {
         .image = bench_image_particles, .mode = mode, .limits = {.call_budget_ns = LONG_BUDGET_NS}};
-    if (bench_stage_open(&columns->stage, &plan, result) != 0 ||
+    if (bench_stage_open(&columns->stage, columns->bench, &plan, result) != 0 ||
         open_columns(columns, result) != 0 || compare(columns, result) != 0) {
         return -1;
     }
@@ -146,7 +146,6 @@ static int run_particles(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_compute_particles = {
     .name = "compute_particles",
     .unit = "ns",
-    .level = "kvm",
     .floor = "native",
     .target_text = ">= 0.98 of native",
     .how = "300 steps of 100,000 particles, float, AVX2; a direct call; floor: the same C file in "
@@ -194,7 +193,6 @@ static int run_column_update(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_column_update = {
     .name = "column_update",
     .unit = "ns",
-    .level = "kvm",
     .floor = "native in place",
     .target_text = "<= 1.05x + one ring call, 0 bytes copied",
     .how = "one step of 100,000 particles, float, AVX2, in columns of the engine at the same "

@@ -102,7 +102,7 @@ static int run_kernel(struct bench *bench, const char *function, int64_t amount,
                                     .rounds = bench_scale(bench, 20),
                                     .floor_count = 5,
                                     .row_count = 5};
-    int status = bench_stage_open(&work.stage, &plan, result);
+    int status = bench_stage_open(&work.stage, bench, &plan, result);
     if (status == 0 &&
         (status = bench_stage_find(&work.stage, function, &work.function, result)) == 0) {
         status = bench_interleave(&pair, result);
@@ -129,7 +129,6 @@ static int run_sha(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_compute_nbody = {
     .name = "compute_nbody",
     .unit = "ns",
-    .level = "kvm",
     .floor = "native",
     .target_text = ">= 0.98 of native",
     .how = "150,000 steps of five bodies, double; a direct call; floor: the same C file in this "
@@ -141,7 +140,6 @@ const struct bench_row bench_row_compute_nbody = {
 const struct bench_row bench_row_compute_sha = {
     .name = "compute_sha",
     .unit = "ns",
-    .level = "kvm",
     .floor = "native",
     .target_text = ">= 0.98 of native",
     .how = "50,000 blocks of a SHA-256-like hash, integer; a direct call; floor: the same C file "

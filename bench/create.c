@@ -1,5 +1,12 @@
 /* create.c: rows about getting a context. */
+#include <elf.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench/machine.h"
 #include "bench/rows.h"
@@ -17,6 +24,7 @@ struct creation {
     struct bench_stage stage;
     struct bench_kvm kvm;
     struct bench_image image;
+    int program; /* of the floor in cells; -1: none */
 };
 
 static int open_creation(struct creation *creation, struct bench *bench,
@@ -24,16 +32,19 @@ static int open_creation(struct creation *creation, struct bench *bench,
 {
     const struct bench_stage_plan plan = {.engine = {.pool_size = 1}};
     creation->bench = bench;
-    creation->kvm.fd = -1;
+    creation->kvm.fd = creation->program = -1;
     return bench_image_large(&creation->image, result) &&
-                   bench_stage_open_engine(&creation->stage, &plan, result) == 0
-               ? bench_kvm_open(&creation->kvm, result)
+                   bench_stage_open_engine(&creation->stage, bench, &plan, result) == 0
+               ? 0
                : -1;
 }
 
 static void close_creation(struct creation *creation)
 {
     bench_kvm_close(&creation->kvm);
+    if (creation->program >= 0) {
+        (void)close(creation->program);
+    }
     bench_stage_close(&creation->stage);
 }
 
@@ -115,17 +126,126 @@ static int run_create_cold(struct bench *bench, struct bench_result *result)
                                     .floor_count = 5,
                                     .row_count = 5};
     int status = open_creation(&creation, bench, result);
-    if (status == 0) {
+    if (status == 0 && (status = bench_kvm_open(&creation.kvm, result)) == 0) {
         status = bench_interleave(&pair, result);
     }
     close_creation(&creation);
     return status;
 }
 
+/* The least program: it ends at once. */
+struct program {
+    Elf64_Ehdr header;
+    Elf64_Phdr segment;
+    uint8_t code[12];
+};
+
+static int open_program(struct creation *creation, struct bench_result *result)
+{
+    static const uint8_t exit_0[] = {0xb8, 60,   0, 0, 0, /* mov $__NR_exit, %eax */
+                                     0x31, 0xff,          /* xor %edi, %edi */
+                                     0x0f, 0x05};         /* syscall */
+    const uint64_t base = 0x400000;
+    struct program program = {
+        .header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, 1},
+                   .e_type = ET_EXEC,
+                   .e_machine = EM_X86_64,
+                   .e_version = EV_CURRENT,
+                   .e_entry = base + offsetof(struct program, code),
+                   .e_phoff = offsetof(struct program, segment),
+                   .e_ehsize = sizeof(Elf64_Ehdr),
+                   .e_phentsize = sizeof(Elf64_Phdr),
+                   .e_phnum = 1},
+        .segment = {.p_type = PT_LOAD,
+                    .p_flags = PF_R | PF_X,
+                    .p_vaddr = base,
+                    .p_filesz = sizeof program,
+                    .p_memsz = sizeof program,
+                    .p_align = 4096}};
+    memcpy(program.code, exit_0, sizeof exit_0);
+    creation->program = memfd_create("aee-bench", MFD_CLOEXEC);
+    if (creation->program < 0 ||
+        write(creation->program, &program, sizeof program) != sizeof program) {
+        return bench_skip(result, "a memory file could not be made: %s", strerror(errno));
+    }
+    return 0;
+}
+
+/* Starts the program and waits for its end. */
+static int run_program(const struct creation *creation, struct bench_result *result)
+{
+    char path[32];
+    char *const none[] = {NULL};
+    pid_t child;
+    int status = -1;
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", creation->program);
+    errno = posix_spawn(&child, path, NULL, NULL, none, none);
+    if (errno != 0 || waitpid(child, &status, 0) != child || status != 0) {
+        return bench_skip(result, "the least process could not be run: %s", strerror(errno));
+    }
+    return 0;
+}
+
+static int measure_process(void *user, struct bench_samples *samples, uint32_t count,
+                           struct bench_result *result)
+{
+    const struct creation *creation = user;
+    int status = 0;
+    for (uint32_t i = 0; status == 0 && i < count; i++) {
+        const uint64_t before = bench_now();
+        const int fd = memfd_create("aee-bench", MFD_CLOEXEC);
+        void *memory = fd >= 0 && ftruncate(fd, BARE_MEMORY) == 0
+                           ? mmap(NULL, BARE_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+                           : MAP_FAILED;
+        if (memory == MAP_FAILED) {
+            status = bench_skip(result, "a memory file could not be made: %s", strerror(errno));
+        } else {
+            memcpy(memory, creation->image.bytes, IMAGE);
+            status = run_program(creation, result);
+        }
+        bench_samples_add(samples, (double)(bench_now() - before));
+        if (memory != MAP_FAILED) {
+            (void)munmap(memory, BARE_MEMORY);
+        }
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+    }
+    return status;
+}
+
+static int run_create_cold_in_cell(struct bench *bench, struct bench_result *result)
+{
+    struct creation creation = {0};
+    const struct bench_pair pair = {.floor = measure_process,
+                                    .floor_user = &creation,
+                                    .row = measure_cold,
+                                    .row_user = &creation,
+                                    .rounds = bench_scale(bench, 20),
+                                    .floor_count = 5,
+                                    .row_count = 5};
+    int status = open_creation(&creation, bench, result);
+    if (status == 0 && (status = open_program(&creation, result)) == 0) {
+        status = bench_interleave(&pair, result);
+    }
+    close_creation(&creation);
+    return status;
+}
+
+static const struct bench_row create_cold_in_cell = {
+    .name = "create_cold",
+    .unit = "ns",
+    .floor = "bare process",
+    .target_text = "",
+    .how = "aee_context_create() and aee_load() of a 1 MiB image, 16 MiB heap, with an empty pool "
+           "that is being filled meanwhile; floor: a memory file with a copy of the image, and a "
+           "static program of nine bytes started, run and reaped",
+    .run = run_create_cold_in_cell,
+};
+
 const struct bench_row bench_row_create_cold = {
     .name = "create_cold",
     .unit = "ns",
-    .level = "kvm",
     .floor = "bare KVM",
     .target_text = "p50 <= 1.3x",
     .how = "aee_context_create() and aee_load() of a 1 MiB image, 16 MiB heap, with an empty pool "
@@ -133,6 +253,7 @@ const struct bench_row bench_row_create_cold = {
            "exit by raw ioctls",
     .target = {.p50_ratio = 1.3},
     .run = run_create_cold,
+    .in_cells = &create_cold_in_cell,
 };
 
 /* ---- acquire_pooled ----------------------------------------------------------------------- */
@@ -207,7 +328,7 @@ static int run_acquire_pooled(struct bench *bench, struct bench_result *result)
                                     .row_user = &acquisition,
                                     .rounds = bench_scale(bench, 20),
                                     .row_count = 10};
-    int status = bench_stage_open(&acquisition.stage, &plan, result);
+    int status = bench_stage_open(&acquisition.stage, bench, &plan, result);
     if (status == 0 && (status = bench_stage_find(&acquisition.stage, "large_mark",
                                                   &acquisition.mark, result)) == 0) {
         status = bench_interleave(&pair, result);
@@ -219,7 +340,6 @@ static int run_acquire_pooled(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_acquire_pooled = {
     .name = "acquire_pooled",
     .unit = "ns",
-    .level = "kvm",
     .target_text = "p50 <= 60 us",
     .how = "aee_restart() of a context with a 1 MiB image while a spare is ready; a mark left in "
            "the old "

@@ -1,4 +1,5 @@
 /* density.c: rows about contexts that do nothing: what one costs, and how many there may be. */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,13 +30,14 @@ static void allow_files(uint64_t files)
     }
 }
 
-static int open_crowd(struct crowd *crowd, uint32_t capacity, struct bench_result *result)
+static int open_crowd(struct crowd *crowd, const struct bench *bench, uint32_t capacity,
+                      struct bench_result *result)
 {
     const struct bench_stage_plan plan = {.engine = {.max_contexts = capacity}};
     memset(crowd, 0, sizeof *crowd);
     allow_files((uint64_t)capacity * FILES_PER_CONTEXT + FILES_SPARE);
     crowd->contexts = calloc(capacity, sizeof *crowd->contexts);
-    return crowd->contexts ? bench_stage_open_engine(&crowd->stage, &plan, result)
+    return crowd->contexts ? bench_stage_open_engine(&crowd->stage, bench, &plan, result)
                            : bench_skip(result, "there is no memory for the list of contexts");
 }
 
@@ -118,10 +120,43 @@ static double sum_kib(const char *path, const char *const *names)
     return sum;
 }
 
-static double own_pss(void)
+static double pss_of(const char *process)
 {
     static const char *const names[] = {"Pss", NULL};
-    return sum_kib("/proc/self/smaps_rollup", names);
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%s/smaps_rollup", process);
+    return sum_kib(path, names);
+}
+
+/* Adds that of each child of a thread of this process: its cells. */
+static double add_children(const char *thread, double sum)
+{
+    char path[64];
+    char child[16];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%.16s/children", thread);
+    FILE *file = fopen(path, "r");
+    while (file && sum >= 0.0 && fscanf(file, "%15s", child) == 1) {
+        const double pss = pss_of(child);
+        sum = pss < 0.0 ? pss : sum + pss;
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+    return sum;
+}
+
+static double own_pss(void)
+{
+    double sum = pss_of("self");
+    DIR *threads = opendir("/proc/self/task");
+    const struct dirent *thread;
+    while (threads && (thread = readdir(threads))) {
+        sum = thread->d_name[0] == '.' ? sum : add_children(thread->d_name, sum);
+    }
+    if (threads) {
+        (void)closedir(threads);
+    }
+    return sum;
 }
 
 /* What the kernel cannot take back: KVM's structures are in slabs, in vmalloc() memory and in its
@@ -133,31 +168,31 @@ static double kernel_memory(void)
     return sum_kib("/proc/meminfo", names);
 }
 
+struct growth {
+    const struct bench *bench;
+    double (*memory)(void);
+};
+
 /* Growth a context, from an engine with a full pool to one with a crowd in it. */
-static int measure_growth(double (*memory)(void), uint32_t count, struct bench_samples *samples,
-                          struct bench_result *result)
+static int measure_growth(const struct growth *growth, uint32_t count,
+                          struct bench_samples *samples, struct bench_result *result)
 {
     enum { POOL = 4 }; /* aee_engine_desc.pool_size by default */
     struct crowd crowd;
-    int status = open_crowd(&crowd, count, result);
+    int status = open_crowd(&crowd, growth->bench, count, result);
     if (status == 0 && (status = bench_stage_await_pool(&crowd.stage, POOL, result)) == 0) {
-        const double before = memory();
+        const double before = growth->memory();
         if (before < 0.0) {
             status = bench_skip(result, "/proc does not tell");
         } else if ((status = add_many(&crowd, count, result)) == 0 &&
                    (status = bench_stage_await_pool(&crowd.stage, POOL, result)) == 0) {
             bench_sleep(20 * BENCH_NS_PER_MS);
-            bench_samples_add(samples, (memory() - before) / count);
+            bench_samples_add(samples, (growth->memory() - before) / count);
         }
     }
     close_crowd(&crowd);
     return status;
 }
-
-struct growth {
-    const struct bench *bench;
-    double (*memory)(void);
-};
 
 static int measure_growths(void *user, struct bench_samples *samples, uint32_t count,
                            struct bench_result *result)
@@ -166,7 +201,7 @@ static int measure_growths(void *user, struct bench_samples *samples, uint32_t c
     const uint32_t contexts = growth->bench->options.quick ? CROWD_QUICK : CROWD;
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < count; i++) {
-        status = measure_growth(growth->memory, contexts, samples, result);
+        status = measure_growth(growth, contexts, samples, result);
     }
     return status;
 }
@@ -194,9 +229,9 @@ static int run_kernel(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_idle_context_pss_kib = {
     .name = "idle_context_pss_kib",
     .unit = "KiB",
-    .level = "kvm",
     .target_text = "<= 128 KiB",
-    .how = "growth of Pss in /proc/self/smaps_rollup by 200 contexts that were called once, a "
+    .how = "growth of Pss in /proc/self/smaps_rollup, and in that of each cell, by 200 contexts "
+           "that were called once, a "
            "context; three times",
     .target = {.p50 = 128.0},
     .run = run_pss,
@@ -205,7 +240,6 @@ const struct bench_row bench_row_idle_context_pss_kib = {
 const struct bench_row bench_row_idle_context_kernel_kib = {
     .name = "idle_context_kernel_kib",
     .unit = "KiB",
-    .level = "kvm",
     .target_text = "<= 200 KiB",
     .how = "growth of SUnreclaim + KernelStack + PageTables + SecPageTables + VmallocUsed + Percpu "
            "in /proc/meminfo by 200 contexts, a context; three times; other processes count too",
@@ -261,7 +295,7 @@ static int run_contexts_alive(struct bench *bench, struct bench_result *result)
     const uint32_t alive = quick ? ALIVE_QUICK : ALIVE;
     struct crowd crowd;
     struct bench_samples calls = {0};
-    int status = open_crowd(&crowd, quick ? alive : ATTEMPTED, result);
+    int status = open_crowd(&crowd, bench, quick ? alive : ATTEMPTED, result);
     const uint64_t before = bench_now();
     if (status == 0) {
         status = add_many(&crowd, alive, result);
@@ -287,7 +321,6 @@ static int run_contexts_alive(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_contexts_alive = {
     .name = "contexts_alive",
     .unit = "contexts",
-    .level = "kvm",
     .target_text = ">= 1000",
     .how = "contexts of one engine, each called when it was made and again when all were there; "
            "then 4096, and one more",

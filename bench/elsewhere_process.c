@@ -1,217 +1,20 @@
 /* elsewhere_process.c: the same empty call into another process, for comparison: over shared memory
  * with futexes or by spinning, and over pipes. */
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "bench/internal.h"
+#include "bench/process.h"
 #include "bench/rows.h"
-#include "bench/sandbox.h"
 
-enum { LOOK_TURNS = 1 << 20 };     /* of a loop, a few hundredths of a second */
-enum { WARM_UP = 200, HIGH = 64 }; /* descriptors from HIGH on: clear of those the child gets */
-
-struct process {
-    const struct bench *bench;
-    const char *kind;
-    int (*call)(struct process *process);
-    struct sandbox *sandbox;
-    uint32_t last;
-    pid_t child; /* 0: none */
-    int memory;  /* -1: none, as the others */
-    int requests[2];
-    int replies[2];
-    void (*old_handler)(int); /* of SIGPIPE, which a child that is gone would cause */
-};
-
-/* ---- Calls -------------------------------------------------------------------------------- */
-
-/* Somebody may have killed it; it is left for close_process() to reap. */
-static bool is_gone(const struct process *process)
+static int run(struct bench *bench, const char *kind, struct bench_result *result)
 {
-    siginfo_t info = {0};
-    return waitid(P_PID, (id_t)process->child, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-           info.si_pid != 0;
-}
-
-static int call_spinning(struct process *process)
-{
-    const uint32_t value = ++process->last;
-    atomic_store_explicit(&process->sandbox->request, value, memory_order_release);
-    for (uint32_t turn = 1;
-         atomic_load_explicit(&process->sandbox->reply, memory_order_acquire) != value; turn++) {
-        if (turn % LOOK_TURNS == 0 && is_gone(process)) {
-            return -1;
-        }
-        bench_pause();
-    }
-    return 0;
-}
-
-static int call_futex(struct process *process)
-{
-    const uint32_t value = ++process->last;
-    atomic_store_explicit(&process->sandbox->request, value, memory_order_release);
-    sandbox_wake(&process->sandbox->request);
-    for (;;) {
-        const uint32_t reply = atomic_load_explicit(&process->sandbox->reply, memory_order_acquire);
-        if (reply == value) {
-            return 0;
-        }
-        if (!sandbox_wait(&process->sandbox->reply, reply) && is_gone(process)) {
-            return -1;
-        }
-    }
-}
-
-static int call_pipe(struct process *process)
-{
-    uint32_t value = ++process->last;
-    return write(process->requests[1], &value, sizeof value) == sizeof value &&
-                   read(process->replies[0], &value, sizeof value) == sizeof value
-               ? 0
-               : -1;
-}
-
-/* ---- The child ---------------------------------------------------------------------------- */
-
-/* All close on exec; the child gets copies under the numbers that it knows. */
-static int open_files(struct process *process)
-{
-    process->memory = memfd_create("aee-bench", MFD_CLOEXEC);
-    if (process->memory < 0 || ftruncate(process->memory, (off_t)sizeof *process->sandbox) != 0 ||
-        pipe2(process->requests, O_CLOEXEC) != 0 || pipe2(process->replies, O_CLOEXEC) != 0) {
-        return -1;
-    }
-    void *memory = mmap(NULL, sizeof *process->sandbox, PROT_READ | PROT_WRITE, MAP_SHARED,
-                        process->memory, 0);
-    if (memory == MAP_FAILED) {
-        return -1;
-    }
-    process->sandbox = memory;
-    process->sandbox->cpu = process->bench->cpu_there;
-    return 0;
-}
-
-/* First out of the way, then to where they belong: the targets may be in use by the sources. */
-static int spawn(struct process *process)
-{
-    extern char **environ;
-    char name[] = "aee";
-    char verb[] = "bench";
-    char option[] = "--sandbox-child";
-    char kind[16];
-    char *argv[] = {name, verb, option, kind, NULL};
-    posix_spawn_file_actions_t actions;
-    const int sources[] = {process->memory, process->requests[0], process->replies[1]};
-    (void)snprintf(kind, sizeof kind, "%s", process->kind);
-    if (posix_spawn_file_actions_init(&actions) != 0) {
-        return -1;
-    }
-    for (int i = 0; i < 3; i++) {
-        (void)posix_spawn_file_actions_adddup2(&actions, sources[i], HIGH + i);
-    }
-    for (int i = 0; i < 3; i++) {
-        (void)posix_spawn_file_actions_adddup2(&actions, HIGH + i, SANDBOX_MEMORY + i);
-        (void)posix_spawn_file_actions_addclose(&actions, HIGH + i);
-    }
-    errno = posix_spawn(&process->child, "/proc/self/exe", &actions, NULL, argv, environ);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    if (errno != 0) {
-        process->child = 0;
-        return -1;
-    }
-    return 0;
-}
-
-static void close_file(int *file)
-{
-    if (*file >= 0) {
-        (void)close(*file);
-        *file = -1;
-    }
-}
-
-static void close_process(struct process *process)
-{
-    if (process->sandbox) {
-        atomic_store(&process->sandbox->request, SANDBOX_END);
-        sandbox_wake(&process->sandbox->request);
-    }
-    close_file(&process->requests[0]);
-    close_file(&process->requests[1]);
-    close_file(&process->replies[0]);
-    close_file(&process->replies[1]);
-    close_file(&process->memory);
-    if (process->child > 0) {
-        (void)waitpid(process->child, NULL, 0);
-    }
-    if (process->sandbox) {
-        (void)munmap(process->sandbox, sizeof *process->sandbox);
-    }
-    (void)signal(SIGPIPE, process->old_handler);
-}
-
-static int open_process(struct process *process, struct bench_result *result)
-{
-    process->old_handler = signal(SIGPIPE, SIG_IGN);
-    if (open_files(process) != 0) {
-        return bench_skip(result, "no memory or pipes to share: %s", strerror(errno));
-    }
-    if (spawn(process) != 0) {
-        return bench_skip(result, "a child process could not be started: %s", strerror(errno));
-    }
-    close_file(&process->requests[0]); /* the child's: when it dies, we notice */
-    close_file(&process->replies[1]);
-    return 0;
-}
-
-/* ---- Rows --------------------------------------------------------------------------------- */
-
-static int measure(void *user, struct bench_samples *samples, uint32_t count,
-                   struct bench_result *result)
-{
-    struct process *process = user;
-    for (uint32_t i = 0; i < WARM_UP; i++) {
-        if (process->call(process) != 0) {
-            return bench_skip(result, "the child process does not answer");
-        }
-    }
-    uint64_t before = bench_now();
-    for (uint32_t i = 0; i < count; i++) {
-        if (process->call(process) != 0) {
-            return bench_skip(result, "the child process does not answer");
-        }
-        const uint64_t now = bench_now();
-        bench_samples_add(samples, (double)(now - before));
-        before = now;
-    }
-    return 0;
-}
-
-static int run(struct bench *bench, const char *kind, int (*call)(struct process *),
-               struct bench_result *result)
-{
-    struct process process = {.bench = bench,
-                              .kind = kind,
-                              .call = call,
-                              .memory = -1,
-                              .requests = {-1, -1},
-                              .replies = {-1, -1}};
-    const struct bench_pair pair = {
-        .row = measure, .row_user = &process, .rounds = bench_scale(bench, 20), .row_count = 1000};
-    int status = open_process(&process, result);
+    struct bench_process process;
+    const struct bench_pair pair = {.row = bench_process_measure,
+                                    .row_user = &process,
+                                    .rounds = bench_scale(bench, 20),
+                                    .row_count = 1000};
+    int status = bench_process_open(&process, bench, kind, result);
     if (status == 0) {
         status = bench_interleave(&pair, result);
     }
-    close_process(&process);
+    bench_process_close(&process);
     return status;
 }
 
@@ -221,17 +24,17 @@ static int run_spin(struct bench *bench, struct bench_result *result)
         return -1;
     }
     bench_cpus_pin(bench->cpu_here);
-    return run(bench, "spin", call_spinning, result);
+    return run(bench, "spin", result);
 }
 
 static int run_futex(struct bench *bench, struct bench_result *result)
 {
-    return run(bench, "futex", call_futex, result);
+    return run(bench, "futex", result);
 }
 
 static int run_pipe(struct bench *bench, struct bench_result *result)
 {
-    return run(bench, "pipe", call_pipe, result);
+    return run(bench, "pipe", result);
 }
 
 const struct bench_row bench_row_elsewhere_process_spin = {

@@ -73,4 +73,6 @@ void bench_describe_host(const struct bench *bench, struct bench_host *host)
     host->cpus = bench->cpu_count;
     host->clock_cost_ns = measure_clock();
     host->hardware = bench->probe.use_vt_x;
+    host->level = bench->level;
+    host->back_end = bench->level == AEE_LEVEL_FULL ? "kvm" : aee_level_name(bench->level);
 }

@@ -15,6 +15,7 @@
 struct bench {
     struct bench_options options;
     aee_probe_report probe;
+    aee_level level;   /* of every engine */
     cpu_set_t allowed; /* that the process began with */
     uint32_t cpu_count;
     int cpu_here;  /* on which the bench's own thread is pinned where a row says so */

@@ -1,9 +1,11 @@
 /* memory.c: rows about memory: first touches, and taking a region away. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "bench/machine.h"
 #include "bench/rows.h"
@@ -81,7 +83,7 @@ static int measure_touch(void *user, struct bench_samples *samples, uint32_t cou
 }
 
 /* The same for memory that was not asked to be ready. */
-static int add_unready(struct bench_result *result)
+static int add_unready(const struct bench *bench, struct bench_result *result)
 {
     const struct bench_stage_plan plan = {
         .image = bench_image_compute,
@@ -89,7 +91,7 @@ static int add_unready(struct bench_result *result)
         .limits = {.memory_bytes = HEAP, .call_budget_ns = LONG_BUDGET_NS}};
     struct touch touch = {.kvm = {.fd = -1}};
     struct bench_samples samples = {0};
-    int status = bench_stage_open(&touch.stage, &plan, result);
+    int status = bench_stage_open(&touch.stage, bench, &plan, result);
     if (status == 0 && bench_samples_init(&samples, BLOCKS) &&
         (status = bench_stage_find(&touch.stage, "bench_touch", &touch.function, result)) == 0) {
         status = measure_touch(&touch, &samples, BLOCKS, result);
@@ -100,37 +102,91 @@ static int add_unready(struct bench_result *result)
     return status;
 }
 
-static int run_first_touch(struct bench *bench, struct bench_result *result)
+static int run_touch(struct touch *touch, struct bench *bench, bench_measure_fn floor,
+                     struct bench_result *result)
 {
     const struct bench_stage_plan plan = {
         .image = bench_image_compute,
         .mode = AEE_CALL_DIRECT,
         .limits = {.memory_bytes = HEAP, .ready_bytes = HEAP, .call_budget_ns = LONG_BUDGET_NS}};
-    struct touch touch = {.kvm = {.fd = -1}};
-    const struct bench_pair pair = {.floor = measure_bare_touch,
-                                    .floor_user = &touch,
+    const struct bench_pair pair = {.floor = floor,
+                                    .floor_user = touch,
                                     .row = measure_touch,
-                                    .row_user = &touch,
+                                    .row_user = touch,
                                     .rounds = bench_scale(bench, 10),
                                     .floor_count = BLOCKS,
                                     .row_count = BLOCKS};
-    int status = bench_kvm_open(&touch.kvm, result);
-    if (status == 0 && (status = bench_stage_open(&touch.stage, &plan, result)) == 0 &&
-        (status = bench_stage_find(&touch.stage, "bench_touch", &touch.function, result)) == 0) {
+    int status = bench_stage_open(&touch->stage, bench, &plan, result);
+    if (status == 0 &&
+        (status = bench_stage_find(&touch->stage, "bench_touch", &touch->function, result)) == 0) {
         status = bench_interleave(&pair, result);
     }
-    bench_stage_close(&touch.stage);
-    bench_kvm_close(&touch.kvm);
+    bench_stage_close(&touch->stage);
+    return status == 0 ? add_unready(bench, result) : status;
+}
+
+static int run_first_touch(struct bench *bench, struct bench_result *result)
+{
+    struct touch touch = {.kvm = {.fd = -1}};
+    int status = bench_kvm_open(&touch.kvm, result);
     if (status == 0) {
-        status = add_unready(result);
+        status = run_touch(&touch, bench, measure_bare_touch, result);
     }
+    bench_kvm_close(&touch.kvm);
     return status;
 }
+
+/* Of a memory file whose pages are there, but not yet in the tables of this process. */
+static int measure_mapped_touch(void *user, struct bench_samples *samples, uint32_t count,
+                                struct bench_result *result)
+{
+    const size_t size = (size_t)count * PAGES * PAGE;
+    const int fd = memfd_create("aee-bench", MFD_CLOEXEC);
+    volatile uint8_t *pages = MAP_FAILED;
+    (void)user;
+    if (fd >= 0 && fallocate(fd, 0, 0, (off_t)size) == 0) {
+        pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    const int reason = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (pages == MAP_FAILED) {
+        return bench_skip(result, "a memory file could not be made: %s", strerror(reason));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        volatile uint8_t *block = pages + (size_t)i * PAGES * PAGE;
+        const uint64_t before = bench_now();
+        for (uint32_t page = 0; page < PAGES; page++) {
+            block[(size_t)page * PAGE] = 1;
+        }
+        bench_samples_add(samples, (double)(bench_now() - before) / PAGES);
+    }
+    (void)munmap((void *)(uintptr_t)pages, size);
+    return 0;
+}
+
+static int run_first_touch_in_cell(struct bench *bench, struct bench_result *result)
+{
+    struct touch touch = {.kvm = {.fd = -1}};
+    return run_touch(&touch, bench, measure_mapped_touch, result);
+}
+
+static const struct bench_row first_touch_in_cell = {
+    .name = "first_touch",
+    .unit = "ns",
+    .floor = "mapped memory file",
+    .target_text = "p50 <= 1.0 us a page",
+    .how = "a component writes to 1024 fresh pages of its heap (aee_limits.ready_bytes) in one "
+           "direct call, by page; floor: the same here, in a memory file that has its pages "
+           "and was mapped anew",
+    .target = {.p50 = 1000.0},
+    .run = run_first_touch_in_cell,
+};
 
 const struct bench_row bench_row_first_touch = {
     .name = "first_touch",
     .unit = "ns",
-    .level = "kvm",
     .floor = "populated page, A/D set",
     .target_text = "p50 <= 1.0 us a page",
     .how = "a component writes to 1024 fresh pages of its heap (aee_limits.ready_bytes) in one "
@@ -138,6 +194,7 @@ const struct bench_row bench_row_first_touch = {
            "the same in a bare machine with populated memory and accessed and dirty bits set",
     .target = {.p50 = 1000.0},
     .run = run_first_touch,
+    .in_cells = &first_touch_in_cell,
 };
 
 /* ---- revoke_4mib -------------------------------------------------------------------------- */
@@ -285,7 +342,7 @@ static int open_revoke(struct revoke *revoke, struct bench_result *result)
         return bench_skip(result, "there is no memory for the floor");
     }
     revoke->memory = memory;
-    if (bench_stage_open(&revoke->stage, &plan, result) != 0 ||
+    if (bench_stage_open(&revoke->stage, revoke->bench, &plan, result) != 0 ||
         bench_stage_find(&revoke->stage, "large_write", &revoke->writer, result) != 0) {
         return -1;
     }
@@ -321,7 +378,6 @@ static int run_revoke(struct bench *bench, struct bench_result *result)
 const struct bench_row bench_row_revoke_4mib = {
     .name = "revoke_4mib",
     .unit = "ns",
-    .level = "kvm",
     .floor = "mprotect",
     .target_text = "mean <= 150 us, and no write afterwards",
     .how = "aee_region_unmap() of 4 MiB that the component is writing to; floor: mprotect() of 4 "

@@ -34,6 +34,16 @@ const struct bench_row *bench_row_at(unsigned index)
     return index < ROW_COUNT ? rows[index] : NULL;
 }
 
+const struct bench_row *bench_row_in(const struct bench_row *row, aee_level level)
+{
+    return level != AEE_LEVEL_FULL && row->in_cells ? row->in_cells : row;
+}
+
+const char *bench_row_level(const struct bench_row *row, aee_level level)
+{
+    return row->level ? row->level : level == AEE_LEVEL_FULL ? "kvm" : aee_level_name(level);
+}
+
 const struct bench_row *bench_find_row(const char *name)
 {
     for (unsigned i = 0; i < ROW_COUNT; i++) {

@@ -17,16 +17,28 @@ static void *count_allocations(void *user, void *old, size_t old_size, size_t si
     return realloc(old, size);
 }
 
-int bench_stage_open_engine(struct bench_stage *stage, const struct bench_stage_plan *plan,
-                            struct bench_result *result)
+int bench_stage_open_engine(struct bench_stage *stage, const struct bench *bench,
+                            const struct bench_stage_plan *plan, struct bench_result *result)
 {
     aee_error error;
     aee_engine_desc desc = plan->engine;
     memset(stage, 0, sizeof *stage);
     desc.struct_size = sizeof desc;
+    desc.level = bench->level;
     desc.alloc = count_allocations;
     desc.alloc_user = stage;
-    return bench_check(result, aee_engine_create(&desc, &stage->engine, &error), &error);
+    aee_stats stats = {0};
+    aee_result status = aee_engine_create(&desc, &stage->engine, &error);
+    if (status == AEE_OK) {
+        status = aee_get_stats(stage->engine, &stats, &error);
+    }
+    if (bench_check(result, status, &error) != 0) {
+        return -1;
+    }
+    return stats.level == bench->level
+               ? 0
+               : bench_skip(result, "the engine has level %s, not %s", aee_level_name(stats.level),
+                            aee_level_name(bench->level));
 }
 
 int bench_stage_context(struct bench_stage *stage, const struct bench_stage_plan *plan,
@@ -46,12 +58,12 @@ int bench_stage_context(struct bench_stage *stage, const struct bench_stage_plan
                        &error);
 }
 
-int bench_stage_open(struct bench_stage *stage, const struct bench_stage_plan *plan,
-                     struct bench_result *result)
+int bench_stage_open(struct bench_stage *stage, const struct bench *bench,
+                     const struct bench_stage_plan *plan, struct bench_result *result)
 {
     struct bench_image image;
     memset(stage, 0, sizeof *stage);
-    if (!plan->image(&image, result) || bench_stage_open_engine(stage, plan, result) != 0) {
+    if (!plan->image(&image, result) || bench_stage_open_engine(stage, bench, plan, result) != 0) {
         return -1;
     }
     if (bench_stage_context(stage, plan, &stage->context, result) != 0) {

@@ -28,15 +28,16 @@ struct bench_stage_plan {
     bool (*image)(struct bench_image *image, struct bench_result *result);
     aee_call_mode mode;
     aee_limits limits;
-    aee_engine_desc engine; /* struct_size and alloc are filled in */
+    aee_engine_desc engine; /* struct_size, level and alloc are filled in */
 };
 
-/* Makes the engine and its context and loads the image. Close it in any case. */
-int bench_stage_open(struct bench_stage *stage, const struct bench_stage_plan *plan,
-                     struct bench_result *result);
+/* Makes the engine, of the level that the bench measures, and its context and loads the image.
+ * Close it in any case. */
+int bench_stage_open(struct bench_stage *stage, const struct bench *bench,
+                     const struct bench_stage_plan *plan, struct bench_result *result);
 /* The engine alone. */
-int bench_stage_open_engine(struct bench_stage *stage, const struct bench_stage_plan *plan,
-                            struct bench_result *result);
+int bench_stage_open_engine(struct bench_stage *stage, const struct bench *bench,
+                            const struct bench_stage_plan *plan, struct bench_result *result);
 void bench_stage_close(struct bench_stage *stage);
 
 /* Another context on the same engine. */

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""table.py: makes the table in docs/performance.md from a run of `aee bench --json`.
+"""table.py: makes a table in docs/performance.md from a run of `aee bench --json`. Each level of
+isolation has one, between marks of its own.
 
     bench/table.py --aee build/release/tools/aee/aee                     runs it, prints the table
-    bench/table.py --aee build/release/tools/aee/aee --update docs/performance.md
+    bench/table.py --aee build/release/tools/aee/aee --level process --update docs/performance.md
     bench/table.py --json run.json --update docs/performance.md          from a run that was kept
 
 Standard library only.
@@ -13,7 +14,6 @@ import re
 import subprocess
 import sys
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 SCALES = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns"))
 
 
@@ -22,6 +22,7 @@ def arguments():
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--aee", help="the program to run")
     source.add_argument("--json", help="a file with the output of `aee bench --json`")
+    parser.add_argument("--level", default="auto", help="what to measure, with --aee")
     parser.add_argument("--update", metavar="FILE", help="rewrite the table between the marks in this file")
     return parser.parse_args()
 
@@ -30,7 +31,7 @@ def load(options):
     if options.json:
         with open(options.json, encoding="utf-8") as file:
             return json.load(file)
-    command = [options.aee, "bench", "--json"]
+    command = [options.aee, "bench", "--json", "--level", options.level]
     return json.loads(subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -46,12 +47,12 @@ def table_row(row):
     name = f"`{row['name']}`"
     target = row["target"] or ""
     if "skipped" in row:
-        return f"| {name} | skipped: {row['skipped']} | | | | | {target} | |"
+        return f"| {name} | {row['level']} | skipped: {row['skipped']} | | | | | {target} | |"
     unit, floor = row["unit"], row["floor"]
     times = " | ".join(show(row[key], unit) for key in ("p50", "p99", "max"))
     against = f"{floor['name']}: {show(floor['p50'], unit)}" if floor else ""
     ratio = f"{row['ratio']:.2f}x" if floor else ""
-    return f"| {name} | {times} | {against} | {ratio} | {target} | {row['verdict'] or ''} |"
+    return f"| {name} | {row['level']} | {times} | {against} | {ratio} | {target} | {row['verdict'] or ''} |"
 
 
 def extras(rows):
@@ -66,35 +67,41 @@ def extras(rows):
 
 def table(report):
     host = report["host"]
+    machines = (
+        f" ({'hardware' if host['hardware'] else 'no hardware'} virtualization), one VM exit {host['exit_cost_ns']} ns"
+        if host["level"] == "full"
+        else ""
+    )
     lines = [
         f"aee {host['version']}, {host['cpu']}, {host['cpus']} processors, {host['kernel']}, clock "
-        f"{host['clocksource']} ({host['clock_cost_ns']:.0f} ns a reading), back end {host['back_end']} "
-        f"({'hardware' if host['hardware'] else 'no hardware'} virtualization), one VM exit "
-        f"{host['exit_cost_ns']} ns.",
+        f"{host['clocksource']} ({host['clock_cost_ns']:.0f} ns a reading), level {host['level']}, back end "
+        f"{host['back_end']}{machines}.",
         "",
-        "| row | p50 | p99 | max | floor (p50) | ratio | target | |",
-        "|---|---|---|---|---|---|---|---|",
+        "| row | level | p50 | p99 | max | floor (p50) | ratio | target | |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [table_row(row) for row in report["rows"]]
     more = list(extras(report["rows"]))
     return "\n".join(lines + ([""] + more if more else [])) + "\n"
 
 
-def update(path, text):
+def update(path, level, text):
+    begin, end = f"<!-- bench {level}: begin -->", f"<!-- bench {level}: end -->"
     with open(path, encoding="utf-8") as file:
         document = file.read()
-    marks = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.S)
+    marks = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.S)
     if not marks.search(document):
-        sys.exit(f"{path}: the marks {BEGIN} and {END} were not found")
+        sys.exit(f"{path}: the marks {begin} and {end} were not found")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(marks.sub(lambda _: f"{BEGIN}\n{text}{END}", document, count=1))
+        file.write(marks.sub(lambda _: f"{begin}\n{text}{end}", document, count=1))
 
 
 def main():
     options = arguments()
-    text = table(load(options))
+    report = load(options)
+    text = table(report)
     if options.update:
-        update(options.update, text)
+        update(options.update, report["host"]["level"], text)
     else:
         sys.stdout.write(text)
 

@@ -27,14 +27,29 @@ static double to_ms(uint64_t ns)
 
 /* ---- While it runs ------------------------------------------------------------------------- */
 
+static const char *what_each_is(aee_level level)
+{
+    switch (level) {
+    case AEE_LEVEL_FULL:
+        return " (a virtual machine each)";
+    case AEE_LEVEL_CONTAINER:
+        return " (a process each, in namespaces of its own)";
+    case AEE_LEVEL_PROCESS:
+        return " (a process each)";
+    case AEE_LEVEL_NONE:
+    case AEE_LEVEL_AUTO:
+    default:
+        return "";
+    }
+}
+
 void report_start(const struct demo *demo)
 {
     if (demo->options.json) {
         return;
     }
     (void)printf("%d contexts at level %s%s: %d agents, %d particles, two scenes, five mods\n",
-                 ACTORS, aee_level_name(demo->level),
-                 demo->level == AEE_LEVEL_FULL ? " (a virtual machine each)" : "", DEMO_AGENTS,
+                 ACTORS, aee_level_name(demo->level), what_each_is(demo->level), DEMO_AGENTS,
                  DEMO_PARTICLES);
     (void)printf("%u frames %s; four of the mods will misbehave\n\n", demo->options.frames,
                  demo->options.fast ? "as fast as possible" : "at 60 Hz");
@@ -82,7 +97,7 @@ void report_checking(const struct demo *demo)
 
 static void print_table(const struct demo *demo)
 {
-    (void)printf("%s\n%-10s %-9s %-5s %-11s %5s %7s %6s %6s %7s %5s %8s %6s\n",
+    (void)printf("%s\n%-10s %-9s %-9s %-11s %5s %7s %6s %6s %7s %5s %8s %6s\n",
                  is_live() ? CLEAR_LINE : "", "context", "kind", "level", "state", "calls",
                  "skipped", "p50 ms", "p99 ms", "crashes", "hangs", "restarts", "MiB");
     for (int i = 0; i < ACTORS; i++) {
@@ -90,7 +105,7 @@ static void print_table(const struct demo *demo)
         if (aee_get_context_info(demo->engine, demo->actors[i].context, &info, NULL) != AEE_OK) {
             continue;
         }
-        (void)printf("%-10s %-9s %-5s %-11s %5" PRIu64 " %7u %6.2f %6.2f %7" PRIu64 " %5" PRIu64
+        (void)printf("%-10s %-9s %-9s %-11s %5" PRIu64 " %7u %6.2f %6.2f %7" PRIu64 " %5" PRIu64
                      " %8" PRIu64 " %6.1f\n",
                      info.name, aee_kind_name(info.kind), aee_level_name(info.level),
                      aee_state_name(info.state), info.calls, demo->record.actors[i].skipped,

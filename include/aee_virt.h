@@ -209,6 +209,13 @@ typedef enum aee_log_level {
  * that logged. Called from any thread, also during calls: must not call back into the library. */
 typedef void (*aee_log_fn)(void *user, aee_log_level level, aee_context context, const char *line);
 
+/* What the library's workers, which run components, may ask of the kernel (docs/jail.md). */
+typedef enum aee_jail_mode {
+    AEE_JAIL_OFF = 0, /* anything, as the engine's own threads */
+    AEE_JAIL_ON,      /* what running a component takes; any other system call fails with EPERM */
+    AEE_JAIL_LOG,     /* anything; the kernel logs what AEE_JAIL_ON would refuse */
+} aee_jail_mode;
+
 typedef struct aee_engine_desc {
     uint32_t struct_size;
     uint32_t flags;           /* none are defined: must be 0 */
@@ -227,13 +234,14 @@ typedef struct aee_engine_desc {
                              * watches before it sleeps; default 50 us, at most 10 ms */
     uint32_t max_submitted; /* calls of aee_submit() that are not taken yet; default 16384, at most
                              * 2^20 */
-    uint32_t reserved1;
+    uint32_t jail;          /* aee_jail_mode; default AEE_JAIL_OFF */
 } aee_engine_desc;
 
 /* Creates an engine; `desc` may be NULL for all defaults. Starts its threads (a watchdog, a
  * housekeeper, a restarter, a keeper of processes at levels PROCESS and CONTAINER, workers when
  * ring calls need them). Blocks for some milliseconds. On failure *out is NULL. Errors:
- * INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM. */
+ * INVALID_ARGUMENT, NO_BACKEND, NO_MEMORY, LIMIT, SYSTEM; with a jail that cannot be
+ * had, also DENIED and UNSUPPORTED. */
 AEE_API aee_result aee_engine_create(const aee_engine_desc *desc, aee_engine **out,
                                      aee_error *error);
 /* Destroys every context and region; later calls on the engine return AEE_ERR_CLOSED. Calls that

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
@@ -239,6 +241,16 @@ void aee__sys_leave_cpu(int cpu)
     }
 }
 
+int aee__sys_thread_avoid_cpu(pid_t thread, int cpu)
+{
+    cpu_set_t others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof others, &others) != 0) {
+        return -1;
+    }
+    CPU_CLR((unsigned)cpu, &others);
+    return CPU_COUNT(&others) > 0 ? sched_setaffinity(thread, sizeof others, &others) : -1;
+}
+
 void aee__sys_urgent_thread(void)
 {
     const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
@@ -249,6 +261,27 @@ void aee__sys_background_thread(void)
 {
     const struct sched_param none = {0};
     (void)sched_setscheduler(0, SCHED_BATCH, &none); /* sched(7): disfavored in wakeups */
+}
+
+/* no_new_privs, of this thread alone, is what a thread without CAP_SYS_ADMIN needs for a filter
+ * (seccomp(2)). Without SPEC_ALLOW, which is of Linux 4.17, kernels before 5.16 would also switch
+ * the processor's speculation off for the guest that this thread runs. */
+int aee__sys_filter_thread(const struct sock_fprog *program)
+{
+    if (injected("seccomp") || prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) != 0) {
+        return -1;
+    }
+    unsigned flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    long status = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program);
+    if (status != 0 && errno == EINVAL) {
+        status = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program);
+    }
+    return status == 0 ? 0 : -1;
+}
+
+int aee__sys_process(void)
+{
+    return (int)getpid();
 }
 
 int aee__sys_cpu_count(void)

@@ -53,10 +53,17 @@ void aee__sys_urgent_thread(void);
 /* From now on the calling thread, when it is woken, waits for a free core or its turn instead of
  * taking the core from a thread that runs. */
 void aee__sys_background_thread(void);
+struct sock_fprog;
+/* The calling thread can gain no privileges any more, and the kernel filters its system calls. */
+int aee__sys_filter_thread(const struct sock_fprog *program);
+int aee__sys_process(void);   /* number of the process */
 int aee__sys_cpu_count(void); /* CPUs the process may run on, at least 1 */
 int aee__sys_cpu(void);       /* on which the calling thread runs; a negative value: unknown */
 /* If the calling thread runs on that CPU, it moves to another one, as far as it may. */
 void aee__sys_leave_cpu(int cpu);
+/* From now on that thread, of this process or another, runs on the other CPUs that the calling
+ * thread may use; -1 where there are none. */
+int aee__sys_thread_avoid_cpu(pid_t thread, int cpu);
 
 #ifdef AEE_TESTING
 /* Called before each fallible system call with its name; a non-zero return is the errno it fails

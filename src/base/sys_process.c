@@ -287,15 +287,6 @@ int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns)
     return -1;
 }
 
-ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity)
-{
-    ssize_t size;
-    do {
-        size = injected("pread") ? -1 : pread(fd, buffer, capacity, 0);
-    } while (size < 0 && errno == EINTR);
-    return size;
-}
-
 ssize_t aee__sys_read_text(const char *path, char *text, size_t capacity)
 {
     int fd = aee__sys_open(path, O_RDONLY);
@@ -332,11 +323,6 @@ int aee__sys_make_folder(const char *path)
 int aee__sys_remove_folder(const char *path)
 {
     return rmdir(path);
-}
-
-pid_t aee__sys_pid(void)
-{
-    return getpid();
 }
 
 /* ---- Events ------------------------------------------------------------------------------- */

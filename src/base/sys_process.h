@@ -40,14 +40,11 @@ int aee__sys_send(int socket, int fd);
 /* Reads a number that was written at once; -1 with ETIMEDOUT (also after a signal) or, where nobody
  * can write any more, EPIPE. */
 int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns);
-/* Reads the whole file from its start, at most `capacity` bytes; how many. */
-ssize_t aee__sys_read_all(int fd, void *buffer, size_t capacity);
 /* A file of the kernel's, as text: at most capacity - 1 bytes and a terminator; how many. */
 ssize_t aee__sys_read_text(const char *path, char *text, size_t capacity);
 int aee__sys_write_text(const char *path, const char *text);
 int aee__sys_make_folder(const char *path);
 int aee__sys_remove_folder(const char *path);
-pid_t aee__sys_pid(void);
 
 /* An epoll descriptor; of one event at a time, its number. */
 int aee__sys_poll_create(void);

@@ -9,176 +9,6 @@
  */
 #define CLOSED_LOOK_NS UINT64_C(100000000)
 
-/* ---- From items to calls ------------------------------------------------------------------ */
-
-static aee_result check_item(const aee_call_item *item, uint32_t index, aee_error *error)
-{
-    const char *problem = NULL;
-    bool bytes = (item->flags & AEE_ITEM_BYTES) != 0;
-    if ((item->flags & ~AEE_ITEM_BYTES) != 0 || item->reserved0 != 0) {
-        problem = "it has unknown flags";
-    } else if (item->arg_count > (bytes ? 0 : AEE_ARGS_MAX)) {
-        return aee__fail(error, AEE_ERR_ARGUMENT_COUNT,
-                         "cannot submit call %u: it has %u arguments", index, item->arg_count);
-    } else if (item->result_type != AEE_TYPE_I64 && item->result_type != AEE_TYPE_F64) {
-        problem = "its result_type is unknown";
-    } else if ((item->request_size > 0 && !item->request) ||
-               (item->reply_capacity > 0 && !item->reply)) {
-        problem = "request or reply is NULL";
-    } else if (item->budget_ns > 0 && item->budget_ns < AEE__LIMIT_BUDGET_LEAST_NS) {
-        problem = "its budget_ns is below 50 us";
-    }
-    if (problem) {
-        return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot submit call %u: %s", index,
-                         problem);
-    }
-    if (item->request_size > AEE_PAYLOAD_MAX) {
-        return aee__fail(error, AEE_ERR_TOO_LARGE,
-                         "cannot submit call %u: %zu bytes, at most %d travel inline", index,
-                         item->request_size, AEE_PAYLOAD_MAX);
-    }
-    return AEE_OK;
-}
-
-static aee_result fill_call(struct aee__call *call, const aee_call_item *item, uint32_t index,
-                            aee_error *error)
-{
-    aee_result result = check_item(item, index, error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    call->status = AEE_OK;
-    call->level = 0;
-    call->takes_result = true;
-    call->takes_double = item->result_type == AEE_TYPE_F64;
-    call->export_index = (int32_t)(item->function.id & 0xfff);
-    call->budget_ns = item->budget_ns;
-    call->deadline_ns = item->deadline_ns;
-    call->reply_size = 0;
-    call->epoch = aee__function_epoch(item->function);
-    if (item->flags & AEE_ITEM_BYTES) {
-        call->request.flags = AEE_CALL_BYTES | 4u << AEE_CALL_COUNT_SHIFT;
-        call->request.args[4] = 0;
-        call->request.args[5] = 0;
-        call->payload = item->request;
-        call->payload_size = item->request_size;
-        call->reply = item->reply;
-        call->reply_capacity =
-            item->reply_capacity < AEE_PAYLOAD_MAX ? item->reply_capacity : AEE_PAYLOAD_MAX;
-        return AEE_OK;
-    }
-    call->request.flags = AEE_CALL_ARGS | item->arg_count << AEE_CALL_COUNT_SHIFT;
-    for (uint32_t i = item->arg_count; i < AEE_MAX_ARGS; i++) {
-        call->request.args[i] = 0; /* not what another call left here */
-    }
-    for (uint32_t i = 0; i < item->arg_count; i++) {
-        memcpy(&call->request.args[i], &item->args[i].as, sizeof call->request.args[i]);
-        if (item->args[i].type == AEE_TYPE_F64) {
-            call->request.flags |= 1u << (AEE_CALL_DOUBLE_SHIFT + i);
-        } else if (item->args[i].type != AEE_TYPE_I64) {
-            return aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
-                             "cannot submit call %u: argument %u has type %d", index, i,
-                             (int)item->args[i].type);
-        }
-    }
-    return AEE_OK;
-}
-
-/* Index of the context in the batch, appended when it is new. Calls often go round a few contexts,
- * so the one after the last is tried first. */
-static uint32_t context_index(struct aee__batch *batch, uint64_t handle, uint32_t last)
-{
-    uint32_t next = last + 1 < batch->context_count ? last + 1 : 0;
-    if (next < batch->context_count && batch->contexts[next] == handle) {
-        return next;
-    }
-    for (uint32_t i = 0; i < batch->context_count; i++) {
-        if (batch->contexts[i] == handle) {
-            return i;
-        }
-    }
-    batch->contexts[batch->context_count] = handle;
-    return batch->context_count++;
-}
-
-/* What two calls must share so that the second needs no check of its own. */
-static bool same_shape(const aee_call_item *a, const aee_call_item *b)
-{
-    if (a->function.id != b->function.id || a->context.id != b->context.id ||
-        a->flags != b->flags || a->arg_count != b->arg_count || a->result_type != b->result_type ||
-        a->budget_ns != b->budget_ns) {
-        return false;
-    }
-    for (uint32_t i = 0; i < a->arg_count; i++) {
-        if (a->args[i].type != b->args[i].type) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static aee_result check_call(aee_engine *engine, struct aee__batch *batch,
-                             const aee_call_item *item, uint32_t index, aee_error *error)
-{
-    struct aee__context *context;
-    struct aee__call *call = &batch->calls[index];
-    aee_result result =
-        aee__engine_enter(engine, item->context, "submit a call to", &context, error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    result = aee__function_check(item->function, item->context, context, error);
-    if (result == AEE_OK) {
-        result = aee__context_check_call(context, aee__function_epoch(item->function), call, error);
-    }
-    if (result == AEE_OK && call->budget_ns == 0) {
-        call->budget_ns = atomic_load_explicit(&context->budget_ns, memory_order_relaxed);
-    }
-    batch->limited |= atomic_load_explicit(&context->rates.limited, memory_order_relaxed) != 0;
-    aee__engine_leave(context);
-    return result;
-}
-
-/* The sentence is about a call; it becomes one about that call of the batch. */
-static aee_result name_call(aee_result result, uint32_t index, aee_error *error)
-{
-    if (error) {
-        aee_error of_call = *error;
-        (void)aee__fail(error, result, "call %u of the batch: %s", index, of_call.text);
-        error->os_errno = of_call.os_errno;
-    }
-    return result;
-}
-
-static aee_result fill_batch(aee_engine *engine, struct aee__batch *batch,
-                             const aee_call_item *items, aee_error *error)
-{
-    aee_result result = AEE_OK;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct aee__call *call = &batch->calls[i];
-        const struct aee__call *before = i > 0 ? &batch->calls[i - 1] : NULL;
-        call->batch = batch;
-        batch->users[i] = items[i].user;
-        result = fill_call(call, &items[i], i, error);
-        if (result != AEE_OK) {
-            return result;
-        }
-        if (before && same_shape(&items[i], &items[i - 1])) {
-            call->request.function = before->request.function;
-            call->context_index = before->context_index;
-            call->budget_ns = before->budget_ns;
-        } else {
-            result = check_call(engine, batch, &items[i], i, error);
-            if (result != AEE_OK) {
-                return name_call(result, i, error);
-            }
-            call->context_index = context_index(batch, items[i].context.id,
-                                                before ? before->context_index : UINT32_MAX - 1);
-        }
-    }
-    return result;
-}
-
 /* ---- Contexts of a batch ------------------------------------------------------------------ */
 
 static struct aee__context *enter(struct aee__core *core, const struct aee__batch *batch,
@@ -193,10 +23,6 @@ static void submit_run(struct aee__core *core, struct aee__batch *batch, uint32_
                        uint32_t last)
 {
     struct aee__context *context = enter(core, batch, batch->calls[first].context_index);
-    for (uint32_t i = first; i <= last; i++) {
-        batch->calls[i].next = i < last ? &batch->calls[i + 1] : NULL;
-        batch->calls[i].queued = true;
-    }
     aee_result result = AEE_ERR_STOPPED;
     if (context) {
         result = aee__context_submit(context, &batch->calls[first], &batch->calls[last],
@@ -246,13 +72,13 @@ static void expect_sleep(struct aee__core *core, const struct aee__batch *batch,
 void aee__batch_submit_all(struct aee__core *core, struct aee__batch *batch)
 {
     uint32_t first = 0;
-    for (uint32_t i = 1; i <= batch->count; i++) {
-        if (i == batch->count ||
-            batch->calls[i].context_index != batch->calls[first].context_index) {
+    for (uint32_t i = 1; i < batch->count && batch->context_count > 1; i++) {
+        if (batch->calls[i].context_index != batch->calls[first].context_index) {
             submit_run(core, batch, first, i - 1);
             first = i;
         }
     }
+    submit_run(core, batch, first, batch->count - 1);
     advance(core, batch);
 }
 
@@ -316,15 +142,15 @@ static bool is_reentry(struct aee__core *core, const struct aee__batch *batch)
 static void complete(const struct aee__batch *batch, uint32_t index, aee_completion *out)
 {
     const struct aee__call *call = &batch->calls[index];
-    *out = (aee_completion){.index = index,
-                            .result = call->status,
-                            .value.type = call->takes_double ? AEE_TYPE_F64 : AEE_TYPE_I64,
-                            .user = batch->users[index]};
-    if (call->status == AEE_OK) {
-        uint64_t bits = call->takes_double ? call->result.double_value : call->result.value;
-        memcpy(&out->value.as, &bits, sizeof bits);
-        out->reply_size = call->reply_size;
-    }
+    uint64_t bits = call->takes_double ? call->result.double_value : call->result.value;
+    bool good = call->status == AEE_OK;
+    bits = good ? bits : 0;
+    out->index = index;
+    out->result = call->status;
+    out->value.type = call->takes_double ? AEE_TYPE_F64 : AEE_TYPE_I64;
+    memcpy(&out->value.as, &bits, sizeof bits);
+    out->reply_size = good && aee__call_is_bytes(call) ? call->reply_size : 0;
+    out->user = batch->users[index];
 }
 
 uint32_t aee__batch_take(struct aee__batch *batch, aee_completion *completions, uint32_t capacity,
@@ -428,7 +254,7 @@ static aee_result submit(aee_engine *engine, const aee_call_item *items, uint32_
     if (!batch) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot submit %u calls: out of memory", count);
     }
-    aee_result result = fill_batch(engine, batch, items, error);
+    aee_result result = aee__batch_fill(engine, batch, items, error);
     if (result == AEE_OK && batch->limited) {
         result = aee__rates_begin_batch(core, batch, error);
     }

@@ -8,6 +8,9 @@
 #define AEE__BATCH_CALLS_MAX (1u << (AEE__BATCH_CLASSES - 1))
 #define AEE__NO_DEADLINE UINT64_MAX
 
+/* Makes the batch's calls from `items`; refuses it as a whole where one is bad. */
+aee_result aee__batch_fill(aee_engine *engine, struct aee__batch *batch, const aee_call_item *items,
+                           aee_error *error);
 /* Queues all calls and lets workers begin. */
 void aee__batch_submit_all(struct aee__core *core, struct aee__batch *batch);
 /* Until `wanted` calls of the batch have ended, or the deadline (then false). Helps, spins, sleeps.

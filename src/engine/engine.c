@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -32,7 +33,7 @@ static aee_result check_desc(aee_engine_desc *desc, aee_error *error)
         {"worker_threads", desc->worker_threads, AEE__WORKERS_MAX},
         {"spin_ns", desc->spin_ns, 10000000},
         {"max_submitted", desc->max_submitted, 1u << 20},
-        {"reserved1", desc->reserved1, 0},
+        {"jail", desc->jail, AEE_JAIL_LOG},
     };
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         if (ranges[i].value > ranges[i].most) {
@@ -63,6 +64,19 @@ static void fill_defaults(aee_engine_desc *desc, uint32_t cpus)
         uint32_t spare = cpus > 1 ? cpus - 1 : 1;
         desc->worker_threads = spare < AEE__WORKERS_MAX ? spare : AEE__WORKERS_MAX;
     }
+}
+
+/* So that whole test programs run with a jail. */
+static void jail_for_tests(aee_engine_desc *desc)
+{
+#ifdef AEE_TESTING
+    const char *mode = getenv("AEE_TEST_JAIL");
+    if (mode && desc->jail == AEE_JAIL_OFF) {
+        desc->jail = strcmp(mode, "log") == 0 ? AEE_JAIL_LOG : AEE_JAIL_ON;
+    }
+#else
+    (void)desc;
+#endif
 }
 
 /* ---- Parts, started in order and stopped in reverse --------------------------------------- */
@@ -96,6 +110,51 @@ static aee_result start_events(struct aee__core *core, aee_error *error)
     return result;
 }
 
+/* One server that is at work elsewhere is enough to have others started. */
+#define SERVERS_IDLE 1u
+
+static void close_jail(struct aee__core *core)
+{
+    if (core->jailed) {
+        aee__workers_destroy(&core->servers);
+        aee__starter_close(&core->starter);
+        aee__jail_destroy(&core->jail);
+        core->jailed = false;
+    }
+}
+
+/* A jail that was asked for is there, or there is no engine. */
+static aee_result open_jail(struct aee__core *core, aee_jail_mode mode, aee_error *error)
+{
+    aee_error why = {0};
+    aee_result result =
+        aee__jail_create(&core->jail, &core->alloc, mode, core->kick_signal,
+                         core->ops->run_requests, core->ops->run_request_count, &why);
+    if (result == AEE_OK) {
+        result = aee__jail_try(&core->jail, &why);
+    }
+    if (result == AEE_OK) {
+        result = aee__starter_open(&core->starter, &why);
+    }
+    if (result != AEE_OK) {
+        aee__jail_destroy(&core->jail);
+        result = aee__fail(error, result, "cannot create an engine with a jail: %s", why.text);
+        if (error) {
+            error->os_errno = why.os_errno;
+        }
+        return result;
+    }
+    aee__workers_init(&core->servers, SERVERS_IDLE);
+    aee__workers_use(&core->servers, "aee-server", &core->starter, NULL);
+    core->jailed = true;
+    if (!aee__workers_prepare(&core->servers)) {
+        close_jail(core);
+        return aee__fail(error, AEE_ERR_LIMIT,
+                         "cannot create an engine with a jail: no thread for host functions");
+    }
+    return AEE_OK;
+}
+
 enum {
     PART_BACKEND,
     PART_CONTEXTS,
@@ -104,6 +163,7 @@ enum {
     PART_EVENTS,
     PART_FUNCTIONS,
     PART_WATCHDOG,
+    PART_JAIL,
     PART_HOUSEKEEPER,
     PART_RESTARTER,
     PART_COUNT
@@ -132,9 +192,15 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
         return aee__host_functions_create(&core->functions, &core->alloc, error);
     case PART_WATCHDOG:
         return aee__watchdog_start(&core->watchdog, error);
+    case PART_JAIL:
+        return desc->jail != AEE_JAIL_OFF ? open_jail(core, (aee_jail_mode)desc->jail, error)
+                                          : AEE_OK;
     case PART_HOUSEKEEPER:
         aee__pool_init(&core->pool, core->ops, core->backend, desc->pool_size);
         aee__workers_init(&core->workers, desc->worker_threads);
+        if (core->jailed) {
+            aee__workers_use(&core->workers, "aee-worker", &core->starter, &core->jail);
+        }
         return aee__housekeeper_start(&core->housekeeper, "aee-housekeeper", fill_pool, core,
                                       error);
     default:
@@ -176,6 +242,9 @@ static void stop_part(aee_engine *engine, uint32_t part)
         break;
     case PART_WATCHDOG:
         aee__watchdog_stop(&core->watchdog);
+        break;
+    case PART_JAIL:
+        close_jail(core);
         break;
     case PART_HOUSEKEEPER:
         aee__workers_destroy(&core->workers);
@@ -258,6 +327,7 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     }
     uint32_t cpus = (uint32_t)aee__sys_cpu_count();
     fill_defaults(&desc, cpus);
+    jail_for_tests(&desc);
     struct aee__alloc alloc =
         desc.alloc ? (struct aee__alloc){desc.alloc, desc.alloc_user} : aee__alloc_default;
     aee_engine *engine = aee__alloc_zero(&alloc, 1, sizeof *engine);

@@ -86,6 +86,28 @@ aee_result aee_get_stats(aee_engine *engine, aee_stats *stats, aee_error *error)
     return aee__ok(error);
 }
 
+/* Tried out like the rest. An engine without a jail does without it. */
+static void add_jail_fact(aee_probe_report *report)
+{
+    struct aee__jail jail;
+    aee_error why = {0};
+    if (report->fact_count == AEE_FACTS_MAX) {
+        return;
+    }
+    aee_result result =
+        aee__jail_create(&jail, &aee__alloc_default, AEE_JAIL_ON, SIGRTMAX - 1, NULL, 0, &why);
+    if (result == AEE_OK) {
+        result = aee__jail_try(&jail, &why);
+        aee__jail_destroy(&jail);
+    }
+    aee_fact *fact = &report->facts[report->fact_count++];
+    (void)snprintf(fact->name, sizeof fact->name, "seccomp.jail");
+    (void)snprintf(fact->value, sizeof fact->value, "%s", result == AEE_OK ? "yes" : "no");
+    (void)snprintf(fact->how, sizeof fact->how, "%.127s",
+                   result == AEE_OK ? "open() failed with EPERM in a jailed thread" : why.text);
+    fact->usable = 1;
+}
+
 aee_result aee_probe(aee_probe_report *report, aee_error *error)
 {
     if (!report) {
@@ -94,5 +116,11 @@ aee_result aee_probe(aee_probe_report *report, aee_error *error)
     struct aee__wish wish = {.level = AEE_LEVEL_AUTO};
     memset(report, 0, sizeof *report);
     aee_result result = aee__wish_read(&wish, error);
-    return result == AEE_OK ? aee__levels_probe(&wish, report, error) : result;
+    if (result == AEE_OK) {
+        result = aee__levels_probe(&wish, report, error);
+    }
+    if (result == AEE_OK) {
+        add_jail_fact(report);
+    }
+    return result;
 }

@@ -42,6 +42,7 @@ struct aee__file_map {
     struct aee__gva gva;
     uint64_t offset; /* in the file */
     uint64_t size;
+    uint64_t ready;  /* of its start: is about to be touched */
     uint32_t rights; /* AEE__PT_WRITE, AEE__PT_EXECUTE */
 };
 
@@ -113,8 +114,15 @@ struct aee__backend_ops {
      * that was named counts. False: it cannot be arranged. NULL where a back end has no such thing.
      * From any thread. */
     bool (*lane_kick_at)(struct aee__vm *vm, uint32_t lane, uint64_t at_ns);
+    /* The lane, where it is a thread of its own, is not to run on that CPU: somebody watches the
+     * ring there. A hint; NULL: it runs on the thread that calls lane_run(). */
+    void (*lane_avoid_cpu)(struct aee__vm *vm, uint32_t lane, int cpu);
     /* Registers at the last exit; for a crash, those of the component. While it does not run. */
     void (*lane_registers)(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
+    /* Requests of ioctl() that lane_run() and lane_registers() make; nothing else of them may need
+     * a system call that src/runtime/jail.c does not list. */
+    const uint32_t *run_requests;
+    uint32_t run_request_count;
 };
 
 #endif

@@ -188,14 +188,6 @@ void aee__call_queue_append(struct aee__call_queue *queue, struct aee__call *fir
     add_count(queue, count);
 }
 
-struct aee__call *aee__call_queue_pop(struct aee__call_queue *queue)
-{
-    struct aee__call *call = queue->first;
-    queue->first = call->next;
-    call->queued = false;
-    return call;
-}
-
 void aee__call_queue_popped(struct aee__call_queue *queue, uint32_t count)
 {
     add_count(queue, -count);
@@ -219,23 +211,34 @@ void aee__call_queue_flush(struct aee__call_queue *queue, struct aee__batches *b
     }
 }
 
+/* Removes the call, if it is there: one that is about to be queued may be not. */
+static bool unlink_call(struct aee__call_queue *queue, const struct aee__call *call)
+{
+    struct aee__call *previous = NULL;
+    struct aee__call *at = queue->first;
+    while (at && at != call) {
+        previous = at;
+        at = at->next;
+    }
+    if (!at) {
+        return false;
+    }
+    if (previous) {
+        previous->next = at->next;
+    } else {
+        queue->first = at->next;
+    }
+    queue->last = queue->last == at ? previous : queue->last;
+    add_count(queue, UINT32_MAX);
+    return true;
+}
+
 bool aee__call_queue_cancel(struct aee__call_queue *queue, struct aee__call *call)
 {
     (void)pthread_mutex_lock(&queue->lock);
-    bool queued = call->queued;
+    bool queued = call->queued && unlink_call(queue, call);
     if (queued) {
-        struct aee__call *previous = NULL;
-        for (struct aee__call *at = queue->first; at != call; at = at->next) {
-            previous = at;
-        }
-        if (previous) {
-            previous->next = call->next;
-        } else {
-            queue->first = call->next;
-        }
-        queue->last = queue->last == call ? previous : queue->last;
         call->queued = false;
-        add_count(queue, UINT32_MAX);
         call->status = AEE_ERR_CANCELLED;
         aee__batch_finish(&call, 1);
     }

@@ -60,6 +60,15 @@ void aee__batches_wake(struct aee__batches *batches);
 /* An empty batch with room for `count` calls, or NULL. */
 struct aee__batch *aee__batch_create(struct aee__batches *batches, struct aee__core *core,
                                      uint32_t count);
+/* The call becomes one of the batch that is queued before the next one; to be done before the batch
+ * is published. */
+static inline void aee__batch_link(struct aee__batch *batch, uint32_t index)
+{
+    struct aee__call *call = &batch->calls[index];
+    call->batch = batch;
+    call->next = call + 1;
+    call->queued = true;
+}
 void aee__batch_free(struct aee__batches *batches, struct aee__batch *batch);
 /* Calls of one batch have ended, each with its status. The batch may be gone when this returns.
  * Whoever calls it wakes sleepers with aee__batches_wake() afterwards. */
@@ -85,7 +94,13 @@ void aee__call_queue_append(struct aee__call_queue *queue, struct aee__call *fir
                             struct aee__call *last, uint32_t count);
 /* The first one, of at least one; what was taken is counted afterwards, at once: an atomic
  * operation for each would wait for all that was written to the ring before it. */
-struct aee__call *aee__call_queue_pop(struct aee__call_queue *queue);
+static inline struct aee__call *aee__call_queue_pop(struct aee__call_queue *queue)
+{
+    struct aee__call *call = queue->first;
+    queue->first = call->next;
+    call->queued = false;
+    return call;
+}
 void aee__call_queue_popped(struct aee__call_queue *queue, uint32_t count);
 
 /* Ends all queued calls with `status`. */

@@ -17,30 +17,31 @@ struct aee__batch;
 #define AEE__CALLED_INITIALISER (-1)
 #define AEE__CALLED_NOTHING (-2)
 
+/* Submitted calls without payload live in the first two cache lines. */
 struct aee__call {
     struct aee__ring_request request;
-    int32_t export_index; /* or AEE__CALLED_INITIALISER */
-    bool takes_result;    /* then: is it a double? */
-    bool takes_double;
-    bool done;     /* status is valid; of a call without a batch, written by the lane's owner */
+    struct aee__batch *batch; /* NULL: a thread waits for it */
+    struct aee__call *next;   /* in the queue; of a submitted call */
+    uint64_t budget_ns;
+    uint64_t deadline_ns;          /* of a submitted call: it must have begun by then; 0: none */
+    struct aee__ring_reply result; /* out */
+    aee_result status;             /* out */
+    int32_t export_index;          /* or AEE__CALLED_INITIALISER */
+    uint32_t context_index;        /* in its batch; of a submitted call, as are the next two */
+    uint16_t epoch;                /* of the image that the function is of */
+    bool queued;
+    bool takes_double; /* the result, where it takes one */
+    bool takes_result;
+    bool done;     /* status is valid; written by the lane's owner; of a call without a batch */
     uint8_t level; /* 0: on the ring; n: nested, while the component waits in host call n - 1 */
     aee_call_mode mode;
     aee_call_mode mode_used; /* out */
-    uint64_t budget_ns;
-    uint64_t deadline_ns; /* of a submitted call: it must have begun by then; 0: none */
-    const void *payload;  /* of AEE_CALL_BYTES */
+    uint32_t reply_offset;   /* in the lane's reply arena */
+    const void *payload;     /* of AEE_CALL_BYTES, as is what follows */
     size_t payload_size;
     void *reply;
     size_t reply_capacity;
-    size_t reply_size;             /* out */
-    uint32_t reply_offset;         /* in the lane's reply arena */
-    aee_result status;             /* out */
-    struct aee__ring_reply result; /* out */
-    struct aee__batch *batch;      /* NULL: a thread waits for it */
-    uint32_t context_index;        /* in its batch; of a submitted call, as are the next two */
-    struct aee__call *next;        /* in the queue */
-    uint16_t epoch;                /* of the image that the function is of */
-    bool queued;
+    size_t reply_size; /* out */
 };
 
 /* A call that a thread waits for, without payload. Arguments that are not set go to the component,

@@ -64,6 +64,10 @@ struct aee__core {
     struct aee__pool pool;
     struct aee__watchdog watchdog;
     struct aee__workers workers;
+    bool jailed; /* the workers are; set once, and only then the next three are there */
+    struct aee__jail jail;
+    struct aee__starter starter;
+    struct aee__workers servers; /* not jailed: host functions that nobody waits for */
     struct aee__housekeeper housekeeper;
     struct aee__housekeeper restarter;
     _Atomic bool spares_wanted; /* by a context: the restarter should look for it */

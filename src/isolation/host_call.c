@@ -208,3 +208,40 @@ bool aee__lane_serve_host_call(struct aee__lane *lane)
     aee__lane_answered(lane);
     return true;
 }
+
+/* ---- Servers ------------------------------------------------------------------------------ */
+
+bool aee__lane_hand_over(struct aee__lane *lane)
+{
+    struct aee__core *core = lane->instance->core;
+    if (!core->jailed) {
+        return false;
+    }
+    if (atomic_exchange(&lane->handed_over, true)) {
+        return true; /* it has not begun to look yet */
+    }
+    bool taken = aee__instance_take(lane->instance);
+    if (taken && aee__workers_post(&core->servers, &lane->server)) {
+        return true;
+    }
+    atomic_store(&lane->handed_over, false);
+    if (taken) {
+        aee__instance_release(lane->instance);
+    }
+    return false;
+}
+
+/* Blocked all the time: a function may wait for whatever it likes, and another lane's must not wait
+ * for it. */
+void aee__lane_serve(struct aee__runnable *runnable)
+{
+    struct aee__lane *lane =
+        (struct aee__lane *)((char *)runnable - offsetof(struct aee__lane, server));
+    struct aee__instance *instance = lane->instance;
+    struct aee__workers *servers = &instance->core->servers;
+    atomic_store(&lane->handed_over, false);
+    aee__workers_block(servers, true);
+    aee__lane_attend(lane, true);
+    aee__instance_release(instance);
+    aee__workers_block(servers, false);
+}

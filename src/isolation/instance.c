@@ -163,10 +163,12 @@ static aee_result map_memory(struct aee__instance *instance, aee_error *error)
     for (uint32_t i = 0; i < memory->area_count; i++) {
         const struct aee__memory_area *area = &memory->areas[i];
         if ((area->rights & AEE__PT_USER) && area->size > 0) {
-            list[count++] = (struct aee__file_map){.gva = area->gva,
-                                                   .offset = area->offset,
-                                                   .size = area->size,
-                                                   .rights = area->rights};
+            list[count++] = (struct aee__file_map){
+                .gva = area->gva,
+                .offset = area->offset,
+                .size = area->size,
+                .ready = area->gva.value == AEE_GVA_HEAP ? instance->plan.ready_size : 0,
+                .rights = area->rights};
         }
     }
     return instance->core->ops->vm_map(instance->vm, memory->fd, list, count, error);

@@ -8,10 +8,11 @@
 #include "isolation/host_call.h"
 #include "isolation/lane_internal.h"
 
-#define ARENA_ALIGN 64u
 #define NEVER_NS (UINT64_MAX / 2)
 /* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
 #define RING_BAN 256u
+/* Submitted calls that are written to the ring before the component sees the first of them. */
+#define FEED_RUN 16u
 
 /* ---- Ownership ---------------------------------------------------------------------------- */
 
@@ -57,35 +58,7 @@ void aee__lane_attend(struct aee__lane *lane, bool serve)
 
 static bool fits(const struct aee__lane *lane, const struct aee__call *call)
 {
-    return !aee__call_is_bytes(call) ||
-           (lane->request_arena_used + call->payload_size <= AEE_MAX_PAYLOAD &&
-            lane->reply_arena_used + call->reply_capacity <= AEE_MAX_PAYLOAD);
-}
-
-static uint32_t arena_end(size_t end)
-{
-    size_t aligned = (end + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-    return (uint32_t)(aligned < AEE_MAX_PAYLOAD ? aligned : AEE_MAX_PAYLOAD);
-}
-
-/* Gives the call its place in the arenas and copies the payload there. */
-static void place(struct aee__lane *lane, struct aee__call *call)
-{
-    if (!aee__call_is_bytes(call)) {
-        return;
-    }
-    uint64_t base = AEE_GVA_LANES + lane->index * AEE_LANE_STRIDE;
-    uint32_t at = lane->request_arena_used;
-    if (call->payload_size > 0) {
-        memcpy(lane->ring.shared->request_arena + at, call->payload, call->payload_size);
-    }
-    call->reply_offset = lane->reply_arena_used;
-    call->request.args[0] = base + offsetof(struct aee_abi_lane, request_arena) + at;
-    call->request.args[1] = call->payload_size;
-    call->request.args[2] = base + offsetof(struct aee_abi_lane, reply_arena) + call->reply_offset;
-    call->request.args[3] = call->reply_capacity;
-    lane->request_arena_used = arena_end(at + call->payload_size);
-    lane->reply_arena_used = arena_end(call->reply_offset + call->reply_capacity);
+    return !aee__call_is_bytes(call) || aee__lane_payload_fits(lane, call);
 }
 
 /* Everything but the ring: the call will be the one `ahead` places after the last. */
@@ -93,7 +66,9 @@ static void note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
 {
     uint32_t at = atomic_load_explicit(&lane->ring.submitted, memory_order_relaxed) + ahead;
     at %= AEE_RING_SLOTS;
-    place(lane, call);
+    if (aee__call_is_bytes(call)) {
+        aee__lane_place_payload(lane, call);
+    }
     lane->in_flight[at] = call;
     atomic_store_explicit(&lane->called[at], call->export_index, memory_order_relaxed);
 }
@@ -148,24 +123,9 @@ void aee__lane_expect_sleep(struct aee__lane *lane, bool each)
 
 /* ---- Replies ------------------------------------------------------------------------------ */
 
-/* Copies the reply out once; its size is the component's word and is checked. */
-static aee_result take_payload(struct aee__lane *lane, struct aee__call *call)
+static aee_result payload_status(struct aee__lane *lane, struct aee__call *call)
 {
-    int64_t size = (int64_t)call->result.value;
-    if (!aee__call_is_bytes(call)) {
-        return AEE_OK;
-    }
-    if (size < 0) {
-        return AEE_ERR_COMPONENT;
-    }
-    if ((uint64_t)size > call->reply_capacity) {
-        return AEE_ERR_TOO_LARGE;
-    }
-    if (size > 0) {
-        memcpy(call->reply, lane->ring.shared->reply_arena + call->reply_offset, (size_t)size);
-    }
-    call->reply_size = (size_t)size;
-    return AEE_OK;
+    return aee__call_is_bytes(call) ? aee__lane_take_payload(lane, call) : AEE_OK;
 }
 
 static void count(_Atomic uint64_t *number)
@@ -181,7 +141,9 @@ static void finish(struct aee__lane *lane, struct aee__call *call, aee_result st
         count(status == AEE_OK ? &lane->calls : &lane->failed_calls);
     }
     call->status = status;
-    call->done = true;
+    if (!call->batch) {
+        call->done = true;
+    }
 }
 
 /* Tells the batches of calls that have ended, in runs: one atomic operation for each would keep the
@@ -222,25 +184,28 @@ static struct aee__call *take_one(struct aee__lane *lane)
     }
     struct aee__call *call = lane->in_flight[at % AEE_RING_SLOTS];
     call->result = reply;
-    finish(lane, call, take_payload(lane, call));
+    finish(lane, call, payload_status(lane, call));
     return call;
 }
 
 uint32_t aee__lane_collect(struct aee__lane *lane)
 {
+    struct aee__ring_reply replies[AEE_RING_SLOTS];
     struct aee__call *taken[AEE_RING_SLOTS];
-    uint32_t count = 0;
+    uint32_t at = atomic_load_explicit(&lane->ring.completed, memory_order_relaxed);
     if (lane->host_depth > 0) {
-        return 0; /* the component waits for us in a call: what it claims to have answered can wait
-                   */
+        return 0; /* the component waits for us: what it claims to have answered can wait */
     }
-    while (count < AEE_RING_SLOTS && (taken[count] = take_one(lane)) != NULL) {
-        count++;
-    }
+    uint32_t count = aee__call_ring_pop_all(&lane->ring, replies);
     if (count == 0) {
         return 0;
     }
     aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+    for (uint32_t i = 0; i < count; i++) {
+        taken[i] = lane->in_flight[(at + i) % AEE_RING_SLOTS];
+        taken[i]->result = replies[i];
+        finish(lane, taken[i], payload_status(lane, taken[i]));
+    }
     if (aee__lane_outstanding(lane) > 0) {
         aee__lane_arm(lane, oldest(lane)->budget_ns);
     } else {
@@ -278,7 +243,7 @@ bool aee__lane_take(struct aee__lane *lane, struct aee__call *call)
     if (!aee__call_ring_nested_pop(&lane->ring, call->level - 1u, &call->result)) {
         return false;
     }
-    finish(lane, call, take_payload(lane, call));
+    finish(lane, call, payload_status(lane, call));
     return true;
 }
 
@@ -329,34 +294,48 @@ static bool is_late(const struct aee__call *call)
     return call->deadline_ns != 0 && aee__now_ns() >= call->deadline_ns;
 }
 
-/* With the queue's lock held; how many calls have ended because they were late, or of an image that
- * was replaced meanwhile, into `late`. */
+/* With the queue's lock held: takes at most `most` calls from it, and hands a run of them to the
+ * guest; how many were taken. Those that have ended because they were late, or of an image that was
+ * replaced meanwhile, go to `late`. */
+static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, uint32_t most,
+                         struct aee__call **late, uint32_t *late_count)
+{
+    const struct aee__ring_request *begun[FEED_RUN];
+    uint32_t count = 0;
+    uint32_t taken = 0;
+    while (taken < most && count < FEED_RUN && queue->first && fits(lane, queue->first)) {
+        struct aee__call *call = aee__call_queue_pop(queue);
+        taken++;
+        if (call->epoch != lane->instance->epoch || is_late(call)) {
+            finish(lane, call,
+                   call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED : AEE_ERR_TIMED_OUT);
+            late[(*late_count)++] = call;
+        } else {
+            note(lane, call, count);
+            begun[count++] = &call->request;
+        }
+    }
+    aee__call_ring_push_all(&lane->ring, begun, count);
+    return taken;
+}
+
+/* With the queue's lock held; how many calls went to `late`. */
 static uint32_t feed_some(struct aee__lane *lane, struct aee__call_queue *queue, uint32_t limit,
                           struct aee__call **late)
 {
     uint32_t most = share(lane, atomic_load_explicit(&queue->count, memory_order_relaxed));
     uint32_t room = AEE_RING_SLOTS - aee__lane_outstanding(lane);
-    struct aee__call *begun[AEE_RING_SLOTS];
-    uint32_t count = 0;
+    uint32_t taken = 0;
     uint32_t late_count = 0;
+    uint32_t now;
     most = most < room ? most : room;
     most = most < limit ? most : limit;
-    while (count + late_count < most && queue->first && fits(lane, queue->first)) {
-        struct aee__call *call = aee__call_queue_pop(queue);
-        if (call->epoch != lane->instance->epoch || is_late(call)) {
-            finish(lane, call,
-                   call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED : AEE_ERR_TIMED_OUT);
-            late[late_count++] = call;
-        } else {
-            note(lane, call, count);
-            begun[count++] = call;
-        }
-    }
-    for (uint32_t i = count; i > 0; i--) {
-        aee__call_ring_put(&lane->ring, i - 1, &begun[i - 1]->request);
-    }
-    aee__call_ring_advance(&lane->ring, count);
-    aee__call_queue_popped(queue, count + late_count);
+    aee__call_ring_expect(&lane->ring, most);
+    do {
+        now = feed_run(lane, queue, most - taken, late, &late_count);
+        taken += now;
+    } while (now > 0 && taken < most);
+    aee__call_queue_popped(queue, taken);
     return late_count;
 }
 
@@ -371,6 +350,9 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     }
     (void)pthread_mutex_lock(&queue->lock);
     if (may_begin(lane)) {
+        if (idle) { /* the watch is still that of calls before, as in aee__lane_call() */
+            atomic_store_explicit(&lane->budget.deadline_ns, NEVER_NS, memory_order_relaxed);
+        }
         late_count = feed_some(lane, queue, limit, late);
     }
     (void)pthread_mutex_unlock(&queue->lock);
@@ -381,8 +363,9 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     tell(lane, late, late_count);
 }
 
-/* Host functions run on threads that wait for the component, and on workers. Anybody else sends a
- * worker that waits for the answer into the guest again: it asks once more, and then serves it. */
+/* Host functions run on threads that wait for the component, and on workers, or servers where those
+ * are jailed. Anybody else calls a server, or sends a worker that waits for the answer into the
+ * guest again: it asks once more, and then serves it. */
 static void serve_or_send(struct aee__lane *lane, bool serve)
 {
     while (serve && aee__lane_serve_host_call(lane)) {
@@ -390,7 +373,7 @@ static void serve_or_send(struct aee__lane *lane, bool serve)
         serve = !aee__lane_is_over(lane);
     }
     if (atomic_load(&lane->awaiting) && lane->host_depth == 0 &&
-        aee__call_ring_host_call_pending(&lane->ring, 0)) {
+        aee__call_ring_host_call_pending(&lane->ring, 0) && !aee__lane_hand_over(lane)) {
         aee__lane_answered(lane);
     }
 }
@@ -542,7 +525,9 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
     call->level = (uint8_t)lane->host_depth;
     call->done = false;
     call->mode_used = call->mode;
-    place(lane, call);
+    if (aee__call_is_bytes(call)) {
+        aee__lane_place_payload(lane, call);
+    }
     atomic_store(&lane->nested_called, call->export_index);
     atomic_store(&budget->in_host, 0);
     aee__call_ring_nested_push(&lane->ring, call->level - 1u, &call->request);
@@ -580,6 +565,7 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     }
     atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
     lane->runnable.run = aee__lane_run;
+    lane->server.run = aee__lane_serve;
     lane->watch.expire = aee__lane_expire;
     lane->watch.approach = aee__lane_approach;
     struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};

@@ -65,7 +65,9 @@ struct aee__lane {
     struct aee__watch watch;
     struct aee__lane_budget budget;
     struct aee__runnable runnable;
-    _Atomic uint64_t calls; /* written by the owner only, as is all that follows */
+    struct aee__runnable server; /* serves a host call where the workers may not */
+    _Atomic bool handed_over;    /* the server waits for its thread */
+    _Atomic uint64_t calls;      /* written by the owner only, as is all that follows */
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
     struct aee__lane_meter meter;

@@ -25,6 +25,17 @@ static inline uint64_t aee__lane_average(uint64_t old, uint64_t sample)
     return old == 0 ? sample : old - old / 8 + sample / 8;
 }
 
+/* lane_payload.c, for the owner; of AEE_CALL_BYTES */
+
+/* The arenas have room for the call. */
+bool aee__lane_payload_fits(const struct aee__lane *lane, const struct aee__call *call);
+/* Gives the call its place in the arenas and copies the payload there. */
+void aee__lane_place_payload(struct aee__lane *lane, struct aee__call *call);
+/* Copies the reply out once; its size is the component's word and is checked. What the call
+ * returns.
+ */
+aee_result aee__lane_take_payload(struct aee__lane *lane, struct aee__call *call);
+
 /* lane_budget.c */
 
 /* Without a call a lane must park within this time; far above the spin, so that only a component

@@ -335,7 +335,17 @@ static void withdraw(struct aee__lane *lane)
  * that watch each other need two CPUs. */
 static void leave_watcher(const struct aee__lane *lane)
 {
-    aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
+    int cpu = atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed);
+    aee__sys_leave_cpu(cpu);
+    if (lane->instance->core->ops->lane_avoid_cpu) {
+        lane->instance->core->ops->lane_avoid_cpu(lane->instance->vm, lane->index, cpu);
+    }
+}
+
+/* A worker in a jail runs no host functions. */
+static bool may_serve(const struct aee__lane *lane)
+{
+    return !lane->instance->core->jailed;
 }
 
 /* The guest's word, where ours is that no host function runs for it. */
@@ -344,23 +354,29 @@ static bool is_asking(const struct aee__lane *lane)
     return atomic_load(&lane->host_depth) > 0 || aee__call_ring_host_call_pending(&lane->ring, 0);
 }
 
-/* The guest left for an answer. We serve it if nobody owns the lane; else the owner does, while
- * another worker may take our place. `seen`: the answers before the guest was entered. */
-static void await_answer(struct aee__lane *lane, uint32_t seen)
+static void sleep_until_answered(struct aee__lane *lane, uint32_t seen)
 {
     struct aee__workers *workers = &lane->instance->core->workers;
-    /* Before we ask for a look: an owner that only looks must find us, to send us back. */
+    aee__workers_block(workers, true);
+    while (atomic_load(&lane->answer) == seen && !aee__lane_is_over(lane)) {
+        aee__sys_futex_wait(&lane->answer, seen, 0);
+    }
+    aee__workers_block(workers, false);
+}
+
+/* The guest left for an answer. We serve it if nobody owns the lane and we may; else the owner
+ * does, or a server, while another worker may take our place. An owner that only looked finds
+ * `awaiting`: it is set before it is asked to. `seen`: the answers before the guest was entered. */
+static void await_answer(struct aee__lane *lane, uint32_t seen)
+{
     atomic_store(&lane->awaiting, 1);
-    aee__lane_attend(lane, true);
-    bool answered = atomic_load(&lane->answer) != seen || !is_asking(lane);
-    if (!answered && aee__lane_outstanding(lane) == 0) {
-        aee__lane_fault_protocol(lane, "host call outside of a call");
-    } else if (!answered) {
-        aee__workers_block(workers, true);
-        while (atomic_load(&lane->answer) == seen && !aee__lane_is_over(lane)) {
-            aee__sys_futex_wait(&lane->answer, seen, 0);
+    aee__lane_attend(lane, may_serve(lane));
+    if (atomic_load(&lane->answer) == seen && is_asking(lane)) {
+        if (aee__lane_outstanding(lane) == 0) {
+            aee__lane_fault_protocol(lane, "host call outside of a call");
+        } else {
+            sleep_until_answered(lane, seen);
         }
-        aee__workers_block(workers, false);
     }
     atomic_store(&lane->awaiting, 0);
 }
@@ -371,9 +387,7 @@ void aee__lane_run(struct aee__runnable *runnable)
         (struct aee__lane *)((char *)runnable - offsetof(struct aee__lane, runnable));
     struct aee__instance *instance = lane->instance;
     enum step step;
-    /* The kernel likes to wake a thread where its waker runs; but that one watches the ring, and
-     * two that watch each other need two CPUs. */
-    aee__sys_leave_cpu(atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed));
+    leave_watcher(lane);
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
     aee__meter_skip(&lane->meter, aee__ticks(&instance->core->ticker));
@@ -385,7 +399,7 @@ void aee__lane_run(struct aee__runnable *runnable)
             await_answer(lane, seen);
             leave_watcher(lane);
         } else if (step == STEP_NOTIFIED) {
-            aee__lane_attend(lane, true);
+            aee__lane_attend(lane, may_serve(lane));
         }
     } while (step != STEP_OVER && step != STEP_PARKED);
     if (aee__lane_outstanding(lane) == 0) {
@@ -394,7 +408,9 @@ void aee__lane_run(struct aee__runnable *runnable)
     atomic_store(&lane->runner, 0);
     atomic_store(&lane->state, AEE__LANE_PARKED);
     aee__lane_attend(
-        lane, true); /* whoever owns it finds it parked, and what it is owed is its knowledge */
+        lane,
+        may_serve(
+            lane)); /* whoever owns it finds it parked, and what it is owed is its knowledge */
     aee__instance_release(instance);
 }
 

@@ -50,14 +50,16 @@ static inline uint32_t aee__call_ring_outstanding(const struct aee__call_ring *r
 }
 /* Publishes a request; the ring must not be full. */
 void aee__call_ring_push(struct aee__call_ring *ring, const struct aee__ring_request *request);
-/* The same for several: each is written `ahead` places after the last one that was pushed, the one
- * at 0 at the end; then all count as pushed. The guest watches the first: written in this order,
- * the others' lines are not taken away from us while we write. */
-void aee__call_ring_put(struct aee__call_ring *ring, uint32_t ahead,
-                        const struct aee__ring_request *request);
-void aee__call_ring_advance(struct aee__call_ring *ring, uint32_t count);
+/* The same for several. The guest watches the first, which is therefore written last: else the
+ * lines of the others would be taken away from us while we write. */
+void aee__call_ring_push_all(struct aee__call_ring *ring,
+                             const struct aee__ring_request *const *requests, uint32_t count);
+/* So many are about to be pushed: fetches their lines all at once. */
+void aee__call_ring_expect(const struct aee__call_ring *ring, uint32_t count);
 /* Takes the oldest outstanding reply, if it is there. */
 bool aee__call_ring_pop(struct aee__call_ring *ring, struct aee__ring_reply *reply);
+/* Takes all replies that are there; how many. `replies` has AEE_RING_SLOTS places. */
+uint32_t aee__call_ring_pop_all(struct aee__call_ring *ring, struct aee__ring_reply *replies);
 /* The oldest outstanding reply is there, or none is outstanding. Does not take it. */
 bool aee__call_ring_answered(const struct aee__call_ring *ring);
 /* The same of the reply that comes `after` it, which is outstanding. */

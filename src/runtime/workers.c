@@ -2,9 +2,18 @@
 
 void aee__workers_init(struct aee__workers *workers, uint32_t limit)
 {
-    *workers = (struct aee__workers){.limit = limit < AEE__WORKERS_MAX ? limit : AEE__WORKERS_MAX};
+    *workers = (struct aee__workers){.name = "aee-worker",
+                                     .limit = limit < AEE__WORKERS_MAX ? limit : AEE__WORKERS_MAX};
     (void)pthread_mutex_init(&workers->lock, NULL);
     (void)pthread_cond_init(&workers->wake, NULL);
+}
+
+void aee__workers_use(struct aee__workers *workers, const char *name, struct aee__starter *starter,
+                      const struct aee__jail *jail)
+{
+    workers->name = name;
+    workers->starter = starter;
+    workers->jail = jail;
 }
 
 /* ---- The queue, with the lock held -------------------------------------------------------- */
@@ -118,23 +127,37 @@ void aee__workers_destroy(struct aee__workers *workers)
     (void)pthread_mutex_destroy(&workers->lock);
 }
 
+static aee_result start(struct aee__workers *workers, struct aee__thread *thread)
+{
+    return workers->starter ? aee__starter_start(workers->starter, thread, workers->name,
+                                                 workers->jail, worker, workers, NULL)
+                            : aee__thread_start(thread, workers->name, worker, workers, NULL);
+}
+
 /* With the lock held: there is a thread for one more runnable, or one is started. */
 static bool need_thread(struct aee__workers *workers)
 {
     if (workers->idle + workers->starting > workers->waiting) {
         return true;
     }
-    if (running(workers) + workers->waiting >= workers->limit ||
+    if (running(workers) + workers->idle + workers->starting >= workers->limit ||
         workers->started == AEE__WORKERS_THREADS) {
         return false;
     }
-    struct aee__thread *thread = &workers->threads[workers->started];
-    if (aee__thread_start(thread, "aee-worker", worker, workers, NULL) != AEE_OK) {
+    if (start(workers, &workers->threads[workers->started]) != AEE_OK) {
         return false;
     }
     workers->started++;
     workers->starting++;
     return true;
+}
+
+bool aee__workers_prepare(struct aee__workers *workers)
+{
+    (void)pthread_mutex_lock(&workers->lock);
+    bool ready = need_thread(workers);
+    (void)pthread_mutex_unlock(&workers->lock);
+    return ready;
 }
 
 /* ---- Runnables ---------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/thread.h"
+#include "runtime/starter.h"
 
 #define AEE__WORKERS_MAX 16u
 /* Threads at most, with those that take a blocked one's place. */
@@ -23,6 +24,9 @@ struct aee__runnable {
 };
 
 struct aee__workers {
+    const char *name;             /* of the threads; set once, as are the next two */
+    struct aee__starter *starter; /* makes them; NULL: whoever needs one */
+    const struct aee__jail *jail; /* which they enter; NULL: none */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct aee__runnable *first;
@@ -40,6 +44,11 @@ struct aee__workers {
 };
 
 void aee__workers_init(struct aee__workers *workers, uint32_t limit);
+/* Before the first use, where threads of this set, or those that post to it, are jailed. */
+void aee__workers_use(struct aee__workers *workers, const char *name, struct aee__starter *starter,
+                      const struct aee__jail *jail);
+/* Sees to it that there is a thread; false when none can be started. */
+bool aee__workers_prepare(struct aee__workers *workers);
 /* Waits for what runs to end; nothing may be posted any more. */
 void aee__workers_destroy(struct aee__workers *workers);
 /* Runs it now on a worker. False, and nothing happens, when no worker is free. */

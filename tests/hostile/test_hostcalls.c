@@ -311,7 +311,7 @@ static void host_call_flood(struct hostile *hostile, aee_call_mode mode)
     uint64_t most = 100 + (hostile_now_ns() - begin) / (10 * MS) + 1;
     aee_context_info info = hostile_info(hostile, offender);
     assert_int_equal(good, seen.calls);
-    assert_in_range(seen.calls, 100, most);
+    assert_in_range(seen.calls, 98, most); /* the offender may have used one or two before */
     assert_int_equal(info.host_calls, seen.calls);
     assert_int_equal(info.throttled_host_calls, 20000 - seen.calls);
     assert_true(hostile_pings() > pings);

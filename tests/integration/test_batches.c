@@ -591,6 +591,12 @@ static void bad_calls_are_refused_as_a_whole(void **state)
     expect_refusal(bed, context, 2, AEE_ERR_INVALID_ARGUMENT);
     items[6].args[1].type = (aee_type)9;
     expect_refusal(bed, context, 6, AEE_ERR_INVALID_ARGUMENT);
+    items[6].args[0] = aee_f64(1);
+    expect_refusal(bed, context, 6, AEE_ERR_ARGUMENT_COUNT);
+    items[6].request_size = 1;
+    expect_refusal(bed, context, 6, AEE_ERR_INVALID_ARGUMENT);
+    items[6].reply_capacity = 1;
+    expect_refusal(bed, context, 6, AEE_ERR_INVALID_ARGUMENT);
     items[7].result_type = AEE_TYPE_F64;
     expect_refusal(bed, context, 7, AEE_ERR_ARGUMENT_COUNT);
     items[7].budget_ns = 49999;

@@ -7,7 +7,8 @@ import tempfile
 
 import cli_common as cli
 
-PLAIN = {"LC_ALL": "C", "NO_COLOR": ""}
+UNFORCED = {"AEE_FORCE_LEVEL": ""}
+PLAIN = {"LC_ALL": "C", "NO_COLOR": "", "AEE_FORCE_LEVEL": ""}
 
 
 def usage(aee, components):
@@ -77,6 +78,7 @@ def doctor_json(aee, status, **options):
         {
             "version": str,
             "level": (str, type(None)),
+            "forced_level": (str, type(None)),
             "use_vt_x": bool,
             "use_ept": bool,
             "use_vt_d": bool,
@@ -89,23 +91,34 @@ def doctor_json(aee, status, **options):
 
 
 def doctor(aee):
-    report = doctor_json(aee, 0)
-    if report["level"] != "full" or not report["backends"][0]["in_force"] or not report["facts"]:
+    report = doctor_json(aee, 0, environment=UNFORCED)
+    levels = [backend["level"] for backend in report["backends"]]
+    if levels != [level for level in ("full", "container", "process", "none") if level in levels]:
+        cli.fail(f"back ends come from the strongest to the weakest: {levels}")
+    usable = [backend["level"] for backend in report["backends"] if backend["usable"]]
+    in_force = [backend["level"] for backend in report["backends"] if backend["in_force"]]
+    if not report["level"] == usable[0] == in_force[0] or len(in_force) != 1 or not report["facts"]:
         cli.fail(f"doctor: {report}")
-    facts = [rf"^  [-+x] {fact['name']} +\S" for fact in report["facts"]]
-    cli.run([aee, "doctor"], 0, out=[r"\AKVM back end: usable \(level full\)\n"] + facts, environment=PLAIN)
+    if any(bool(backend["why"]) == backend["usable"] for backend in report["backends"]):
+        cli.fail(f"what is not usable says why: {report['backends']}")
+    rows = [rf"^  [-+x] {fact['name']} +\S" for fact in report["facts"]]
+    for backend in report["backends"]:
+        word = "in force" if backend["in_force"] else "usable" if backend["usable"] else "no"
+        rows.append(rf"^  [-+x] {backend['name']} +{word} +\S")
+    first = rf"\Alevel {usable[0]} is in force: the strongest that works here\n"
+    cli.run([aee, "doctor"], 0, out=[first] + rows, environment=PLAIN)
     fine = cli.run([aee, "doctor"], 0, environment={"LC_ALL": "C.UTF-8"}).stdout
     if "\u2713" not in fine or "\033" in fine:
         cli.fail("UTF-8 marks without colour are expected off a terminal")
 
 
 def terminal(aee):
-    seen = cli.on_terminal([aee, "doctor"], {"TERM": "xterm", "LC_ALL": "C", "NO_COLOR": ""})
+    seen = cli.on_terminal([aee, "doctor"], {"TERM": "xterm", **PLAIN})
     if "\033[32m+\033[0m" not in seen:
         cli.fail(f"no colour on a terminal:\n{seen}")
     for environment in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb", "NO_COLOR": ""}):
         seen = cli.on_terminal([aee, "doctor"], environment)
-        if "\033" in seen or "KVM back end" not in seen:
+        if "\033" in seen or "is in force" not in seen:
             cli.fail(f"colour although {environment}:\n{seen!r}")
 
 
@@ -113,9 +126,34 @@ def no_backend(aee, components):
     report = doctor_json(aee, 4, few=True)
     if report["level"] is not None or not report["backends"][0]["why"]:
         cli.fail(f"doctor without a back end: {report}")
-    cli.run([aee, "doctor"], 4, out=[r"\AKVM back end: not usable\n  \S", r"^advice$"], few=True)
+    cli.run([aee, "doctor"], 4, out=[r"\Ano level is in force\n  \S", r"^advice$"], few=True)
     command = [aee, "run", os.path.join(components, "minimal.elf"), "--call", "add", "1", "2"]
     cli.one_line(cli.run(command, 4, err=[r"^aee run: no isolation back end"], few=True))
+
+
+def forced(aee, components):
+    """Each level by name: engines get it, or nothing."""
+    backends = doctor_json(aee, 0, environment=UNFORCED)["backends"]
+    add = [aee, "run", os.path.join(components, "minimal.elf"), "--call", "add", "1", "2", "--json"]
+    for backend in backends:
+        level = backend["level"]
+        environment = {**PLAIN, "AEE_FORCE_LEVEL": level}
+        status = 0 if backend["usable"] else 4
+        report = doctor_json(aee, status, environment=environment)
+        found = [other["level"] for other in report["backends"] if other["in_force"]]
+        wanted = [level] if backend["usable"] else []
+        if report["forced_level"] != level or found != wanted or report["level"] != (wanted + [None])[0]:
+            cli.fail(f"doctor with AEE_FORCE_LEVEL={level}: {report}")
+        first = rf"\Alevel {level} is in force: AEE_FORCE_LEVEL demands it\n"
+        text = cli.run([aee, "doctor"], status, out=[first] if wanted else [], environment=environment)
+        if wanted and level != "full" and f"Level {level} " not in text.stdout:
+            cli.fail("the advice says what the level keeps from what", text)
+        if wanted and json.loads(cli.run(add, 0, environment=environment).stdout)["level"] != level:
+            cli.fail(f"run at level {level}")
+        if not wanted:
+            cli.one_line(cli.run(add, 4, err=[rf"for level {level}"], environment=environment))
+    for command in ([aee, "doctor"], [aee, "bench"], add):
+        cli.one_line(cli.run(command, 2, err=['AEE_FORCE_LEVEL is "strong"'], environment={"AEE_FORCE_LEVEL": "strong"}))
 
 
 def run_once(aee, components, testbed):
@@ -130,7 +168,7 @@ def run_once(aee, components, testbed):
     cli.one_line(cli.run([aee, "run", minimal, "--call", "add", "1"], 2, err=["signature"]))
     cli.one_line(cli.run([aee, "run", minimal, "--call", "subtract"], 2, err=['"subtract"']))
     report = json.loads(cli.run([aee, "run", minimal, "--call", "add", "1", "2", "--json"], 0).stdout)
-    if (report["result"], report["calls"], report["crash"], report["level"]) != (3, 1, None, "full"):
+    if (report["result"], report["calls"], report["crash"], report["level"]) != (3, 1, None, doctor_json(aee, 0)["level"]):
         cli.fail(f"run --json: {report}")
 
 
@@ -182,6 +220,7 @@ def main():
         sys.exit(cli.SKIPPED)
     doctor(options.aee)
     terminal(options.aee)
+    forced(options.aee, options.components)
     run_once(options.aee, options.components, options.testbed)
     run_failing(options.aee, options.components, options.testbed)
     run_frames(options.aee, options.components, options.testbed)

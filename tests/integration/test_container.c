@@ -233,6 +233,7 @@ static void without_namespaces_there_is_no_container(void **state)
 
 int main(void)
 {
+    (void)unsetenv("AEE_FORCE_LEVEL"); /* these tests are about one level */
     aee_engine *engine;
     aee_error error;
     const aee_engine_desc desc = {.struct_size = sizeof desc, .level = AEE_LEVEL_CONTAINER};

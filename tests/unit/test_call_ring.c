@@ -130,6 +130,66 @@ static void test_request_bytes(void **state)
     assert_int_equal(lane->slots[1].request.seq, 0);
 }
 
+/* Pushes `count` requests at once, from request(n) on. */
+static void push_all(uint32_t n, uint32_t count)
+{
+    struct aee__ring_request sent[AEE_RING_SLOTS];
+    const struct aee__ring_request *all[AEE_RING_SLOTS];
+    for (uint32_t i = 0; i < count; i++) {
+        sent[i] = request(n + i);
+        all[i] = &sent[i];
+    }
+    aee__call_ring_expect(&ring, count);
+    aee__call_ring_push_all(&ring, all, count);
+}
+
+/* In runs of all sizes, across the ends of the slots and of the numbers. */
+static void test_runs(void **state)
+{
+    (void)state;
+    struct aee__ring_reply replies[AEE_RING_SLOTS];
+    ring.submitted = ring.completed = UINT32_MAX - 500;
+    for (uint32_t count = 0; count <= AEE_RING_SLOTS; count++) {
+        uint32_t first = ring.submitted;
+        push_all(count, count);
+        assert_int_equal(aee__call_ring_outstanding(&ring), count);
+        assert_int_equal(aee__call_ring_pop_all(&ring, replies), 0);
+        for (uint32_t i = 0; i < count; i++) {
+            const struct aee_abi_request *seen = &lane->slots[(first + i) % AEE_RING_SLOTS].request;
+            assert_true(seen->flags == count + i && seen->args[5] == ~(uint64_t)(count + i));
+            answer(first + i + 1);
+        }
+        assert_int_equal(aee__call_ring_pop_all(&ring, replies), count);
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t n = count + i;
+            assert_true(replies[i].value == 1001 * n && replies[i].double_value == ~n);
+        }
+        assert_int_equal(aee__call_ring_outstanding(&ring), 0);
+    }
+    assert_true(ring.submitted < 10000);
+}
+
+/* A reply counts when all before it are there; none beyond what was asked for ever does. */
+static void test_forged_runs(void **state)
+{
+    (void)state;
+    struct aee__ring_reply replies[AEE_RING_SLOTS];
+    push_all(1, 5);
+    answer(2);
+    answer(4);
+    assert_int_equal(aee__call_ring_pop_all(&ring, replies), 0);
+    answer(1);
+    lane->slots[2].reply.seq = 67; /* a turn later */
+    assert_int_equal(aee__call_ring_pop_all(&ring, replies), 2);
+    assert_true(replies[1].value == 1001 * 2);
+    for (uint32_t i = 0; i < AEE_RING_SLOTS; i++) {
+        lane->slots[i].reply.seq = i + 1;
+    }
+    assert_int_equal(aee__call_ring_pop_all(&ring, replies), 3);
+    assert_int_equal(aee__call_ring_pop_all(&ring, replies), 0);
+    assert_int_equal(ring.completed, 5);
+}
+
 /* Only the very next number counts; nothing that the guest writes moves the host's counts. */
 static void test_forged_replies(void **state)
 {
@@ -312,6 +372,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_numbers_wrap, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_request_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_runs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_forged_runs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_forged_replies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_host_call, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_host_call_numbers, set_up, tear_down),

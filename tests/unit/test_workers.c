@@ -127,6 +127,43 @@ static void test_destroy_waits(void **state)
     }
 }
 
+/* ---- Blocked threads -------------------------------------------------------------------------------- */
+
+enum { BLOCKED = 12 };
+
+static void block(struct aee__runnable *runnable)
+{
+    struct item *item = (struct item *)(void *)runnable;
+    aee__workers_block(&workers, true);
+    (void)atomic_fetch_add(&running, 1);
+    while (atomic_load(item->gate) == 0) {
+        nap();
+    }
+    (void)atomic_fetch_sub(&running, 1);
+    aee__workers_block(&workers, false);
+    (void)atomic_fetch_add(&item->runs, 1);
+}
+
+/* Many wait when the first block: each that blocks makes room for one more. */
+static void test_blocked(void **state)
+{
+    (void)state;
+    struct item items[BLOCKED] = {0};
+    aee__workers_init(&workers, 2);
+    for (unsigned i = 0; i < BLOCKED; i++) {
+        items[i].runnable.run = block;
+        items[i].gate = &gate;
+        assert_true(aee__workers_post(&workers, &items[i].runnable));
+    }
+    wait_until(&running, BLOCKED);
+    atomic_store(&gate, 1);
+    for (unsigned i = 0; i < BLOCKED; i++) {
+        wait_until(&items[i].runs, 1);
+    }
+    assert_in_range(workers.started, BLOCKED, BLOCKED + 2);
+    aee__workers_destroy(&workers);
+}
+
 /* ---- Many posters ---------------------------------------------------------------------------------- */
 
 enum { POSTERS = 4, ROUNDS = 5000 };
@@ -201,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup(test_limit, set_up),
         cmocka_unit_test_setup(test_none, set_up),
         cmocka_unit_test_setup(test_destroy_waits, set_up),
+        cmocka_unit_test_setup(test_blocked, set_up),
         cmocka_unit_test_setup(test_many_posters, set_up),
         cmocka_unit_test_setup(test_no_threads, set_up),
     };

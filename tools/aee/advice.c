@@ -104,3 +104,35 @@ void advice_for_kvm(char *text, size_t size)
         (void)snprintf(text, size, DEVICE " cannot be opened: %s.", strerror(reason));
     }
 }
+
+void advice_about_level(aee_level level, double exit_cost_ns, char *text, size_t size)
+{
+    text[0] = '\0';
+    switch (level) {
+    case AEE_LEVEL_FULL:
+        (void)snprintf(text, size,
+                       "This KVM works without the processor's virtualization. Components are "
+                       "isolated all the same, but each VM exit costs %.0f us: make few large "
+                       "calls, and share data through regions.",
+                       exit_cost_ns / 1e3);
+        return;
+    case AEE_LEVEL_PROCESS:
+    case AEE_LEVEL_CONTAINER:
+        (void)snprintf(text, size,
+                       "Level %s keeps components from the memory of the engine and of each other, "
+                       "from files, network and devices, and from time beyond their budgets. It "
+                       "does not keep them from bugs of the host's kernel in page faults, signals "
+                       "and futexes, which level full does; nor, as no level, from watching shared "
+                       "caches.",
+                       aee_level_name(level));
+        return;
+    case AEE_LEVEL_NONE:
+        (void)snprintf(text, size,
+                       "Level none isolates nothing: a component can read and write all of the "
+                       "engine and end it. It is for debugging and for code that you trust.");
+        return;
+    case AEE_LEVEL_AUTO:
+    default:
+        return;
+    }
+}

@@ -18,6 +18,7 @@ struct bench_choice {
     bool list;
     bool quick;
     const char *sandbox; /* this is the child of a row; not for users */
+    aee_level level;
     const struct bench_row *rows[ROWS_MAX];
     unsigned row_count; /* 0: all */
 };
@@ -50,19 +51,16 @@ static int choose_row(struct bench_choice *choice, const char *name)
     return CLI_OK;
 }
 
-/* Level full is what there is; the row's back end is called kvm. */
-static int check_level(const char *name)
+static int choose_level(struct bench_choice *choice, const char *name)
 {
-    if (strcmp(name, "auto") == 0 || strcmp(name, "full") == 0) {
-        return CLI_OK;
-    }
     for (int level = AEE_LEVEL_AUTO; level <= (int)AEE_LEVEL_FULL; level++) {
         if (strcmp(name, aee_level_name((aee_level)level)) == 0) {
-            return cli_usage("bench", "level '%s' is not offered by this version: auto or full",
-                             name);
+            choice->level = (aee_level)level;
+            return CLI_OK;
         }
     }
-    return cli_usage("bench", "there is no level '%s': auto or full", name);
+    return cli_usage(
+        "bench", "there is no level '%.64s'; there are auto, none, process, container, full", name);
 }
 
 static int parse_valued(struct bench_choice *choice, const char *option, const char *value)
@@ -74,7 +72,7 @@ static int parse_valued(struct bench_choice *choice, const char *option, const c
         return choose_row(choice, value);
     }
     if (strcmp(option, "--level") == 0) {
-        return check_level(value);
+        return choose_level(choice, value);
     }
     choice->sandbox = value;
     return CLI_OK;
@@ -114,7 +112,8 @@ static int parse(struct bench_choice *choice, int argc, char **argv)
 static int list_rows(const struct bench_choice *choice)
 {
     for (unsigned i = 0; i < choice->row_count; i++) {
-        const struct bench_row *row = choice->rows[i];
+        const aee_level level = choice->level == AEE_LEVEL_AUTO ? AEE_LEVEL_FULL : choice->level;
+        const struct bench_row *row = bench_row_in(choice->rows[i], level);
         (void)printf("%s\n    %s\n", row->name, row->how);
         if (row->target_text[0]) {
             (void)printf("    target: %s\n", row->target_text);
@@ -145,6 +144,7 @@ static void run_rows(struct bench *bench, const struct bench_choice *choice)
     struct bench_host host;
     term_open(&term, stdout);
     bench_describe_host(bench, &host);
+    const aee_level level = host.level;
     if (choice->json) {
         json_open(&json, NULL, '{');
         bench_json_host(&json, &host);
@@ -153,14 +153,15 @@ static void run_rows(struct bench *bench, const struct bench_choice *choice)
         bench_show_host(&term, &host);
     }
     for (unsigned i = 0; i < choice->row_count; i++) {
+        const struct bench_row *row = bench_row_in(choice->rows[i], level);
         struct bench_result result;
         show_progress(choice, i);
-        bench_run(bench, choice->rows[i], &result);
+        bench_run(bench, row, &result);
         show_progress(choice, choice->row_count);
         if (choice->json) {
-            bench_json_row(&json, choice->rows[i], &result);
+            bench_json_row(&json, row, level, &result);
         } else {
-            bench_show_row(&term, choice->rows[i], &result);
+            bench_show_row(&term, row, level, &result);
             (void)fflush(stdout);
         }
     }
@@ -170,18 +171,23 @@ static void run_rows(struct bench *bench, const struct bench_choice *choice)
     }
 }
 
-/* One line where no context can be made: then there is nothing to compare with. */
-static int check_backend(void)
+/* One line where no context of the level can be made: then there is nothing to compare with. */
+static int open_bench(const struct bench_choice *choice, struct bench **bench)
 {
-    aee_probe_report report;
+    const struct bench_options options = {.quick = choice->quick, .level = choice->level};
     aee_error error;
-    if (aee_probe(&report, &error) != AEE_OK) {
+    const aee_result result = bench_open(&options, bench, &error);
+    if (result != AEE_OK) {
         (void)fprintf(stderr, "aee bench: %s\n", error.text);
-        return CLI_OTHER;
+        return result == AEE_ERR_NO_BACKEND         ? CLI_NO_BACKEND
+               : result == AEE_ERR_INVALID_ARGUMENT ? CLI_USAGE
+                                                    : CLI_OTHER;
     }
-    if (report.level == AEE_LEVEL_AUTO) {
-        (void)fprintf(stderr, "aee bench: %s\n", report.why);
-        return CLI_NO_BACKEND;
+    if (choice->level != AEE_LEVEL_AUTO && bench_level(*bench) != choice->level) {
+        const char *forced = aee_level_name(bench_level(*bench));
+        bench_close(*bench);
+        return cli_usage("bench", "--level %s and AEE_FORCE_LEVEL=%s contradict each other",
+                         aee_level_name(choice->level), forced);
     }
     return CLI_OK;
 }
@@ -199,15 +205,10 @@ static int run(int argc, char **argv)
     if (choice.list) {
         return list_rows(&choice);
     }
-    code = check_backend();
+    struct bench *bench;
+    code = open_bench(&choice, &bench);
     if (code != CLI_OK) {
         return code;
-    }
-    const struct bench_options options = {.quick = choice.quick};
-    struct bench *bench = bench_open(&options);
-    if (!bench) {
-        (void)fputs("aee bench: out of memory\n", stderr);
-        return CLI_OTHER;
     }
     run_rows(bench, &choice);
     bench_close(bench);
@@ -224,7 +225,8 @@ const struct cli_verb cli_bench = {
             "compared between machines; docs/performance.md explains every row.\n"
             "\n"
             "  --only NAME    this row; may be repeated\n"
-            "  --level LEVEL  the isolation to measure: auto or full (default auto)\n"
+            "  --level LEVEL  the isolation to measure: none, process, container, full or auto,\n"
+            "                 the strongest that works (default auto)\n"
             "  --quick        few samples: whether everything works, not how fast it is\n"
             "  --list         the rows, how each is measured, and its target\n"
             "  --json         one JSON object instead; its fields are in docs/performance.md\n"

@@ -37,11 +37,14 @@ void bench_show_host(const struct term *term, const struct bench_host *host)
     FILE *out = term->out;
     (void)fprintf(out, "aee %s on ", aee_version());
     term_print_safe(out, host->cpu);
-    (void)fprintf(out, ", %u processors, %s, clock %s (%.0f ns a reading), VM exit %s ns\n\n",
-                  host->cpus, host->kernel, host->clocksource, host->clock_cost_ns,
-                  host->exit_cost_ns[0] ? host->exit_cost_ns : "?");
-    (void)fprintf(out, "  %-24s %11s %11s %11s   %s\n", "row", "p50", "p99", "max",
-                  "against its floor, and the target");
+    (void)fprintf(out, ", %u processors, %s, clock %s (%.0f ns a reading), level %s", host->cpus,
+                  host->kernel, host->clocksource, host->clock_cost_ns,
+                  aee_level_name(host->level));
+    if (host->level == AEE_LEVEL_FULL) {
+        (void)fprintf(out, ", VM exit %s ns", host->exit_cost_ns[0] ? host->exit_cost_ns : "?");
+    }
+    (void)fprintf(out, "\n\n  %-24s %-9s %11s %11s %11s   %s\n", "row", "level", "p50", "p99",
+                  "max", "against its floor, and the target");
 }
 
 static void show_verdict(const struct term *term, const struct bench_row *row,
@@ -54,7 +57,7 @@ static void show_verdict(const struct term *term, const struct bench_row *row,
         char floor[48];
         format_value(floor, sizeof floor, row->unit, result->floor.p50);
         (void)fprintf(out, "%.2fx of %s (%s)%s", ratio, row->floor, floor,
-                      row->target_text[0] ? ", " : "");
+                      verdict != BENCH_NO_TARGET ? ", " : "");
     }
     if (verdict == BENCH_NO_TARGET) {
         return;
@@ -64,7 +67,7 @@ static void show_verdict(const struct term *term, const struct bench_row *row,
                  verdict == BENCH_MET ? "met" : "missed");
 }
 
-void bench_show_row(const struct term *term, const struct bench_row *row,
+void bench_show_row(const struct term *term, const struct bench_row *row, aee_level level,
                     const struct bench_result *result)
 {
     FILE *out = term->out;
@@ -72,7 +75,7 @@ void bench_show_row(const struct term *term, const struct bench_row *row,
     term_mark(term, verdict == BENCH_MET      ? TERM_GOOD
                     : verdict == BENCH_MISSED ? TERM_BAD
                                               : TERM_NEUTRAL);
-    (void)fprintf(out, " %-24s ", row->name);
+    (void)fprintf(out, " %-24s %-9s ", row->name, bench_row_level(row, level));
     if (result->skipped[0]) {
         (void)fputs("skipped: ", out);
         term_print_safe(out, result->skipped);
@@ -108,7 +111,8 @@ void bench_json_host(struct json *json, const struct bench_host *host)
     json_uint(json, "cpus", host->cpus);
     json_string(json, "clocksource", host->clocksource);
     json_fixed(json, "clock_cost_ns", host->clock_cost_ns, DECIMALS);
-    json_string(json, "back_end", host->exit_cost_ns[0] ? "kvm" : NULL);
+    json_string(json, "level", aee_level_name(host->level));
+    json_string(json, "back_end", host->back_end);
     json_bool(json, "hardware", host->hardware != 0);
     json_uint(json, "exit_cost_ns", strtoull(host->exit_cost_ns, NULL, 10));
     json_close(json, '}');
@@ -147,12 +151,12 @@ static void json_measured(struct json *json, const struct bench_row *row,
     json_string(json, "note", result->note[0] ? result->note : NULL);
 }
 
-void bench_json_row(struct json *json, const struct bench_row *row,
+void bench_json_row(struct json *json, const struct bench_row *row, aee_level level,
                     const struct bench_result *result)
 {
     json_open(json, NULL, '{');
     json_string(json, "name", row->name);
-    json_string(json, "level", row->level);
+    json_string(json, "level", bench_row_level(row, level));
     json_string(json, "unit", row->unit);
     if (result->skipped[0]) {
         json_string(json, "skipped", result->skipped);

@@ -8,11 +8,11 @@
 
 /* The machine, then a heading for the rows. */
 void bench_show_host(const struct term *term, const struct bench_host *host);
-void bench_show_row(const struct term *term, const struct bench_row *row,
+void bench_show_row(const struct term *term, const struct bench_row *row, aee_level level,
                     const struct bench_result *result);
 
 void bench_json_host(struct json *json, const struct bench_host *host);
-void bench_json_row(struct json *json, const struct bench_row *row,
+void bench_json_row(struct json *json, const struct bench_row *row, aee_level level,
                     const struct bench_result *result);
 
 #endif

@@ -125,6 +125,8 @@ static void kvm_set_system(struct aee__vm *vm, uint8_t *system, uint64_t size, u
     aee__kvm_system_write(system, size, lanes);
 }
 
+static const uint32_t run_requests[] = {KVM_RUN, KVM_GET_REGS, KVM_GET_SREGS};
+
 const struct aee__backend_ops aee__kvm_backend = {
     .name = "kvm",
     .level = AEE_LEVEL_FULL,
@@ -144,4 +146,6 @@ const struct aee__backend_ops aee__kvm_backend = {
     .lane_kick = aee__kvm_lane_kick,
     .lane_kick_at = aee__kvm_lane_kick_at,
     .lane_registers = aee__kvm_lane_registers,
+    .run_requests = run_requests,
+    .run_request_count = sizeof run_requests / sizeof run_requests[0],
 };

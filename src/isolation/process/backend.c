@@ -239,6 +239,8 @@ static void backend_close(struct aee__backend *backend)
     if (backend) {
         aee__keeper_stop(backend);
         aee__cgroups_close(&backend->groups);
+        aee__filter_destroy(&backend->servant);
+        aee__filter_destroy(&backend->lane);
         (void)aee__sys_close(backend->program);
         aee__alloc_free(backend->alloc, backend, sizeof *backend);
     }
@@ -400,7 +402,7 @@ static bool no_hardware(const struct aee__backend *backend)
     .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .shortfall = shortfall,         \
     .vm_seal = vm_seal, .vm_stop = vm_stop, .lane_start = aee__cell_lane_start,           \
     .lane_run = aee__cell_lane_run, .lane_kick = aee__cell_lane_kick,                     \
-    .lane_registers = aee__cell_lane_registers
+    .lane_avoid_cpu = aee__cell_lane_avoid_cpu, .lane_registers = aee__cell_lane_registers
 
 const struct aee__backend_ops aee__process_backend = {
     .name = "process", .level = AEE_LEVEL_PROCESS, .open = open_process, CELL_OPERATIONS};

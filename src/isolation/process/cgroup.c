@@ -121,7 +121,7 @@ static void note_missing(struct aee__cgroups *groups, enum aee__controller which
 static bool make_group(char *folder, uint64_t number)
 {
     size_t used = strlen(folder);
-    (void)snprintf(folder + used, AEE__CGROUP_PATH - used, "/aee-%d-%llu", (int)aee__sys_pid(),
+    (void)snprintf(folder + used, AEE__CGROUP_PATH - used, "/aee-%d-%llu", (int)aee__sys_process(),
                    (unsigned long long)number);
     return used < AEE__CGROUP_PATH - 64 && aee__sys_make_folder(folder) == 0;
 }

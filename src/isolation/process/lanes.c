@@ -250,8 +250,8 @@ static void resume(struct aee__cell_lane *mine, struct aee_cell_exit *shared)
     }
 }
 
-/* Waits for an exit until a kick comes, the cell ends, or (if there is one) the deadline passes;
- * true: *posted is its number. */
+/* Waits for an exit until a kick comes, the cell ends, or (with a deadline, for the exit only) that
+ * has passed; true: *posted is its number. */
 static bool await_exit(struct aee__vm *vm, uint32_t lane, uint64_t deadline_ns, uint32_t *posted)
 {
     struct aee__cell_lane *mine = &vm->lanes[lane];
@@ -270,8 +270,8 @@ static bool await_exit(struct aee__vm *vm, uint32_t lane, uint64_t deadline_ns, 
     }
 }
 
-/* A kick makes us return at once; the lane is told to stop, too, and its exit comes the next time.
- */
+/* A kick makes us return at once; the exit of the lane, which is told to stop, too, comes the next
+ * time. */
 void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit)
 {
     struct aee__cell_lane *mine = &vm->lanes[lane];
@@ -292,6 +292,14 @@ void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exi
     leave(mine);
 }
 
+void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    if (mine->avoided != cpu + 1 && aee__sys_thread_avoid_cpu(mine->thread, cpu) == 0) {
+        mine->avoided = cpu + 1;
+    }
+}
+
 void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane)
 {
     struct aee__cell_lane *mine = &vm->lanes[lane];
@@ -301,6 +309,7 @@ void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane)
     (void)pthread_mutex_lock(&mine->lock);
     atomic_store(&mine->kicked, true);
     if (mine->running && !atomic_load(&vm->ended)) {
+        /* It first: when it has stopped there is a CPU for who waits. */
         (void)aee__sys_process_signal(vm->process.pid, mine->thread, AEE_CELL_KICK);
         ring(exit_of(vm, lane));
     }

@@ -6,18 +6,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/filter.h"
 #include "base/sys_process.h"
 #include "base/thread.h"
 #include "isolation/backend.h"
 #include "isolation/process/cell.h"
 #include "isolation/process/cgroup.h"
-
-/* A filter program for seccomp(2), as bytes. */
-#define AEE__FILTER_MAX 2048u
-struct aee__filter {
-    size_t size;
-    uint8_t bytes[AEE__FILTER_MAX];
-};
 
 /* One thread per back end: it starts cells, since they die with the thread that started them, and
  * learns of their ends. */
@@ -51,6 +45,7 @@ struct aee__cell_lane {
     pthread_mutex_t lock;
     pid_t thread;        /* 0: not started */
     uint32_t taken;      /* number of the exit that was digested last */
+    int avoided;         /* CPU that its thread keeps away from, + 1; 0: none */
     bool out;            /* it waits in that exit */
     bool running;        /* a thread is in lane_run(); under the lock, as are the next four */
     _Atomic bool kicked; /* lane_run() returns, now or at once the next time */
@@ -149,6 +144,7 @@ aee_result aee__cell_lane_start(struct aee__vm *vm, uint32_t lane,
                                 const struct aee__lane_start *start, aee_error *error);
 void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
 void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane);
+void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu);
 void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 /* The cell has ended. When this returns, nothing signals its threads any more, and whoever waits
  * for a lane is about to learn of it. */

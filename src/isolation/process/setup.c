@@ -3,7 +3,6 @@
  * and at last system calls. */
 #include <asm/unistd_64.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -114,8 +113,8 @@ static uint64_t filter_data(struct aee__vm *vm, const struct aee__filter *filter
     const struct {
         uint16_t count;
         uint64_t filter;
-    } program = {.count = (uint16_t)(filter->size / sizeof(struct sock_filter)),
-                 .filter = aee__orders_data(vm, filter->bytes, filter->size)};
+    } program = {.count = (uint16_t)(filter->size / sizeof *filter->instructions),
+                 .filter = aee__orders_data(vm, filter->instructions, filter->size)};
     return aee__orders_data(vm, &program, sizeof program);
 }
 
