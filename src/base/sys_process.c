@@ -62,12 +62,27 @@ struct child {
     int error; /* out: the parent sleeps until the program runs or the child has ended */
 };
 
-/* In the parent's memory, on a stack of its own, with the caller's signal mask: system calls only.
- */
+/* The child is in the parent's memory, on a stack of its own, with the caller's signal mask: raw
+ * system calls only. A sanitizer would take it for the thread that waits. */
+#ifdef __has_attribute
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define UNWATCHED __attribute__((disable_sanitizer_instrumentation))
+#endif
+#endif
+#ifndef UNWATCHED
+#define UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined")))
+#endif
+
+/* The C library's clone(): that of ThreadSanitizer takes the child for a fork, in whose memory it
+ * then ignores all that the caller's thread does. */
+#ifdef __SANITIZE_THREAD__
+int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+#define clone __clone
+#endif
 
 /* In a user namespace of its own the child has every right, and would lose them with exec(),
  * because its user is nobody there: what is ambient is kept (capabilities(7)). */
-static int keep_rights(void)
+UNWATCHED static int keep_rights(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct rights[_LINUX_CAPABILITY_U32S_3];
@@ -78,13 +93,14 @@ static int keep_rights(void)
         rights[i].inheritable = rights[i].permitted;
     }
     return syscall(SYS_capset, &header, rights) != 0 ||
-                   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0) != 0
+                   syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0) !=
+                       0
                ? -1
                : 0;
 }
 
 /* The descriptors may be numbers that are about to be overwritten. */
-static int run_child(void *argument)
+UNWATCHED static int run_child(void *argument)
 {
     struct child *child = argument;
     char *const arguments[] = {(char *)(uintptr_t)child->name, NULL};
@@ -96,11 +112,11 @@ static int run_child(void *argument)
         (void)syscall(SYS_exit, 1);
     }
     for (int i = 0; i < 2; i++) {
-        high[i] = fcntl(child->fds[i], F_DUPFD_CLOEXEC, ABOVE);
+        high[i] = (int)syscall(SYS_fcntl, child->fds[i], F_DUPFD_CLOEXEC, ABOVE);
     }
-    int program = fcntl(child->program, F_DUPFD_CLOEXEC, ABOVE);
-    if (high[0] >= 0 && high[1] >= 0 && program >= 0 && dup2(high[0], FIRST) >= 0 &&
-        dup2(high[1], FIRST + 1) >= 0) {
+    int program = (int)syscall(SYS_fcntl, child->program, F_DUPFD_CLOEXEC, ABOVE);
+    if (high[0] >= 0 && high[1] >= 0 && program >= 0 && syscall(SYS_dup2, high[0], FIRST) >= 0 &&
+        syscall(SYS_dup2, high[1], FIRST + 1) >= 0) {
         (void)syscall(SYS_execveat, program, "", arguments, environment, AT_EMPTY_PATH);
     }
     child->error = errno;
@@ -128,7 +144,7 @@ int aee__sys_process_start(int program, const char *name, const int fds[2], uint
     }
     (void)fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
     if (child.error != 0) {
-        (void)aee__sys_process_reap(process->pidfd, NULL);
+        aee__sys_process_reap(process->pidfd);
         (void)close(process->pidfd);
         errno = child.error;
         return -1;
@@ -141,18 +157,40 @@ int aee__sys_process_kill(int pidfd)
     return (int)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 }
 
-int aee__sys_process_reap(int pidfd, int *status)
+static int wait_for(int pidfd, siginfo_t *info, int options)
+{
+    int result;
+    memset(info, 0, sizeof *info);
+    do {
+        result = waitid((idtype_t)P_PIDFD, (id_t)pidfd, info, options | WEXITED | __WALL);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+void aee__sys_process_wait(int pidfd, int *status)
 {
     siginfo_t info;
-    int result;
-    memset(&info, 0, sizeof info);
-    do {
-        result = waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
-    } while (result != 0 && errno == EINTR);
-    if (status) {
-        *status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status & 0x7f;
+    int result = wait_for(pidfd, &info, WNOWAIT);
+    *status = result != 0                  ? -1
+              : info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8
+                                           : info.si_status & 0x7f;
+}
+
+void aee__sys_process_reap(int pidfd)
+{
+    siginfo_t unused;
+    (void)wait_for(pidfd, &unused, 0);
+}
+
+int aee__sys_process_cpu(pid_t pid, uint64_t *ns)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0) {
+        return -1;
     }
-    return result;
+    *ns = (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+    return 0;
 }
 
 int aee__sys_process_signal(pid_t pid, pid_t thread, int signal)
@@ -223,30 +261,30 @@ int aee__sys_send(int socket, int fd)
         header->cmsg_len = CMSG_LEN(sizeof fd);
         memcpy(CMSG_DATA(header), &fd, sizeof fd);
     }
-    return injected("sendmsg") || sendmsg(socket, &message, MSG_NOSIGNAL) != 1 ? -1 : 0;
+    ssize_t sent;
+    if (injected("sendmsg")) {
+        return -1;
+    }
+    do {
+        sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent == 1 ? 0 : -1;
 }
 
 int aee__sys_receive(int socket, uint64_t *number, uint64_t timeout_ns)
 {
     struct pollfd wait = {.fd = socket, .events = POLLIN};
-    size_t have = 0;
-    while (have < sizeof *number) {
-        int ready = injected("poll") ? -1 : poll(&wait, 1, (int)(timeout_ns / 1000000));
-        if (ready < 0 && errno == EINTR) {
-            continue;
-        }
-        if (ready <= 0) {
-            errno = ready == 0 ? ETIMEDOUT : errno;
-            return -1;
-        }
-        ssize_t got = recv(socket, (char *)number + have, sizeof *number - have, 0);
-        if (got <= 0) {
-            errno = EPIPE;
-            return -1;
-        }
-        have += (size_t)got;
+    int ready = injected("poll") ? -1 : poll(&wait, 1, (int)(timeout_ns / 1000000));
+    if (ready <= 0) {
+        errno = ready == 0 || errno == EINTR ? ETIMEDOUT : errno;
+        return -1;
     }
-    return 0;
+    ssize_t got = recv(socket, number, sizeof *number, MSG_DONTWAIT);
+    if (got == (ssize_t)sizeof *number) {
+        return 0;
+    }
+    errno = got < 0 && (errno == EAGAIN || errno == EINTR) ? ETIMEDOUT : EPIPE;
+    return -1;
 }
 
 ssize_t aee__sys_read_text(const char *path, char *text, size_t capacity)
@@ -305,15 +343,12 @@ void aee__sys_poll_remove(int poll_fd, int fd)
     (void)epoll_ctl(poll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-int aee__sys_poll_wait(int poll_fd, uint64_t *number)
+int aee__sys_poll_wait(int poll_fd, uint64_t *number, int timeout_ms)
 {
     struct epoll_event event;
-    int count;
-    do {
-        count = epoll_wait(poll_fd, &event, 1, -1);
-    } while (count < 0 && errno == EINTR);
+    int count = epoll_wait(poll_fd, &event, 1, timeout_ms);
     *number = count == 1 ? event.data.u64 : 0;
-    return count == 1 ? 0 : -1;
+    return count < 0 && errno == EINTR ? 0 : count;
 }
 
 int aee__sys_event_create(void)

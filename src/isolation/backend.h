@@ -47,7 +47,7 @@ struct aee__file_map {
 };
 
 /* Of a machine that ended without a lane's exit, and how; from a thread of the back end. */
-typedef void aee__vm_ended_fn(void *user, const char *how);
+typedef void aee__vm_ended_fn(void *user, aee_crash_cause cause, const char *how);
 
 /* The state a lane starts in. */
 struct aee__lane_start {
@@ -82,6 +82,8 @@ struct aee__backend_ops {
     aee_result (*vm_create)(struct aee__backend *backend, struct aee__vm **out, aee_error *error);
     /* No lane may be running. NULL is fine. */
     void (*vm_destroy)(struct aee__vm *vm);
+    /* It ended by itself, and is of no use. NULL: none does. */
+    bool (*vm_has_ended)(const struct aee__vm *vm);
     /* Memory comes in one of two ways. With page tables (src/ept): vm_add_memory() shows [host,
      * host + size) to the machine at `gpa`, also while lanes run; vm_set_system() writes what the
      * processor needs into the system area, which is zero, once, before any lane starts. The area

@@ -191,9 +191,9 @@ static aee_result add_memory(struct aee__instance *instance, aee_error *error)
     return AEE_OK;
 }
 
-static void note_end(void *user, const char *how)
+static void note_end(void *user, aee_crash_cause cause, const char *how)
 {
-    aee__instance_fail(user, AEE_CRASH_KILLED, how);
+    aee__instance_fail(user, cause, how);
 }
 
 static aee_result start_lanes(struct aee__instance *instance, const struct aee_abi_vdso *vdso,

@@ -16,11 +16,20 @@ void aee__pool_destroy(struct aee__pool *pool)
     (void)pthread_mutex_destroy(&pool->lock);
 }
 
-aee_result aee__pool_take(struct aee__pool *pool, struct aee__vm **out, aee_error *error)
+static struct aee__vm *take_one(struct aee__pool *pool)
 {
     (void)pthread_mutex_lock(&pool->lock);
-    *out = pool->ready > 0 ? pool->machines[--pool->ready] : NULL;
+    struct aee__vm *vm = pool->ready > 0 ? pool->machines[--pool->ready] : NULL;
     (void)pthread_mutex_unlock(&pool->lock);
+    return vm;
+}
+
+aee_result aee__pool_take(struct aee__pool *pool, struct aee__vm **out, aee_error *error)
+{
+    while ((*out = take_one(pool)) != NULL && pool->ops->vm_has_ended &&
+           pool->ops->vm_has_ended(*out)) {
+        pool->ops->vm_destroy(*out); /* somebody killed it */
+    }
     return *out ? AEE_OK : pool->ops->vm_create(pool->backend, out, error);
 }
 

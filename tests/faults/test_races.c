@@ -1,5 +1,5 @@
-/* test_races.c: interleavings of threads that happen seldom, brought about with an allocator that
- * holds chosen threads, and calls that must end in time whatever happens. */
+/* test_races.c: interleavings of threads that happen seldom, brought about with an allocator and
+ * system calls that hold chosen threads, and calls that must end in time whatever happens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,9 +7,10 @@
 
 #include <cmocka.h>
 
+#include "base/sys.h"
 #include "faults/support.h"
 
-/* ---- An allocator that holds threads -------------------------------------------------------------- */
+/* ---- What holds threads -------------------------------------------------------------- */
 
 struct gate {
     pthread_mutex_t lock;
@@ -19,15 +20,9 @@ struct gate {
 };
 static struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static void *gate_alloc(void *user, void *old, size_t old_size, size_t size)
+static void pass_gate(void)
 {
     char name[16] = "";
-    (void)user;
-    (void)old_size;
-    if (size == 0) {
-        free(old);
-        return NULL;
-    }
     (void)pthread_getname_np(pthread_self(), name, sizeof name);
     (void)pthread_mutex_lock(&gate.lock);
     gate.held++;
@@ -37,6 +32,24 @@ static void *gate_alloc(void *user, void *old, size_t old_size, size_t size)
     }
     gate.held--;
     (void)pthread_mutex_unlock(&gate.lock);
+}
+
+static int gate_call(const char *name)
+{
+    (void)name;
+    pass_gate();
+    return 0;
+}
+
+static void *gate_alloc(void *user, void *old, size_t old_size, size_t size)
+{
+    (void)user;
+    (void)old_size;
+    if (size == 0) {
+        free(old);
+        return NULL;
+    }
+    pass_gate();
     return realloc(old, size);
 }
 
@@ -426,6 +439,7 @@ int main(void)
     t.crasher = read_component("mod_crasher");
     t.compute = read_component("compute");
     t.minimal = read_component("minimal");
+    aee__sys_fault = gate_call;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_idle_is_not_hung, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flood_direct, set_up, tear_down),

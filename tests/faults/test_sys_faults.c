@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,11 +11,18 @@
 #include <cmocka.h>
 
 #include "base/sys.h"
+#include "cell_level.h"
 #include "faults/scenario.h"
 
 #define ALWAYS UINT_MAX
 
 static struct scenario s;
+
+static bool has_cells(void)
+{
+    return tested_level() == AEE_LEVEL_PROCESS || tested_level() == AEE_LEVEL_CONTAINER;
+}
+
 static const char *_Atomic faulty; /* name of the call that fails */
 static _Atomic unsigned seen;      /* calls of it so far */
 static _Atomic unsigned fail_at;
@@ -59,7 +67,9 @@ static void sweep(const char *name, const int *errors, unsigned stride, unsigned
                      fault, s.step, aee_result_name(result), s.error.text);
         }
         if (atomic_load(&seen) < n) {
-            assert_int_equal(result, AEE_OK);
+            if (result != AEE_OK) {
+                fail_msg("without a fault: \"%s\" gave \"%s\"", s.step, s.error.text);
+            }
             break;
         }
         failed += result != AEE_OK;
@@ -173,7 +183,7 @@ static void test_revocation_fails(void **state)
     atomic_store(&seen, 0);
     atomic_store(&fail_at, 1);
     atomic_store(&fail_errno, ENOMEM);
-    atomic_store(&faulty, "mmap");
+    atomic_store(&faulty, has_cells() ? "poll" : "mmap");
     aee_result result = aee_region_unmap(s.engine, s.crasher_context, s.region, &s.error);
     atomic_store(&faulty, NULL);
     assert_int_equal(result, AEE_OK);
@@ -191,11 +201,13 @@ static void test_revocation_fails(void **state)
     assert_int_equal(s.ledger.live, 0);
 }
 
-/* Without timers the watchdog alone ends what runs too long. */
+/* Without timers the watchdog alone ends what runs too long; without kicks, the end of its process
+ * does. */
 static void test_timers_fail(void **state)
 {
     (void)state;
-    static const char *const names[] = {"timer_create", "timer_settime"};
+    const char *const names[] = {has_cells() ? "tgkill" : "timer_create",
+                                 has_cells() ? "tgkill" : "timer_settime"};
     struct file compute = s.compute;
     s = (struct scenario){.compute = compute};
     assert_int_equal(scenario_create(&s), AEE_OK);
@@ -240,7 +252,8 @@ static void test_remapping_fails(void **state)
                      AEE_OK);
     atomic_store(&seen, 0);
     atomic_store(&fail_at, 1);
-    atomic_store(&faulty, "mmap");
+    atomic_store(&fail_errno, ENOMEM);
+    atomic_store(&faulty, has_cells() ? "sendmsg" : "mmap");
     aee_result result =
         aee_region_map(s.engine, s.worker, s.region, AEE_ACCESS_READ_WRITE, NULL, &s.error);
     atomic_store(&faulty, NULL);
@@ -254,6 +267,96 @@ static void test_remapping_fails(void **state)
     }
 }
 
+/* ---- Cells -------------------------------------------------------------------------------- */
+
+static void test_starting_cells(void **state)
+{
+    (void)state;
+    static const int refused[4] = {EAGAIN, EPERM, ENOMEM, ENOSPC};
+    static const int none[4] = {ENOSPC, EIO, ENOMEM, EFBIG};
+    sweep("clone", refused, 1, 0); /* the next one may do */
+    sweep("write", none, 1, 1);
+    sweep("socketpair", resources, 1, 0);
+    sweep("opendir", resources, 1, 0);
+}
+
+static void test_ordering_cells(void **state)
+{
+    (void)state;
+    static const int sending[4] = {ENOBUFS, ETOOMANYREFS, ENOMEM, EPIPE};
+    sweep("sendmsg", sending, SANITIZED ? 5 : 1, 3);
+    sweep("poll", resources, SANITIZED ? 13 : 1, 3);
+}
+
+static void test_keeping_cells(void **state)
+{
+    (void)state;
+    sweep("epoll_create1", resources, 1, 1);
+    sweep("epoll_ctl", resources, 1, 0);
+    sweep("eventfd", resources, 1, 1);
+    sweep("pread", resources, 1, 1);
+    sweep("tgkill", resources, 1, 0);
+}
+
+static _Atomic unsigned kill_at;
+
+static int kill_cells(const char *name)
+{
+    pid_t cells[16];
+    (void)name;
+    if (atomic_fetch_add(&seen, 1) + 1 == atomic_load(&kill_at)) {
+        int count = find_cells(getpid(), cells, 16);
+        for (int i = 0; i < count && i < 16; i++) {
+            (void)kill(cells[i], SIGKILL);
+        }
+    }
+    return 0;
+}
+
+/* All cells are killed before the n-th of all calls: at each step of a cell's life. */
+static void test_killed_cells(void **state)
+{
+    (void)state;
+    unsigned ended = 0;
+    unsigned n = 0;
+    assert_int_equal(run_with(NULL, 0, 0), AEE_OK);
+    struct resources before = count_resources();
+    aee__sys_fault = kill_cells;
+    do {
+        n += SANITIZED ? 11 : 2;
+        atomic_store(&kill_at, n);
+        aee_result result = run_with(NULL, 0, 0);
+        const char *fault = scenario_fault(&s, &before);
+        if (fault || find_cells(getpid(), NULL, 0) != 0) {
+            fail_msg("killed at call %u: %s after \"%s\" gave %s \"%s\"", n,
+                     fault ? fault : "cells are left", s.step, aee_result_name(result),
+                     s.error.text);
+        }
+        ended += result != AEE_OK;
+    } while (atomic_load(&seen) >= n);
+    aee__sys_fault = fail_one;
+    print_message("killed at %u places, %u errors\n", n, ended);
+    assert_true(ended > 5);
+}
+
+static int run_with_cells(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_revocation_fails),
+        cmocka_unit_test(test_remapping_fails),
+        cmocka_unit_test(test_timers_fail),
+        cmocka_unit_test(test_memfd),
+        cmocka_unit_test(test_mmap),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_starting_cells),
+        cmocka_unit_test(test_ordering_cells),
+        cmocka_unit_test(test_keeping_cells),
+        cmocka_unit_test(test_killed_cells),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 int main(void)
 {
     int skip = skip_without_engine();
@@ -262,6 +365,9 @@ int main(void)
     }
     s.compute = read_component("compute");
     aee__sys_fault = fail_one;
+    if (has_cells()) {
+        return run_with_cells();
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_revocation_fails),
         cmocka_unit_test(test_remapping_fails),

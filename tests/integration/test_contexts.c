@@ -188,7 +188,7 @@ static void remember(void *user, const aee_event *event)
 {
     struct record *record = user;
     assert_true(event->text[0] != '\0');
-    if (record->count < 32) {
+    if (event->type != AEE_EVENT_FALLBACK && record->count < 32) {
         record->types[record->count++] = event->type;
     }
 }

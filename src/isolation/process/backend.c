@@ -118,13 +118,23 @@ static aee_result vm_seal(struct aee__vm *vm, aee__vm_ended_fn *notice, void *us
         return aee__fail_os(error, errno, "cannot start a cell: its control group");
     }
     aee_result result = aee__cell_seal(vm, error);
-    if (result == AEE_OK) {
-        (void)pthread_mutex_lock(&keeper->lock);
-        vm->notice = notice;
-        vm->notice_user = user;
-        (void)pthread_mutex_unlock(&keeper->lock);
+    if (result != AEE_OK) {
+        return result;
     }
-    return result;
+    (void)pthread_mutex_lock(&keeper->lock);
+    bool ended = vm->reaped;
+    vm->notice = notice;
+    vm->notice_user = user;
+    if (!keeper->watches) { /* what is sealed it does */
+        aee__sys_event_set(keeper->event);
+    }
+    (void)pthread_mutex_unlock(&keeper->lock);
+    return ended ? aee__fail(error, AEE_ERR_SYSTEM, "cannot seal a cell: it has ended") : AEE_OK;
+}
+
+static bool vm_has_ended(const struct aee__vm *vm)
+{
+    return atomic_load(&vm->ended);
 }
 
 /* Its number stays ours until it is buried. */
@@ -385,14 +395,14 @@ static bool no_hardware(const struct aee__backend *backend)
     return false;
 }
 
-#define CELL_OPERATIONS                                                                          \
-    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close,        \
-    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,                 \
-    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_map = aee__cell_map,                   \
-    .vm_unmap = aee__cell_unmap, .shortfall = shortfall, .vm_seal = vm_seal, .vm_stop = vm_stop, \
-    .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                          \
-    .lane_kick = aee__cell_lane_kick, .lane_avoid_cpu = aee__cell_lane_avoid_cpu,                \
-    .lane_registers = aee__cell_lane_registers
+#define CELL_OPERATIONS                                                                   \
+    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close, \
+    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,          \
+    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,       \
+    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .shortfall = shortfall,         \
+    .vm_seal = vm_seal, .vm_stop = vm_stop, .lane_start = aee__cell_lane_start,           \
+    .lane_run = aee__cell_lane_run, .lane_kick = aee__cell_lane_kick,                     \
+    .lane_avoid_cpu = aee__cell_lane_avoid_cpu, .lane_registers = aee__cell_lane_registers
 
 const struct aee__backend_ops aee__process_backend = {
     .name = "process", .level = AEE_LEVEL_PROCESS, .open = open_process, CELL_OPERATIONS};

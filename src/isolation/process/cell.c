@@ -41,9 +41,12 @@ static void exchange(struct aee_cell_exit *exit)
     uint32_t number = exit->posted + 1;
     uint32_t go;
     STORE_RELEASE(exit->posted, number);
+    if (exit->inside == AEE_CELL_POSTS) {
+        STORE_RELEASE(exit->inside, AEE_CELL_WAITS);
+    }
     (void)__atomic_fetch_add(&exit->bell, 1, __ATOMIC_SEQ_CST);
     wake(&exit->bell);
-    while ((go = LOAD_ACQUIRE(exit->go)) != number) {
+    while ((int32_t)((go = LOAD_ACQUIRE(exit->go)) - number) < 0) { /* a kick can come between */
         (void)call6(__NR_futex, (uintptr_t)&exit->go, FUTEX_WAIT, go, 0, 0, 0);
     }
 }
@@ -52,12 +55,12 @@ static void exchange(struct aee_cell_exit *exit)
 __attribute__((used)) static void cell_hypercall(uint32_t number, uint32_t lane)
 {
     struct aee_cell_exit *exit = &control->lanes[lane % AEE_MAX_LANES].exit;
-    STORE_RELEASE(exit->inside, 1);
+    STORE_RELEASE(exit->inside, AEE_CELL_POSTS);
     exit->kind = AEE_CELL_EXIT_HYPERCALL;
     exit->number = number;
     exit->registers[AEE_CELL_RIP] = AEE_GVA_VDSO; /* its code, or as good as that */
     exchange(exit);
-    STORE_RELEASE(exit->inside, 0);
+    STORE_RELEASE(exit->inside, AEE_CELL_OUTSIDE);
 }
 
 /* The layout of the kernel's signal frame (asm/sigcontext.h), which comes first in what is pushed
@@ -81,6 +84,13 @@ static int is_hypercall(const struct frame *frame)
            code[0] == 0xe7 && code[1] == AEE_PORT_HYPERCALL;
 }
 
+/* It has stopped, or is about to. One whose exit was digested already is about to go on. */
+static int is_stopping(const struct aee_cell_exit *exit)
+{
+    return exit->inside == AEE_CELL_POSTS ||
+           (exit->inside == AEE_CELL_WAITS && LOAD_ACQUIRE(exit->go) != exit->posted);
+}
+
 /* On the signal stack of the lane, whose place tells which one it is. */
 __attribute__((used)) static void cell_signal(uint32_t signal, const void *info,
                                               struct frame *frame)
@@ -88,8 +98,8 @@ __attribute__((used)) static void cell_signal(uint32_t signal, const void *info,
     uint64_t lane = ((uintptr_t)frame - AEE_CELL_LANES) / AEE_CELL_LANE_SIZE;
     struct aee_cell_exit *exit = &control->lanes[lane % AEE_MAX_LANES].exit;
     (void)info;
-    if (signal == AEE_CELL_KICK && exit->inside) {
-        return; /* it has stopped, or is about to */
+    if (signal == AEE_CELL_KICK && is_stopping(exit)) {
+        return;
     }
     exit->kind = signal == AEE_CELL_KICK ? AEE_CELL_EXIT_KICKED : AEE_CELL_EXIT_SIGNAL;
     exit->number = signal;
@@ -137,13 +147,15 @@ __attribute__((used, noreturn)) static void lane_main(uint32_t lane)
 {
     const struct aee_cell_start *start = &control->orders.starts[lane % AEE_MAX_LANES];
     struct aee_cell_exit *exit = &control->lanes[lane % AEE_MAX_LANES].exit;
-    exit->inside = 1;
+    int ready = 1;
+    exit->inside = AEE_CELL_POSTS;
     exit->kind = AEE_CELL_EXIT_READY;
     for (uint32_t i = 0; i < start->count && i < 8; i++) {
         const struct aee_cell_order *order = &start->orders[i];
         long result = call6(order->number, order->args[0], order->args[1], order->args[2],
                             order->args[3], order->args[4], order->args[5]);
         if (result < 0 && !(order->flags & AEE_CELL_MAY_FAIL)) {
+            ready = 0;
             exit->kind = AEE_CELL_EXIT_FAILED;
             exit->number = i;
             exit->value = (uint64_t)-result;
@@ -152,8 +164,8 @@ __attribute__((used, noreturn)) static void lane_main(uint32_t lane)
     }
     for (;;) {
         exchange(exit);
-        if (exit->kind == AEE_CELL_EXIT_READY) {
-            STORE_RELEASE(exit->inside, 0);
+        if (ready) {
+            STORE_RELEASE(exit->inside, AEE_CELL_OUTSIDE);
             enter(start->rip, start->rsp);
         }
     }

@@ -70,6 +70,13 @@ enum aee_cell_exit_kind {
     AEE_CELL_EXIT_SIGNAL, /* number, and what the kernel put into the signal frame */
 };
 
+/* Where a lane is that has not been interrupted by a signal. */
+enum aee_cell_inside {
+    AEE_CELL_OUTSIDE = 0, /* in the component */
+    AEE_CELL_POSTS,
+    AEE_CELL_WAITS,
+};
+
 #define AEE_CELL_RIP 16
 
 /* Of one lane: it posts exits here and waits until `go` says that the last one was digested. */
@@ -77,7 +84,7 @@ struct aee_cell_exit {
     uint32_t bell;   /* futex, rung by either side after each change */
     uint32_t posted; /* exits so far */
     uint32_t go;     /* futex: the exit that the library has digested */
-    uint32_t inside; /* the lane's own: it posts or waits */
+    uint32_t inside; /* the lane's own: enum aee_cell_inside */
     uint32_t kind;   /* enum aee_cell_exit_kind */
     uint32_t number;
     uint64_t value;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/process/process_internal.h"
 
@@ -17,6 +18,14 @@ struct aee__spawn {
 
 /* Numbers of events: that of the keeper's own descriptor; cells count from 1. */
 #define OWN_EVENT UINT64_C(0)
+
+/* A lane that says that it waits and goes on running burns time that no budget sees. So often we
+ * look at each cell's processor time; it may have used so much more than its lanes were run for,
+ * and in so many looks in a row. */
+#define LOOK_NS UINT64_C(1000000000)
+#define SLACK_NS UINT64_C(100000000)
+#define SLACK_PER_RUN_NS UINT64_C(50000) /* its way from an exit into the kernel and back */
+#define OFFENCES 2u
 
 /* ---- The thread --------------------------------------------------------------------------- */
 
@@ -47,15 +56,24 @@ static void serve_requests(struct aee__keeper *keeper)
     (void)pthread_cond_broadcast(&keeper->done);
 }
 
-void aee__keeper_describe_end(const struct aee__vm *vm, char *text, size_t size)
+aee_crash_cause aee__keeper_describe_end(const struct aee__vm *vm, char *text, size_t size)
 {
+    const struct aee__verdict *verdict = atomic_load(&vm->verdict);
     int signal = vm->reason & 0x7f;
-    if (signal != 0) {
-        (void)snprintf(text, size, "its process was ended by SIG%s%s", sigabbrev_np(signal),
+    const char *name = sigabbrev_np(signal);
+    if (verdict) {
+        (void)snprintf(text, size, "%s", verdict->text);
+        return verdict->cause;
+    }
+    if (vm->reason < 0) {
+        (void)snprintf(text, size, "its process is gone");
+    } else if (signal != 0) {
+        (void)snprintf(text, size, "its process was ended by SIG%s%s", name ? name : "RT",
                        signal == SIGKILL ? ": out of memory, or from outside" : "");
     } else {
         (void)snprintf(text, size, "its process ended with status %d", vm->reason >> 8);
     }
+    return AEE_CRASH_KILLED;
 }
 
 /* With the lock held: who is being buried waits for it, so that the machine stays. */
@@ -69,30 +87,84 @@ static void note_end(struct aee__keeper *keeper, uint64_t id)
         return;
     }
     vm->reaped = true;
-    (void)aee__sys_process_reap(vm->process.pidfd, &vm->reason);
     aee__sys_poll_remove(keeper->poll, vm->process.pidfd);
-    atomic_store(&vm->ended, true);
-    aee__cell_ring_bells(vm);
+    aee__sys_process_wait(vm->process.pidfd, &vm->reason);
+    aee__cell_lanes_end(vm);
+    aee__sys_process_reap(vm->process.pidfd);
     if (vm->notice) {
         char how[96];
-        aee__keeper_describe_end(vm, how, sizeof how);
-        vm->notice(vm->notice_user, how);
+        aee_crash_cause cause = aee__keeper_describe_end(vm, how, sizeof how);
+        vm->notice(vm->notice_user, cause, how);
     }
+}
+
+void aee__cell_condemn(struct aee__vm *vm, const struct aee__verdict *verdict)
+{
+    const struct aee__verdict *none = NULL;
+    if (!atomic_load(&vm->ended)) {
+        (void)atomic_compare_exchange_strong(&vm->verdict, &none, verdict);
+        (void)aee__sys_process_kill(vm->process.pidfd);
+    }
+}
+
+static void look_at(struct aee__vm *vm)
+{
+    static const struct aee__verdict busy = {AEE_CRASH_PROTOCOL,
+                                             "it went on running after it said that it waits"};
+    const struct aee__cell_use before = vm->use;
+    uint64_t runs;
+    struct aee__cell_use now = {.known = true};
+    if (aee__sys_process_cpu(vm->process.pid, &now.cpu_ns) != 0) {
+        return;
+    }
+    aee__cell_lanes_use(vm, &now.owed_ns, &runs);
+    now.owed_ns += runs * SLACK_PER_RUN_NS + atomic_load(&vm->orders_ns);
+    if (before.known && now.cpu_ns - before.cpu_ns > now.owed_ns - before.owed_ns + SLACK_NS) {
+        now.offences = before.offences + 1;
+    }
+    vm->use = now;
+    if (now.offences == OFFENCES) {
+        aee__cell_condemn(vm, &busy);
+    }
+}
+
+/* With the lock held, once in LOOK_NS: milliseconds until the next time, or -1 when there is
+ * nothing to look at. Before they are sealed, cells have no component. */
+static int look(struct aee__keeper *keeper, uint64_t *next_ns)
+{
+    uint64_t now = aee__now_ns();
+    bool any = false;
+    bool due = now >= *next_ns;
+    for (struct aee__vm *vm = keeper->living; vm; vm = vm->next) {
+        bool sealed = vm->notice && !vm->reaped;
+        any = any || sealed;
+        if (sealed && due) {
+            look_at(vm);
+        }
+    }
+    if (due) {
+        *next_ns = now + LOOK_NS;
+    }
+    keeper->watches = any;
+    return any ? (int)((*next_ns - now) / 1000000u) + 1 : -1;
 }
 
 static void *run(void *argument)
 {
     struct aee__keeper *keeper = argument;
+    uint64_t next_ns = 0;
+    int timeout_ms = -1;
     bool stop = false;
     while (!stop) {
         uint64_t id;
-        int result = aee__sys_poll_wait(keeper->poll, &id);
+        int events = aee__sys_poll_wait(keeper->poll, &id, timeout_ms);
         (void)pthread_mutex_lock(&keeper->lock);
-        if (result == 0 && id == OWN_EVENT) {
+        if (events > 0 && id == OWN_EVENT) {
             serve_requests(keeper);
-        } else if (result == 0) {
+        } else if (events > 0) {
             note_end(keeper, id);
         }
+        timeout_ms = look(keeper, &next_ns);
         stop = keeper->stop;
         (void)pthread_mutex_unlock(&keeper->lock);
     }
@@ -167,7 +239,7 @@ void aee__keeper_bury(struct aee__vm *vm)
     if (!reaped) {
         aee__sys_poll_remove(keeper->poll, vm->process.pidfd);
         (void)aee__sys_process_kill(vm->process.pidfd);
-        (void)aee__sys_process_reap(vm->process.pidfd, NULL);
+        aee__sys_process_reap(vm->process.pidfd);
     }
     (void)aee__sys_close(vm->process.pidfd);
     vm->started = false;

@@ -33,9 +33,13 @@ static void ring(struct aee_cell_exit *shared)
     aee__sys_shared_wake(&shared->bell);
 }
 
-void aee__cell_ring_bells(struct aee__vm *vm)
+void aee__cell_lanes_end(struct aee__vm *vm)
 {
+    atomic_store(&vm->ended, true);
     for (uint32_t lane = 0; lane < AEE_MAX_LANES; lane++) {
+        /* Who looked before is done with its signal, who looks later sends none. */
+        (void)pthread_mutex_lock(&vm->lanes[lane].lock);
+        (void)pthread_mutex_unlock(&vm->lanes[lane].lock);
         ring(exit_of(vm, lane));
     }
 }
@@ -48,6 +52,18 @@ static void add_start(struct aee_cell_start *at, uint64_t number, uint64_t a, ui
     at->orders[at->count++] = (struct aee_cell_order){.number = number, .args = {a, b, c, d, 0, 0}};
 }
 
+/* All but the kick and what its own instructions cause: signals to the engine's process group, such
+ * as a terminal's, are for the engine. */
+static uint64_t blocked_signals(void)
+{
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, AEE_CELL_KICK};
+    uint64_t blocked = ~UINT64_C(0);
+    for (unsigned i = 0; i < sizeof own / sizeof own[0]; i++) {
+        blocked &= ~(UINT64_C(1) << (own[i] - 1));
+    }
+    return blocked;
+}
+
 /* What each thread must do for itself; the last takes its system calls away. */
 static void write_start(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start)
 {
@@ -55,15 +71,15 @@ static void write_start(struct aee__vm *vm, uint32_t lane, const struct aee__lan
     uint64_t block = AEE_CELL_LANES + lane * (uint64_t)AEE_CELL_LANE_SIZE;
     const uint64_t stack[3] = {block + offsetof(struct aee_cell_lane, signal_stack), 0,
                                sizeof vm->control->lanes[lane].signal_stack};
-    const uint64_t no_signals = 0;
+    const uint64_t blocked = blocked_signals();
     memset(at, 0, sizeof *at);
     at->rip = start->rip.value;
     at->rsp = start->rsp.value;
     add_start(at, __NR_sigaltstack, aee__orders_data(vm, stack, sizeof stack), 0, 0, 0);
     add_start(at, __NR_arch_prctl, ARCH_SET_FS, start->fs_base.value, 0, 0);
     add_start(at, __NR_arch_prctl, ARCH_SET_GS, start->gs_base.value, 0, 0);
-    add_start(at, __NR_rt_sigprocmask, SIG_SETMASK,
-              aee__orders_data(vm, &no_signals, sizeof no_signals), 0, sizeof no_signals);
+    add_start(at, __NR_rt_sigprocmask, SIG_SETMASK, aee__orders_data(vm, &blocked, sizeof blocked),
+              0, sizeof blocked);
     add_start(at, __NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, vm->lane_filter, 0);
 }
 
@@ -196,6 +212,7 @@ static bool enter(struct aee__cell_lane *mine)
     (void)pthread_mutex_lock(&mine->lock);
     bool kicked = atomic_exchange(&mine->kicked, false);
     mine->running = !kicked;
+    mine->since_ns = aee__now_ns();
     (void)pthread_mutex_unlock(&mine->lock);
     return !kicked;
 }
@@ -204,8 +221,23 @@ static void leave(struct aee__cell_lane *mine)
 {
     (void)pthread_mutex_lock(&mine->lock);
     mine->running = false;
+    mine->run_ns += aee__now_ns() - mine->since_ns;
+    mine->runs++;
     atomic_store(&mine->kicked, false);
     (void)pthread_mutex_unlock(&mine->lock);
+}
+
+void aee__cell_lanes_use(struct aee__vm *vm, uint64_t *run_ns, uint64_t *runs)
+{
+    *run_ns = 0;
+    *runs = 0;
+    for (uint32_t lane = 0; lane < AEE_MAX_LANES; lane++) {
+        struct aee__cell_lane *mine = &vm->lanes[lane];
+        (void)pthread_mutex_lock(&mine->lock);
+        *run_ns += mine->run_ns + (mine->running ? aee__now_ns() - mine->since_ns : 0);
+        *runs += mine->runs;
+        (void)pthread_mutex_unlock(&mine->lock);
+    }
 }
 
 /* Lets the lane go on from the exit that we have digested. */
@@ -254,8 +286,8 @@ void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exi
         digest(vm, lane, posted, exit);
     } else if (atomic_load(&vm->ended)) {
         char how[sizeof exit->detail];
-        aee__keeper_describe_end(vm, how, sizeof how);
-        crash(exit, AEE_CRASH_KILLED, 0, how);
+        aee_crash_cause cause = aee__keeper_describe_end(vm, how, sizeof how);
+        crash(exit, cause, 0, how);
     }
     leave(mine);
 }

@@ -12,20 +12,41 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-#define RECEIVED 3 /* the lowest free descriptor of a cell */
+#define RECEIVED 0 /* the lowest free descriptor of a cell */
 
-/* The kernel writes into the message when the descriptor comes; a component that changes it there
- * only keeps the descriptor away, and the order after it fails. */
-static void add_receive(struct aee__vm *vm)
+void aee__cell_expect_memory(struct aee__vm *vm)
 {
-    enum { PART = 64, CONTROL = 128, BYTE = 256, CAPACITY = 64 };
-    uint8_t *scratch = vm->control->scratch;
-    const uint64_t base = AEE_CELL_SCRATCH;
-    const uint64_t message[7] = {0, 0, base + PART, 1, base + CONTROL, CAPACITY, 0};
-    const uint64_t part[2] = {base + BYTE, 1};
-    memcpy(scratch, message, sizeof message);
-    memcpy(scratch + PART, part, sizeof part);
-    (void)AEE__ORDER(vm, "receiving a memory file", __NR_recvmsg, AEE_CELL_FD_SOCKET, base, 0);
+    enum { CONTROL = 0, BYTE = 256, CAPACITY = 64 };
+    const uint64_t part[2] = {AEE_CELL_SCRATCH + BYTE, 1};
+    uint64_t parts = aee__orders_data(vm, part, sizeof part);
+    const uint64_t message[7] = {0, 0, parts, 1, AEE_CELL_SCRATCH + CONTROL, CAPACITY, 0};
+    vm->receive = aee__orders_data(vm, message, sizeof message);
+}
+
+/* What the message is to be written to is said in read-only memory, where the component cannot
+ * change it: it could keep one descriptor back and pass it off for another one later. The kernel
+ * takes the descriptor in, and then cannot write back how long the message was: EFAULT, always. */
+static void add_receive(struct aee__vm *vm, int flags)
+{
+    AEE__ORDER(vm, "receiving a memory file", __NR_recvmsg, AEE_CELL_FD_SOCKET, vm->receive,
+               (uint64_t)flags)
+        ->flags = AEE_CELL_MAY_FAIL;
+}
+
+static void add_close(struct aee__vm *vm)
+{
+    AEE__ORDER(vm, "close", __NR_close, RECEIVED)->flags = AEE_CELL_MAY_FAIL;
+}
+
+/* After a list that was not carried out to its end: neither a descriptor nor a message is left for
+ * the next one. */
+static void clean_up(struct aee__vm *vm)
+{
+    aee__orders_begin(vm);
+    add_close(vm);
+    add_receive(vm, MSG_DONTWAIT);
+    add_close(vm);
+    (void)aee__orders_commit(vm, "clean up", NULL);
 }
 
 static uint64_t protection(uint32_t rights)
@@ -83,31 +104,44 @@ aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map 
         }
     }
     aee__orders_begin(vm);
-    if (aee__sys_send(vm->socket, fd) != 0) {
-        int os_errno = errno;
-        (void)pthread_mutex_unlock(&vm->orders_lock);
-        return aee__fail_os(error, os_errno, "cannot hand a memory file to a cell");
+    aee_result result = allow(vm, list, count, error);
+    if (result == AEE_OK && aee__sys_send(vm->socket, fd) != 0) {
+        result = aee__fail_os(error, errno, "cannot hand a memory file to a cell");
     }
-    add_receive(vm);
+    if (result != AEE_OK) {
+        (void)pthread_mutex_unlock(&vm->orders_lock);
+        return result;
+    }
+    add_receive(vm, 0);
     for (uint32_t i = 0; i < count; i++) {
         (void)AEE__ORDER(vm, "mmap", __NR_mmap, list[i].gva.value, list[i].size,
                          protection(list[i].rights), MAP_SHARED | MAP_FIXED, RECEIVED,
                          list[i].offset);
     }
     add_ready(vm, list, count);
-    (void)AEE__ORDER(vm, "close", __NR_close, RECEIVED);
-    aee_result result = allow(vm, list, count, error);
+    add_close(vm);
+    result = aee__orders_commit(vm, "map memory into a cell", error);
     if (result != AEE_OK) {
-        (void)pthread_mutex_unlock(&vm->orders_lock);
-        return result;
+        clean_up(vm);
     }
-    return aee__orders_commit(vm, "map memory into a cell", error);
+    return result;
 }
 
+/* Where that cannot be done, the cell ends before this returns: then nobody has the memory. */
 aee_result aee__cell_unmap(struct aee__vm *vm, struct aee__gva gva, uint64_t size, aee_error *error)
 {
+    static const struct aee__verdict keeps = {AEE_CRASH_HOST,
+                                              "its process could not take a region away"};
     aee__orders_begin(vm);
     (void)AEE__ORDER(vm, "munmap", __NR_munmap, gva.value, size);
     vm->mapped -= size < vm->mapped ? size : vm->mapped;
-    return aee__orders_commit(vm, "take memory from a cell", error);
+    aee_error why = {0};
+    aee_result result = aee__orders_commit(vm, "take memory from a cell", &why);
+    if (result == AEE_OK) {
+        return AEE_OK;
+    }
+    if (why.os_errno != EPIPE) {
+        aee__cell_condemn(vm, &keeps);
+    }
+    return aee__orders_await_end(vm) ? AEE_OK : aee__fail_os(error, why.os_errno, "%s", why.text);
 }

@@ -64,7 +64,7 @@ static void add_empty_root(struct aee__vm *vm)
 /* No file, with any right. Kernels without Landlock go on without (Linux 5.13). */
 static void add_landlock(struct aee__vm *vm)
 {
-    enum { RULESET = 3 }; /* the lowest free descriptor */
+    enum { RULESET = 0 }; /* the lowest free descriptor */
     const uint64_t all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
     AEE__ORDER(vm, "landlock", __NR_landlock_create_ruleset, aee__orders_data(vm, &all, sizeof all),
                sizeof all, 0)
@@ -121,8 +121,11 @@ static uint64_t filter_data(struct aee__vm *vm, const struct aee__filter *filter
 aee_result aee__cell_prepare(struct aee__vm *vm, aee_error *error)
 {
     vm->lane_filter = filter_data(vm, &vm->backend->lane);
+    aee__cell_expect_memory(vm);
     aee__orders_begin(vm);
+    (void)AEE__ORDER(vm, "close_range", __NR_close_range, 0, AEE_CELL_FD_SOCKET - 1, 0);
     (void)AEE__ORDER(vm, "close_range", __NR_close_range, AEE_CELL_FD_SOCKET + 1, UINT32_MAX, 0);
+    (void)AEE__ORDER(vm, "naming", __NR_prctl, PR_SET_NAME, text(vm, "aee-cell"));
     /* Also keeps others of the same user from looking into it, and core dumps from being piped. */
     (void)AEE__ORDER(vm, "prctl", __NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)AEE__ORDER(vm, "no_new_privs", __NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
