@@ -378,6 +378,29 @@ static void long_calls_share_the_window(void **state)
     }
 }
 
+/* An endless call does not keep the others out. */
+static void nobody_keeps_the_window(void **state)
+{
+    struct bed *bed = *state;
+    aee_context other = make(bed, "other", 2 * SECOND * scaled(1));
+    struct caller caller = {.bed = bed,
+                            .context = make(bed, "endless", 5 * SECOND * scaled(1)),
+                            .function = "spin_for",
+                            .args = {INT64_MAX, 0}};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, call_once, &caller), 0);
+    while (!atomic_load(&caller.begun)) {
+    }
+    for (int64_t n = 1; n <= 20; n++) {
+        aee__sys_sleep(MS);
+        assert_int_equal(value0(bed, other, "count"), n);
+    }
+    finish(bed, caller.context); /* ends the call */
+    (void)pthread_join(thread, NULL);
+    assert_int_equal(caller.result, AEE_ERR_STOPPED);
+    finish(bed, other);
+}
+
 static aee_context asked_context;
 
 static aee_result ask_other(void *user, aee_host_call *call)
@@ -557,6 +580,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(signals_of_the_engine_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(contexts_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_calls_share_the_window, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_keeps_the_window, set_up, tear_down),
         cmocka_unit_test_setup_teardown(contexts_ask_each_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(children_have_engines_of_their_own, set_up, tear_down),
         cmocka_unit_test(taken_addresses_are_told),
