@@ -308,7 +308,11 @@ int aee__sys_write_text(const char *path, const char *text)
         return -1;
     }
     size_t size = strlen(text);
-    int error = injected("write") || write(fd, text, size) != (ssize_t)size ? errno : 0;
+    ssize_t wrote;
+    do { /* a control group is not changed while a signal waits */
+        wrote = injected("write") ? -1 : write(fd, text, size);
+    } while (wrote < 0 && errno == EINTR);
+    int error = wrote == (ssize_t)size ? 0 : errno;
     (void)close(fd);
     errno = error;
     return error == 0 ? 0 : -1;

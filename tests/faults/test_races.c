@@ -1,5 +1,5 @@
-/* test_races.c: interleavings of threads that happen seldom, brought about with an allocator and
- * system calls that hold chosen threads, and calls that must end in time whatever happens. */
+/* test_races.c: interleavings of threads that happen seldom, brought about with system calls
+ * that hold chosen threads, and calls that must end in time whatever happens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,18 +41,6 @@ static int gate_call(const char *name)
     return 0;
 }
 
-static void *gate_alloc(void *user, void *old, size_t old_size, size_t size)
-{
-    (void)user;
-    (void)old_size;
-    if (size == 0) {
-        free(old);
-        return NULL;
-    }
-    pass_gate();
-    return realloc(old, size);
-}
-
 static void close_gate(const char *thread)
 {
     (void)pthread_mutex_lock(&gate.lock);
@@ -92,7 +80,7 @@ static struct {
 static int set_up(void **state)
 {
     (void)state;
-    aee_engine_desc desc = {.struct_size = sizeof desc, .alloc = gate_alloc, .pool_size = 2};
+    aee_engine_desc desc = {.struct_size = sizeof desc, .pool_size = 2};
     aee_error error;
     if (aee_engine_create(&desc, &t.engine, &error) != AEE_OK) {
         print_message("%s\n", error.text);
