@@ -56,7 +56,7 @@ static inline int injected(const char *name)
 
 struct child {
     int program;
-    const char *name;
+    char name[16];
     int fds[2];
     bool keeps_rights;
     int error; /* out: the parent sleeps until the program runs or the child has ended */
@@ -103,7 +103,7 @@ UNWATCHED static int keep_rights(void)
 UNWATCHED static int run_child(void *argument)
 {
     struct child *child = argument;
-    char *const arguments[] = {(char *)(uintptr_t)child->name, NULL};
+    char *const arguments[] = {child->name, NULL};
     char *const environment[] = {NULL};
     enum { FIRST = 3, ABOVE = 5 };
     int high[2];
@@ -130,12 +130,12 @@ int aee__sys_process_start(int program, const char *name, const int fds[2], uint
     enum { STACK = 16384 };
     _Alignas(16) uint8_t stack[STACK];
     struct child child = {.program = program,
-                          .name = name,
                           .fds = {fds[0], fds[1]},
                           .keeps_rights = (namespaces & CLONE_NEWUSER) != 0};
     if (injected("clone")) {
         return -1;
     }
+    (void)snprintf(child.name, sizeof child.name, "%s", name);
     process->pid = clone(run_child, stack + sizeof stack,
                          (int)((uint64_t)(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) | namespaces),
                          &child, &process->pidfd);

@@ -347,6 +347,7 @@ static int fail_memfd(const char *name)
 static void a_host_that_lacks_memory_costs_only_the_spares(void **state)
 {
     struct bed *bed = *state;
+    NEEDS_LEVEL(AEE_LEVEL_FULL, "a cell has more than one memory file, and the pool's have, too");
     ASSERT_OK(bed, aee_set_event_callback(bed->engine, count_failures, NULL, &bed->error));
     failures = 0;
     atomic_store(&allowed, 2); /* the load, and one of two spares */
