@@ -103,7 +103,7 @@ UNWATCHED static int keep_rights(void)
 UNWATCHED static int run_child(void *argument)
 {
     struct child *child = argument;
-    char *const arguments[] = {(char *)(uintptr_t)child->name, NULL};
+    char *const arguments[] = {(char *)child->name, NULL};
     char *const environment[] = {NULL};
     enum { FIRST = 3, ABOVE = 5 };
     int high[2];
