@@ -41,10 +41,11 @@ struct aee__lane_costs {
 struct aee__lane_budget {
     _Atomic uint64_t deadline_ns; /* without the time in host functions */
     _Atomic uint64_t budget_ns;
-    _Atomic uint64_t host_ns;  /* time in host functions so far; free up to once the budget */
-    _Atomic uint64_t wait_ns;  /* until when a waiter runs the lane; UINT64_MAX: for ever */
-    _Atomic uint32_t in_host;  /* a host function runs now */
-    _Atomic bool unrun;        /* armed, and nobody has run the lane since */
+    _Atomic uint64_t host_ns; /* time in host functions so far; free up to once the budget */
+    _Atomic uint64_t wait_ns; /* until when a waiter runs the lane; UINT64_MAX: for ever */
+    _Atomic uint32_t in_host; /* a host function runs now */
+    _Atomic uint64_t
+        idle_ns; /* since when nobody runs the lane, as far as that counts; 0: it is run */
     _Atomic bool overdue_idle; /* it goes on running though no call is under way */
 };
 

@@ -9,26 +9,41 @@
 
 /* ---- Beginning ---------------------------------------------------------------------------- */
 
-void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
-{
-    atomic_store_explicit(&lane->budget.unrun, true, memory_order_relaxed);
-    aee__lane_rearm(lane, budget_ns);
-}
-
-void aee__lane_rearm(struct aee__lane *lane, uint64_t budget_ns)
+static void set_budget(struct aee__lane *lane, uint64_t budget_ns, uint64_t now_ns)
 {
     struct aee__lane_budget *budget = &lane->budget;
-    uint64_t deadline = aee__now_ns() + budget_ns;
+    uint64_t deadline = now_ns + budget_ns;
     atomic_store_explicit(&budget->budget_ns, budget_ns, memory_order_relaxed);
     atomic_store_explicit(&budget->host_ns, 0, memory_order_relaxed);
     atomic_store_explicit(&budget->deadline_ns, deadline, memory_order_relaxed);
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
 }
 
+void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns)
+{
+    uint64_t now = aee__now_ns();
+    atomic_store_explicit(&lane->budget.idle_ns, now, memory_order_relaxed);
+    set_budget(lane, budget_ns, now);
+}
+
+/* The time that nobody ran it is given back, and no more: one that parks again and again gains
+ * nothing. */
 void aee__lane_begin_budget(struct aee__lane *lane)
 {
-    if (atomic_exchange(&lane->budget.unrun, false) && aee__lane_outstanding(lane) > 0) {
-        aee__lane_rearm(lane, atomic_load(&lane->budget.budget_ns));
+    uint64_t idle = atomic_exchange(&lane->budget.idle_ns, 0);
+    uint64_t now = aee__now_ns();
+    if (idle == 0 || idle >= now || aee__lane_outstanding(lane) == 0) {
+        return;
+    }
+    uint64_t deadline = atomic_load(&lane->budget.deadline_ns) + (now - idle);
+    atomic_store(&lane->budget.deadline_ns, deadline);
+    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
+}
+
+void aee__lane_end_budget(struct aee__lane *lane)
+{
+    if (aee__lane_outstanding(lane) > 0) {
+        atomic_store(&lane->budget.idle_ns, aee__now_ns());
     }
 }
 
@@ -95,7 +110,6 @@ void aee__lane_expire(struct aee__watch *watch)
         return;
     }
     if (atomic_load(&lane->runner) == 0) { /* it waits to be run: no time of its own passes */
-        atomic_store(&lane->budget.unrun, true);
         aee__watch_postpone(watch, 0);
         return;
     }

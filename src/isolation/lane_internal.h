@@ -43,10 +43,10 @@ aee_result aee__lane_take_payload(struct aee__lane *lane, struct aee__call *call
 #define AEE__LANE_IDLE_NS (AEE__NS_PER_SECOND / 4)
 /* The budget of the oldest call begins: should nobody run the lane now, when somebody does. */
 void aee__lane_arm(struct aee__lane *lane, uint64_t budget_ns);
-/* The same, and it has begun. Any thread. */
-void aee__lane_rearm(struct aee__lane *lane, uint64_t budget_ns);
 /* Somebody begins to run the lane: it may have waited for that. */
 void aee__lane_begin_budget(struct aee__lane *lane);
+/* They end: it waits from now on, should calls be left. */
+void aee__lane_end_budget(struct aee__lane *lane);
 /* Until when the call under way may take. */
 uint64_t aee__lane_limit(const struct aee__lane *lane);
 /* Of the watch. */

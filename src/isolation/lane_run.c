@@ -283,6 +283,7 @@ static void end_here(struct aee__lane *lane, const sigset_t *mask)
 {
     aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
     aee__meter_pause(&lane->meter);
+    aee__lane_end_budget(lane);
     atomic_store(&lane->runner, 0);
     (void)aee__sys_restore_mask(mask);
     atomic_store(&lane->state, AEE__LANE_PARKED);
@@ -405,6 +406,7 @@ void aee__lane_run(struct aee__runnable *runnable)
     if (aee__lane_outstanding(lane) == 0) {
         aee__meter_idle(lane, aee__ticks(&instance->core->ticker));
     }
+    aee__lane_end_budget(lane);
     atomic_store(&lane->runner, 0);
     atomic_store(&lane->state, AEE__LANE_PARKED);
     aee__lane_attend(
