@@ -21,11 +21,12 @@
 #endif
 
 #ifdef AEE_TESTING
-int (*aee__sys_fault)(const char *name);
+int (*_Atomic aee__sys_fault)(const char *name);
 
 static int injected(const char *name)
 {
-    int error = aee__sys_fault ? aee__sys_fault(name) : 0;
+    int (*fault)(const char *) = aee__sys_fault;
+    int error = fault ? fault(name) : 0;
     if (error != 0) {
         errno = error;
     }

@@ -74,7 +74,7 @@ int aee__sys_thread_avoid_cpu(pid_t thread, int cpu);
 #ifdef AEE_TESTING
 /* Called before each fallible system call with its name; a non-zero return is the errno it fails
  * with. NULL: none fails. Set while no other thread is in the library. */
-extern int (*aee__sys_fault)(const char *name);
+extern int (*_Atomic aee__sys_fault)(const char *name);
 #endif
 
 #endif

@@ -38,7 +38,8 @@
 #ifdef AEE_TESTING
 static int injected(const char *name)
 {
-    int error = aee__sys_fault ? aee__sys_fault(name) : 0;
+    int (*fault)(const char *) = aee__sys_fault;
+    int error = fault ? fault(name) : 0;
     if (error != 0) {
         errno = error;
     }

@@ -82,6 +82,7 @@ struct aee__lane {
     _Atomic uint32_t host_depth;  /* host functions that run for it, one inside the other */
     bool notify;                  /* what control.notify holds */
     _Atomic uint64_t idle_number; /* of the watchdog: requests at its last look at an idle lane */
+    bool parked;                  /* of the runner: how the last exit ended the run */
     uint64_t spurious_address;    /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */

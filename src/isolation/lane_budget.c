@@ -42,7 +42,8 @@ void aee__lane_begin_budget(struct aee__lane *lane)
 
 void aee__lane_end_budget(struct aee__lane *lane)
 {
-    if (aee__lane_outstanding(lane) > 0) {
+    /* One that parks although it has a call gets nothing back. */
+    if (aee__lane_outstanding(lane) > 0 && !lane->parked) {
         atomic_store(&lane->budget.idle_ns, aee__now_ns());
     }
 }
@@ -109,7 +110,9 @@ void aee__lane_expire(struct aee__watch *watch)
         expire_idle(lane);
         return;
     }
-    if (atomic_load(&lane->runner) == 0) { /* it waits to be run: no time of its own passes */
+    if (atomic_load(&lane->runner) == 0 &&
+        atomic_load(&lane->budget.idle_ns) !=
+            0) { /* it waits to be run: no time of its own passes */
         aee__watch_postpone(watch, 0);
         return;
     }

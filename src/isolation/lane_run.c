@@ -134,10 +134,12 @@ static enum step run_once(struct aee__lane *lane, bool here)
     if (here) {
         aee__lane_watch_short(lane);
     }
+    lane->parked = false;
     instance->core->ops->lane_run(instance->vm, lane->index, &exit);
     (void)atomic_fetch_add_explicit(&instance->context->stats.exits, 1, memory_order_relaxed);
     switch (exit.kind) {
     case AEE__EXIT_HYPERCALL:
+        lane->parked = exit.hypercall == AEE_HC_PARK;
         return digest_hypercall(lane, &exit);
     case AEE__EXIT_CRASH:
         if (aee__lane_fault_is_spurious(lane, &exit)) {

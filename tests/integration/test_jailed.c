@@ -256,7 +256,7 @@ static void test_waiting_functions(void **state)
     aee_call_item items[WAITERS];
     aee_completion done[WAITERS];
     for (int i = 0; i < WAITERS; i++) {
-        char name[16];
+        char name[24];
         (void)snprintf(name, sizeof name, "waits %d", i);
         aee_context context = make_context(bed, name, AEE_CALL_RING, 1);
         grant(bed, context);
