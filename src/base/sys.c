@@ -16,28 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/sys_fault.h"
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
 #ifdef AEE_TESTING
 int (*_Atomic aee__sys_fault)(const char *name);
-
-static int injected(const char *name)
-{
-    int (*fault)(const char *) = aee__sys_fault;
-    int error = fault ? fault(name) : 0;
-    if (error != 0) {
-        errno = error;
-    }
-    return error;
-}
-#else
-static inline int injected(const char *name)
-{
-    (void)name;
-    return 0;
-}
 #endif
 
 int aee__sys_open(const char *path, int flags)

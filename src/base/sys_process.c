@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/sys.h"
+#include "base/sys_fault.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
@@ -33,24 +33,6 @@
 #endif
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x1000
-#endif
-
-#ifdef AEE_TESTING
-static int injected(const char *name)
-{
-    int (*fault)(const char *) = aee__sys_fault;
-    int error = fault ? fault(name) : 0;
-    if (error != 0) {
-        errno = error;
-    }
-    return error;
-}
-#else
-static inline int injected(const char *name)
-{
-    (void)name;
-    return 0;
-}
 #endif
 
 /* ---- Processes ---------------------------------------------------------------------------- */

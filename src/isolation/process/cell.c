@@ -75,7 +75,8 @@ struct frame {
     uint64_t error_code, trap, old_mask, cr2;
 };
 
-/* `out %eax, $AEE_PORT_HYPERCALL`, which a component may have instead of calling the vDSO. */
+/* `out %eax, $AEE_PORT_HYPERCALL`, which a component may have instead of calling the vDSO.
+ * Volatile: an address of the component's, of which the compiler knows nothing. */
 static int is_hypercall(const struct frame *frame)
 {
     enum { GENERAL_PROTECTION = 13 };
