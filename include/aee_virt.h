@@ -591,6 +591,53 @@ AEE_API aee_result aee_region_transfer(aee_engine *engine, aee_context from, aee
                                        aee_region region, uint64_t *guest_address,
                                        aee_error *error);
 
+/* ---- Recovery: state that outlives a crash -------------------------------------------------- */
+
+/* What a checkpoint keeps (docs/recovery.md). All are taken between calls. */
+typedef enum aee_checkpoint_mode {
+    AEE_CHECKPOINT_INCREMENTAL = 0, /* all that the component can write; only pages written since
+                                     * the last checkpoint are copied, which the host tracks */
+    AEE_CHECKPOINT_FULL,     /* the same without tracking: each copies all of it, and the component
+                              * pays nothing for its writes in between */
+    AEE_CHECKPOINT_DECLARED, /* the ranges that the component marked with AEE_STATE or
+                              * aee_state_add(), and nothing else */
+} aee_checkpoint_mode;
+
+typedef enum aee_restart_from {
+    AEE_RESTART_IMAGE = 0,  /* as after aee_load() */
+    AEE_RESTART_CHECKPOINT, /* the newest, `back` before it; where it crashes again at once, one
+                             * further back each time; where there is none, the image */
+} aee_restart_from;
+
+/* What happens to the contexts that name a context as their supervisor when that one falls. */
+typedef enum aee_supervision {
+    AEE_SUPERVISE_ONE_FOR_ONE = 0, /* nothing: each restarts alone */
+    AEE_SUPERVISE_ALL_FOR_ONE,     /* they restart with it, each in its own way */
+} aee_supervision;
+
+#define AEE_HISTORY_MAX 256u
+
+/* How a context keeps its state and comes back. Zero in a field asks for the default. */
+typedef struct aee_recovery_desc {
+    uint32_t struct_size;
+    aee_checkpoint_mode mode;
+    uint32_t history;        /* checkpoints kept; 1, at most AEE_HISTORY_MAX */
+    uint32_t every_frames;   /* a checkpoint at the end of every such frame; 0: none */
+    uint64_t every_ns;       /* at the end of the first frame after so long; 0: none */
+    uint64_t frame_share_ns; /* what those two may cost a frame on average: where they cost more,
+                              * they come less often; 0: whatever they cost */
+    uint64_t memory_bytes;   /* for what the history keeps beside the newest: the oldest go when it
+                              * does not fit; 64 MiB */
+    aee_restart_from restart;
+    uint32_t back;               /* of AEE_RESTART_CHECKPOINT */
+    uint64_t backoff_ns;         /* wait before the second restart within restart_window_ns of
+                                  * aee_limits; doubles with each; 0: none */
+    uint64_t backoff_max_ns;     /* ... up to this; 1 s */
+    aee_context supervisor;      /* 0: none */
+    aee_supervision supervision; /* of this context for those it supervises */
+    uint32_t reserved0;
+} aee_recovery_desc;
+
 /* ---- Information -------------------------------------------------------------------------- */
 
 typedef struct aee_context_info {
