@@ -84,10 +84,11 @@ struct aee__context {
     uint32_t mapping_count;
     uint16_t image_epoch; /* counts loads; part of function handles */
     struct aee__crash_history history;
-    aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
-    struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
-    aee_crash crash;                      /* the last; id 0: none */
-    uint32_t instances;                   /* not freed yet */
+    aee_recovery_desc recovery;               /* as asked for: zero fields are defaults */
+    struct aee__checkpoints *checkpoints;     /* of src/recovery; NULL: none were taken */
+    _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
+    aee_crash crash;                          /* the last; id 0: none */
+    uint32_t instances;                       /* not freed yet */
 };
 
 struct aee__context_plan {

@@ -55,6 +55,9 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
 void aee__context_free(struct aee__context *context)
 {
     aee__image_ref_release(context->image);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->free(context);
+    }
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
     (void)pthread_mutex_destroy(&context->lock);
@@ -100,6 +103,9 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     context->living = *out;
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->born(*out);
+    }
     if (result == AEE_OK && image->image->entry != 0) {
         result = aee__context_call_initialiser(context, *out, limits.call_budget_ns, error);
     }
@@ -379,6 +385,9 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     (void)pthread_mutex_unlock(&context->lock);
     aee__life_end(context);
     end_current(context, instance);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->close(context);
+    }
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);
