@@ -61,6 +61,11 @@ struct aee__instance *aee__shells_take(struct aee__context *context, uint32_t la
         atomic_store(&shell->end, AEE__END_NOT);
         atomic_store(&shell->debugged, false);
         atomic_store(&shell->unhurried, false);
+        atomic_store(&shell->concluded, false);
+        shell->kept = false;
+        shell->restored = false;
+        shell->restores = 0;
+        shell->bereft = false;
     }
     return shell;
 }

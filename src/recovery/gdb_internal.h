@@ -61,9 +61,11 @@ struct aee__debugger {
     bool attached;                 /* to the subject, of which the server has a reference */
     struct aee__gdb_lane lanes[AEE_MAX_LANES];
 
-    /* The server's thread only. */
+    /* Under the context's lock; changed by the server's thread only. */
     struct aee__gdb_breakpoint breakpoints[AEE__GDB_BREAKPOINTS];
     uint32_t breakpoint_count;
+
+    /* The server's thread only. */
     int client;
     bool no_ack;
     bool stopped;     /* gdb thinks so: it may ask */
@@ -131,12 +133,16 @@ bool aee__gdb_write(struct aee__debugger *debugger, uint64_t gva, const void *by
 bool aee__gdb_insert(struct aee__debugger *debugger, uint64_t gva);
 bool aee__gdb_remove(struct aee__debugger *debugger, uint64_t gva);
 void aee__gdb_remove_all(struct aee__debugger *debugger);
+/* The subject has ended, and the context's lock is held: breakpoints are taken out of its memory,
+ * and none is put there any more. */
+void aee__gdb_restore_bytes(struct aee__debugger *debugger);
 bool aee__gdb_is_breakpoint(const struct aee__debugger *debugger, uint64_t gva);
 
+/* With the lock held. */
 bool aee__gdb_registers(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers);
 bool aee__gdb_set_registers(struct aee__debugger *debugger, uint32_t lane,
                             const aee_registers *registers);
-/* As gdb numbers them: all, one, and their setting. */
+/* Without it. As gdb numbers them: all, one, and their setting. */
 void aee__gdb_add_registers(struct aee__debugger *debugger, uint32_t lane);
 bool aee__gdb_add_register(struct aee__debugger *debugger, uint32_t lane, uint64_t number);
 bool aee__gdb_take_registers(struct aee__debugger *debugger, uint32_t lane, const char *text);

@@ -182,6 +182,9 @@ static void serve(struct aee__debugger *debugger, int client)
             look_while_running(debugger);
         }
     }
+    if (!debugger->leave && !debugger->stopped && aee__gdb_has_ended(debugger)) {
+        report(debugger, false);
+    }
     aee__gdb_detach(debugger);
     aee__context_event(debugger->context, AEE_EVENT_DEBUGGER, 0,
                        "context \"%s\": the debugger is gone", debugger->context->name);

@@ -183,8 +183,13 @@ bool aee__gdb_lane_left(struct aee__lane *lane, const struct aee__exit *exit)
 void aee__gdb_instance_ended(struct aee__instance *instance)
 {
     struct aee__debugger *debugger = debugger_of(instance);
+    (void)pthread_mutex_lock(&instance->context->lock);
     (void)pthread_mutex_lock(&debugger->lock); /* who looked before sleeps by now */
+    if (debugger->subject == instance) {       /* its memory may be another's soon */
+        aee__gdb_restore_bytes(debugger);
+    }
     (void)pthread_mutex_unlock(&debugger->lock);
+    (void)pthread_mutex_unlock(&instance->context->lock);
     tell(&debugger->go);
     tell(&debugger->news);
 }
@@ -477,11 +482,15 @@ void aee__gdb_drop(struct aee__debugger *debugger)
     debugger->waiter = NULL;
     (void)pthread_mutex_unlock(&debugger->lock);
     tell(&debugger->go);
-    if (instance) {
+    (void)pthread_mutex_lock(&debugger->context->lock);
+    debugger->breakpoint_count = 0;
+    (void)pthread_mutex_unlock(&debugger->context->lock);
+    if (instance && aee__instance_ended(instance) == AEE_OK) {
         hurry(instance);
+    }
+    if (instance) {
         aee__instance_release(instance);
     }
-    debugger->breakpoint_count = 0;
 }
 
 void aee__gdb_detach(struct aee__debugger *debugger)

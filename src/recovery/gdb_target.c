@@ -171,7 +171,8 @@ bool aee__gdb_insert(struct aee__debugger *debugger, uint64_t gva)
         return false;
     }
     (void)pthread_mutex_lock(&debugger->context->lock);
-    bool may = find(debugger, gva, &place) && place.code;
+    bool may = aee__instance_ended(debugger->subject) == AEE_OK && find(debugger, gva, &place) &&
+               place.code;
     if (may) {
         debugger->breakpoints[debugger->breakpoint_count++] =
             (struct aee__gdb_breakpoint){.gva = gva, .original = *place.host};
@@ -181,15 +182,30 @@ bool aee__gdb_insert(struct aee__debugger *debugger, uint64_t gva)
     return may;
 }
 
-static void remove_at(struct aee__debugger *debugger, uint32_t index)
+/* With the context's lock held. */
+static void restore_byte(const struct aee__debugger *debugger, uint32_t index)
 {
     struct place place;
-    (void)pthread_mutex_lock(&debugger->context->lock);
     if (find(debugger, debugger->breakpoints[index].gva, &place)) {
         *place.host = debugger->breakpoints[index].original;
     }
-    (void)pthread_mutex_unlock(&debugger->context->lock);
+}
+
+void aee__gdb_restore_bytes(struct aee__debugger *debugger)
+{
+    for (uint32_t i = 0; i < debugger->breakpoint_count; i++) {
+        restore_byte(debugger, i);
+    }
+}
+
+static void remove_at(struct aee__debugger *debugger, uint32_t index)
+{
+    (void)pthread_mutex_lock(&debugger->context->lock);
+    if (aee__instance_ended(debugger->subject) == AEE_OK) {
+        restore_byte(debugger, index);
+    }
     debugger->breakpoints[index] = debugger->breakpoints[--debugger->breakpoint_count];
+    (void)pthread_mutex_unlock(&debugger->context->lock);
 }
 
 bool aee__gdb_remove(struct aee__debugger *debugger, uint64_t gva)
@@ -211,12 +227,13 @@ void aee__gdb_remove_all(struct aee__debugger *debugger)
 
 /* ---- Registers ---------------------------------------------------------------------------- */
 
-/* One whose exit has not been taken: its registers are anywhere. */
+/* With the lock held. One whose exit has not been taken: its registers are anywhere. Those of an
+ * instance that has ended are another's soon. */
 static bool is_out(const struct aee__debugger *debugger, uint32_t lane)
 {
     const struct aee__instance *instance = debugger->subject;
-    return instance && lane < atomic_load(&instance->lane_count) &&
-           !instance->lanes[lane].in_guest && instance->vm;
+    return instance && aee__instance_ended(instance) == AEE_OK &&
+           lane < atomic_load(&instance->lane_count) && !instance->lanes[lane].in_guest;
 }
 
 bool aee__gdb_registers(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers)
@@ -320,10 +337,26 @@ static void add_one(struct aee__debugger *debugger, uint32_t lane, aee_registers
     }
 }
 
+static bool get(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers)
+{
+    (void)pthread_mutex_lock(&debugger->lock);
+    bool known = aee__gdb_registers(debugger, lane, registers);
+    (void)pthread_mutex_unlock(&debugger->lock);
+    return known;
+}
+
+static bool set(struct aee__debugger *debugger, uint32_t lane, const aee_registers *registers)
+{
+    (void)pthread_mutex_lock(&debugger->lock);
+    bool done = aee__gdb_set_registers(debugger, lane, registers);
+    (void)pthread_mutex_unlock(&debugger->lock);
+    return done;
+}
+
 void aee__gdb_add_registers(struct aee__debugger *debugger, uint32_t lane)
 {
     aee_registers registers;
-    bool known = aee__gdb_registers(debugger, lane, &registers);
+    bool known = get(debugger, lane, &registers);
     for (uint64_t i = 0; i < COUNT; i++) {
         add_one(debugger, lane, known ? &registers : NULL, i);
     }
@@ -335,7 +368,7 @@ bool aee__gdb_add_register(struct aee__debugger *debugger, uint32_t lane, uint64
     if (number >= COUNT) {
         return false;
     }
-    bool known = aee__gdb_registers(debugger, lane, &registers);
+    bool known = get(debugger, lane, &registers);
     add_one(debugger, lane, known ? &registers : NULL, number);
     return true;
 }
@@ -344,7 +377,7 @@ bool aee__gdb_add_register(struct aee__debugger *debugger, uint32_t lane, uint64
 bool aee__gdb_take_registers(struct aee__debugger *debugger, uint32_t lane, const char *text)
 {
     aee_registers registers;
-    if (!aee__gdb_registers(debugger, lane, &registers)) {
+    if (!get(debugger, lane, &registers)) {
         return false;
     }
     for (uint64_t i = 0; i <= RFLAGS; i++) {
@@ -354,7 +387,7 @@ bool aee__gdb_take_registers(struct aee__debugger *debugger, uint32_t lane, cons
         }
         *field(&registers, i) = value;
     }
-    return aee__gdb_set_registers(debugger, lane, &registers);
+    return set(debugger, lane, &registers);
 }
 
 bool aee__gdb_take_register(struct aee__debugger *debugger, uint32_t lane, uint64_t number,
@@ -363,9 +396,9 @@ bool aee__gdb_take_register(struct aee__debugger *debugger, uint32_t lane, uint6
     aee_registers registers;
     uint64_t value = 0;
     if (number > RFLAGS || !aee__gdb_bytes(&text, &value, size_of(number)) ||
-        !aee__gdb_registers(debugger, lane, &registers)) {
+        !get(debugger, lane, &registers)) {
         return number == ORIG_RAX; /* gdb sets it to -1 before it calls a function */
     }
     *field(&registers, number) = value;
-    return aee__gdb_set_registers(debugger, lane, &registers);
+    return set(debugger, lane, &registers);
 }

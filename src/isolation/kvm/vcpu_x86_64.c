@@ -210,6 +210,11 @@ fail:
     return aee__fail_os(error, errno, "cannot start lane %u: %s", lane, step);
 }
 
+bool aee__kvm_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start)
+{
+    return aee__kvm_lane_start(vm, lane, start, NULL) == AEE_OK;
+}
+
 /* ---- Registers between runs --------------------------------------------------------------- */
 
 /* Registers that lane_start() has left in the run page for the next KVM_RUN are the lane's. */
