@@ -271,8 +271,10 @@ void aee__instance_bury(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
-    /* With the lanes' watches goes the nudge that a quiet restart waits for. */
-    aee__housekeeper_nudge(&instance->core->restarter);
+    if (!instance
+             ->bereft) { /* with the lanes' watches goes the nudge that a quiet restart waits for */
+        aee__housekeeper_nudge(&instance->core->restarter);
+    }
     aee__shells_bury(instance->context, instance);
 }
 

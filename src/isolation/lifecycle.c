@@ -17,6 +17,8 @@
 #define RETRY_NS UINT64_C(10000000)
 /* How long the restarter waits for the threads of calls that ended with the instance. */
 #define LEAVE_NS (AEE__NS_PER_SECOND / 10)
+/* How long a thread whose call has failed waits for a restart that others have begun. */
+#define SETTLE_NS UINT64_C(5000000)
 
 static void restart_job(struct aee__job *job);
 
@@ -758,9 +760,10 @@ static void restart_job(struct aee__job *job)
 }
 
 /* The operation, where nobody else has one and the machine is there for it. */
-static bool begin_settling(struct aee__context *context)
+static bool begin_settling(struct aee__context *context, bool *kept)
 {
     (void)pthread_mutex_lock(&context->lock);
+    *kept = context->fallen || context->in_operation;
     bool begun = context->fallen && context->state == AEE_STATE_RESTARTING && !context->dying &&
                  !context->in_operation && context->operations_waiting == 0;
     context->in_operation = context->in_operation || begun;
@@ -772,11 +775,15 @@ static bool begin_settling(struct aee__context *context)
 void aee__context_settle(struct aee__context *context)
 {
     aee_result result = AEE_ERR_BUSY;
-    if (begin_settling(context)) {
+    bool kept = false;
+    if (begin_settling(context, &kept)) {
         result = recover(context, 0, NULL);
         aee__life_end(context);
     }
     if (result != AEE_OK) {
         aee__housekeeper_nudge(&context->core->restarter);
+    }
+    if (kept && result != AEE_OK) { /* somebody else is about to */
+        (void)aee__context_wait_ready(context, SETTLE_NS, NULL);
     }
 }
