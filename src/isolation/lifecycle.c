@@ -172,6 +172,10 @@ static aee_result build_in_place(struct aee__context *context, struct aee__insta
         (*out)->restored = true;
         result = context->core->recovery->restore(context, *out, true, NULL);
     }
+    /* A call that waits for a lane of the one that crashed may look at this one's object. */
+    if (result != AEE_OK && aee__instance_claim_end(*out)) {
+        aee__instance_conclude(*out, AEE__END_CRASHED);
+    }
     finish_building(context, out, result);
     return result;
 }
