@@ -638,6 +638,23 @@ typedef struct aee_recovery_desc {
     uint32_t reserved0;
 } aee_recovery_desc;
 
+/* Sets all of it. Checkpoints that were taken in another mode are dropped. Errors:
+ * INVALID_ARGUMENT, STALE, BUSY, NO_MEMORY, UNSUPPORTED, SYSTEM. */
+AEE_API aee_result aee_set_recovery(aee_engine *engine, aee_context context,
+                                    const aee_recovery_desc *desc, aee_error *error);
+/* Keeps the state that the component has now as its newest checkpoint. Waits for calls in flight,
+ * at most about a call budget (BUSY); calls that come meanwhile wait. A failure leaves the earlier
+ * ones as they were. Not from within a host function that this context called (BUSY). Errors:
+ * NOT_LOADED, STALE, BUSY, STATE (nothing was declared), LIMIT, NO_MEMORY, and those of aee_call()
+ * for a context that takes no calls. */
+AEE_API aee_result aee_checkpoint(aee_engine *engine, aee_context context, aee_error *error);
+/* Gives the component the state of the checkpoint `back` before the newest one (0) again; those
+ * after it are gone. Functions, regions and limits stay as they are. Waits as aee_checkpoint()
+ * does. A context that is stopped, in quarantine or restarting is restarted in that state. Errors:
+ * NOT_FOUND (there are not so many), and those of aee_checkpoint() and aee_restart(). */
+AEE_API aee_result aee_restore(aee_engine *engine, aee_context context, uint32_t back,
+                               aee_error *error);
+
 /* ---- Information -------------------------------------------------------------------------- */
 
 typedef struct aee_context_info {

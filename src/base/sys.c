@@ -106,6 +106,20 @@ uint64_t aee__sys_file_resident(int fd)
     return fstat(fd, &status) == 0 ? (uint64_t)status.st_blocks * 512u : 0;
 }
 
+int64_t aee__sys_find_data(int fd, int64_t from, int64_t *end)
+{
+    *end = from;
+    if (injected("lseek")) {
+        return -1;
+    }
+    off_t start = lseek(fd, from, SEEK_DATA);
+    if (start < 0) {
+        return errno == ENXIO ? -2 : -1;
+    }
+    *end = lseek(fd, start, SEEK_HOLE);
+    return *end < 0 ? -1 : start;
+}
+
 ssize_t aee__sys_pread(int fd, void *buffer, size_t size, off_t offset)
 {
     return injected("pread") ? -1 : pread(fd, buffer, size, offset);

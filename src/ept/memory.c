@@ -143,7 +143,10 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
     add_area(memory, (struct aee__gva){AEE_GVA_HEAP}, plan->heap_size);
     memory->heap_size = plan->heap_size;
     for (uint32_t i = 0; i < memory->area_count; i++) {
-        memory->areas[i].rights = find_rights(plan, i);
+        struct aee__memory_area *area = &memory->areas[i];
+        bool stack = i < first_segment(plan) && i % 2 == 0;
+        area->rights = find_rights(plan, i);
+        area->state = (area->rights & AEE__PT_WRITE) && !stack && area->gva.value != AEE_GVA_LANES;
     }
 }
 
@@ -419,6 +422,21 @@ void *aee__memory_at(const struct aee__memory *memory, struct aee__gva gva, uint
         }
     }
     return NULL;
+}
+
+uint8_t *aee__memory_page(const struct aee__memory *memory, uint64_t offset)
+{
+    uint32_t chunk = memory->chunk_count - 1;
+    while (chunk > 0 && memory->chunks[chunk].gpa.value - AEE__GPA_PRIVATE > offset) {
+        chunk--;
+    }
+    return memory->chunks[chunk].host +
+           (offset - (memory->chunks[chunk].gpa.value - AEE__GPA_PRIVATE));
+}
+
+uint64_t aee__memory_area_size(const struct aee__memory *memory, uint32_t area)
+{
+    return area == memory->area_count - 1 ? memory->heap_size : memory->areas[area].size;
 }
 
 /* ---- Growth ------------------------------------------------------------------------------- */

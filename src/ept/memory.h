@@ -43,6 +43,7 @@ struct aee__memory_area {
     uint64_t size;
     uint64_t offset; /* in the file; gpa is AEE__GPA_PRIVATE + offset */
     uint32_t rights; /* AEE__PT_ values; without AEE__PT_USER it is not the component's */
+    bool state;      /* what the component keeps between calls: not its stacks, nor the rings */
 };
 
 /* One memory slot: a host mapping and where the guest has it. */
@@ -78,6 +79,11 @@ void aee__memory_destroy(struct aee__memory *memory);
 /* The gate: host address of [gva, gva + size), or NULL unless all of it lies in one private area.
  * The heap counts as far as its first chunk. */
 void *aee__memory_at(const struct aee__memory *memory, struct aee__gva gva, uint64_t size);
+
+/* Host address of the page at that place of the file, which lies below file_size. */
+uint8_t *aee__memory_page(const struct aee__memory *memory, uint64_t offset);
+/* Bytes of an area, with what its heap has grown by. */
+uint64_t aee__memory_area_size(const struct aee__memory *memory, uint32_t area);
 
 /* Adds a chunk that makes the heap `heap_size` bytes, without mapping it in the page tables: give
  * the chunk to the machine first, then, where there are tables, call aee__memory_publish_heap(). */

@@ -148,7 +148,7 @@ static aee_result hide_region(void *vm, struct aee__gva gva, uint64_t size, aee_
     return instance->core->ops->vm_unmap(instance->vm, gva, size, error);
 }
 
-static const struct aee__window_ops *window_ops(const struct aee__core *core)
+const struct aee__window_ops *aee__instance_window_ops(const struct aee__core *core)
 {
     static const struct aee__window_ops by_tables = {.add_slot = add_slot};
     static const struct aee__window_ops by_mapping = {.show = show_region, .hide = hide_region};
@@ -196,17 +196,23 @@ static void note_end(void *user, aee_crash_cause cause, const char *how)
     aee__instance_fail(user, cause, how);
 }
 
-static aee_result start_lanes(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
-                              aee_error *error)
+struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance, uint32_t lane)
+{
+    struct aee_abi_vdso vdso;
+    memcpy(&vdso, instance->core->ops->vdso, sizeof vdso);
+    return (struct aee__lane_start){.rip = {vdso.lane_entry},
+                                    .rsp = aee__memory_stack_top(lane),
+                                    .fs_base = aee__memory_tcb(lane, &instance->plan),
+                                    .gs_base = {AEE_GVA_LANES + lane * AEE_LANE_STRIDE},
+                                    .syscall = {vdso.syscall},
+                                    .root = instance->memory.table.base};
+}
+
+static aee_result start_lanes(struct aee__instance *instance, aee_error *error)
 {
     for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
         write_tls(instance, lane);
-        struct aee__lane_start start = {.rip = {vdso->lane_entry},
-                                        .rsp = aee__memory_stack_top(lane),
-                                        .fs_base = aee__memory_tcb(lane, &instance->plan),
-                                        .gs_base = {AEE_GVA_LANES + lane * AEE_LANE_STRIDE},
-                                        .syscall = {vdso->syscall},
-                                        .root = instance->memory.table.base};
+        struct aee__lane_start start = aee__instance_lane_start(instance, lane);
         aee_result result = instance->core->ops->lane_start(instance->vm, lane, &start, error);
         if (result != AEE_OK) {
             return result;
@@ -232,7 +238,7 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
     }
     result = core->ops->vm_map ? map_memory(instance, error) : add_memory(instance, error);
     if (result == AEE_OK) {
-        result = start_lanes(instance, &vdso, error);
+        result = start_lanes(instance, error);
     }
     return result == AEE_OK && core->ops->vm_seal
                ? core->ops->vm_seal(instance->vm, note_end, instance, error)
@@ -242,11 +248,11 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
 void aee__instance_strip(struct aee__instance *instance)
 {
     struct aee__core *core = instance->core;
-    uint32_t lanes = atomic_load(&instance->lane_count);
+    uint32_t lanes = instance->bereft ? 0 : atomic_load(&instance->lane_count);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_destroy(&instance->lanes[lane]);
     }
-    core->ops->vm_destroy(instance->vm);
+    core->ops->vm_destroy(instance->bereft ? NULL : instance->vm);
     instance->vm = NULL;
     aee__window_destroy(&instance->window);
     aee__memory_destroy(&instance->memory);
@@ -254,7 +260,7 @@ void aee__instance_strip(struct aee__instance *instance)
     instance->image = NULL;
 }
 
-static void bury_job(struct aee__job *job)
+void aee__instance_bury(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
@@ -275,12 +281,13 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     }
     instance->core = core;
     instance->image = aee__image_ref_take(image);
+    instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
     instance->plan = make_plan(core->ops, image->image, limits);
-    instance->free_job.run = bury_job;
+    instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
     aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
-    aee__window_init(&instance->window, &core->alloc, &instance->memory.table, window_ops(core),
-                     instance);
+    aee__window_init(&instance->window, &core->alloc, &instance->memory.table,
+                     aee__instance_window_ops(core), instance);
     if (result == AEE_OK) {
         result = fill(instance, error);
     }
@@ -353,7 +360,7 @@ bool aee__instance_claim_end(struct aee__instance *instance)
 
 void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
 {
-    if (instance->core->ops->vm_stop && instance->vm) {
+    if (instance->core->ops->vm_stop && instance->vm && !instance->kept) {
         instance->core->ops->vm_stop(instance->vm);
     }
     atomic_store(&instance->end, end);
@@ -365,6 +372,7 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
                          false); /* calls in a lane that nobody runs end, too */
     }
     aee__context_lane_freed(instance->context); /* who waits for a lane learns of it */
+    atomic_store(&instance->concluded, true);   /* pairs with aee__instance_succeed() */
 }
 
 void aee__instance_stop(struct aee__instance *instance)
