@@ -1,9 +1,7 @@
 /* functions.c: what an image exports, one after the other. */
-#include <string.h>
-
 #include "engine/engine.h"
 
-_Static_assert(AEE_FUNCTION_NAME_MAX > AEE__IMAGE_MAX_EXPORT_NAME, "every exported name fits");
+_Static_assert(AEE_FUNCTION_NAME_MAX > AEE__IMAGE_MAX_NAME, "every exported name fits");
 
 aee_result aee_get_function_info(aee_engine *engine, aee_context handle, uint32_t index,
                                  aee_function_info *info, aee_error *error)

@@ -14,6 +14,7 @@
 #include "isolation/core.h"
 #include "isolation/image/image.h"
 #include "isolation/lane.h"
+#include "isolation/state_ranges.h"
 
 /* An image that several instances and a context share. */
 struct aee__image_ref {
@@ -53,6 +54,8 @@ struct aee__instance {
     struct aee__memory_plan plan;
     struct aee__memory memory;
     struct aee__window window;
+    struct aee__state_ranges state;
+    _Atomic uint64_t clock_frame; /* the frame that it was told (guest_clock.h), plus 1; 0: none */
     uint16_t epoch;             /* of the image, for function handles */
     bool kept;                  /* its machine may go on with another instance: do not stop it */
     bool restored;              /* it began with a checkpoint's state */

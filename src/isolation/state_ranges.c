@@ -87,14 +87,13 @@ static int32_t add(struct aee__state_ranges *ranges, const struct aee__memory *m
         if (gva.value < range->gva.value + range->size && range->gva.value < end) {
             return AEE_HOST_BAD;
         }
-        total += i >= ranges->declared ? range->size : 0; /* below 2^64: they do not overlap */
-    }
-    if (ranges->count - ranges->declared == AEE_STATE_RANGES_MAX || size > AEE_STATE_BYTES_MAX ||
-        total > AEE_STATE_BYTES_MAX) {
-        return AEE_HOST_LIMIT;
+        total += i >= ranges->declared ? range->size : 0; /* they do not overlap: below 2^64 */
     }
     if (!is_state(memory, gva, size)) {
         return AEE_HOST_BAD;
+    }
+    if (ranges->count - ranges->declared == AEE_STATE_RANGES_MAX || total > AEE_STATE_BYTES_MAX) {
+        return AEE_HOST_LIMIT;
     }
     ranges->ranges[ranges->count++] = (struct aee__state_range){gva, size};
     return AEE_HOST_OK;

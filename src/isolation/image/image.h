@@ -12,6 +12,7 @@
 
 #define AEE__IMAGE_MAX_SEGMENTS 16u
 #define AEE__IMAGE_MAX_EXPORTS 4096u
+#define AEE__IMAGE_MAX_NAME 1023u /* bytes of an exported name */
 
 /* Rights of a segment; never both write and execute. */
 enum { AEE__SEG_READ = 1, AEE__SEG_WRITE = 2, AEE__SEG_EXECUTE = 4 };
