@@ -35,6 +35,20 @@ void aee__guest_clock_set(struct aee__context *context, const aee_determinism *w
     (void)pthread_mutex_unlock(&context->lock);
 }
 
+void aee__guest_clock_inherit(struct aee__context *context, struct aee__context *from)
+{
+    (void)pthread_mutex_lock(&from->clock.lock);
+    (void)pthread_mutex_lock(&context->clock.lock); /* nobody knows it yet: no other order */
+    context->clock.flags = from->clock.flags;
+    context->clock.seed = from->clock.seed;
+    context->clock.base = from->clock.base;
+    context->clock.frame = from->clock.frame;
+    context->clock.time_ns = from->clock.time_ns;
+    context->clock.step_ns = from->clock.step_ns;
+    (void)pthread_mutex_unlock(&context->clock.lock);
+    (void)pthread_mutex_unlock(&from->clock.lock);
+}
+
 /* As aee_seed() takes it apart, and as native modules have it. */
 int aee__guest_clock_seed(struct aee__context *context, uint8_t seed[32])
 {

@@ -27,6 +27,8 @@ void aee__guest_clock_init(struct aee__guest_clock *clock);
 void aee__guest_clock_destroy(struct aee__guest_clock *clock);
 /* From the next call on, and for the seeds of instances that are made from now on. */
 void aee__guest_clock_set(struct aee__context *context, const aee_determinism *wanted);
+/* A fork has what is fixed for its template. */
+void aee__guest_clock_inherit(struct aee__context *context, struct aee__context *from);
 /* The seed of a new instance of it: random, unless it is fixed. -1 with errno. */
 int aee__guest_clock_seed(struct aee__context *context, uint8_t seed[32]);
 /* Tells the instance, one of whose lanes the caller owns. Takes a lock, but once a frame only. */

@@ -344,6 +344,58 @@ static void determinism_is_checked(void **state)
     assert_int_equal(fix(bed, a, (aee_determinism){0}), AEE_ERR_STALE);
 }
 
+/* ---- Forks and checkpoints ---------------------------------------------------------------------- */
+
+static void forks_have_state_and_time_of_their_template(void **state)
+{
+    struct bed *bed = *state;
+    aee_context a = make(bed);
+    aee_context b = {0};
+    ASSERT_OK(bed, fix(bed, a, (aee_determinism){.flags = AEE_FIXED_SEED | AEE_FIXED_TIME,
+                                                 .seed = 99,
+                                                 .frame = 10,
+                                                 .time_ns = 1000,
+                                                 .time_step_ns = 5}));
+    int64_t block = value2(bed, a, "allocate", 100000, 0, 1);
+    assert_int_equal(value2(bed, a, "add_range", block, 100000, 2), AEE_HOST_OK);
+    assert_int_equal(value0(bed, a, "count"), 6);
+    run_frame(bed);
+    ASSERT_OK(bed, aee_fork(bed->engine, a, NULL, &b, &bed->error));
+    assert_int_equal(checksum(bed, a), checksum(bed, b));
+    assert_int_equal(value0(bed, b, "seed"), 99);
+    assert_int_equal(value0(bed, b, "frame"), 11);
+    assert_int_equal(value0(bed, b, "time_ns"), 1005);
+    (void)value2(bed, b, "poke", block + 50000, 1, 2);
+    assert_int_not_equal(checksum(bed, a), checksum(bed, b));
+    (void)value2(bed, a, "poke", block + 50000, 1, 2);
+    assert_int_equal(checksum(bed, a), checksum(bed, b));
+    assert_int_equal(value2(bed, b, "remove_range", block, 0, 1), AEE_HOST_OK);
+    aee_context c = {0};
+    ASSERT_OK(bed, fix(bed, a, (aee_determinism){0}));
+    ASSERT_OK(bed, aee_fork(bed->engine, a, NULL, &c, &bed->error));
+    assert_int_not_equal(value0(bed, c, "seed"), 99);
+}
+
+static void checksums_go_back_with_the_state(void **state)
+{
+    struct bed *bed = *state;
+    aee_context a = make(bed);
+    uint64_t sums[4];
+    aee_recovery_desc recovery = {.struct_size = sizeof recovery, .history = 4};
+    ASSERT_OK(bed, aee_set_recovery(bed->engine, a, &recovery, &bed->error));
+    for (unsigned i = 0; i < 4; i++) {
+        (void)value2(bed, a, "set_byte", 2 * i, 7 + i, 2);
+        sums[i] = checksum(bed, a);
+        ASSERT_OK(bed, aee_checkpoint(bed->engine, a, &bed->error));
+    }
+    ASSERT_OK(bed, aee_restore(bed->engine, a, 2, &bed->error));
+    assert_int_equal(checksum(bed, a), sums[1]);
+    (void)value2(bed, a, "set_byte", 4, 9, 2);
+    assert_int_equal(checksum(bed, a), sums[2]);
+    ASSERT_OK(bed, aee_restore(bed->engine, a, 1, &bed->error));
+    assert_int_equal(checksum(bed, a), sums[0]);
+}
+
 /* ---- Functions ---------------------------------------------------------------------------------- */
 
 static void functions_are_listed(void **state)
@@ -399,6 +451,8 @@ int main(void)
         TEST(time_can_be_fixed),
         TEST(submitted_calls_see_the_frame),
         TEST(determinism_is_checked),
+        TEST(forks_have_state_and_time_of_their_template),
+        TEST(checksums_go_back_with_the_state),
         TEST(functions_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

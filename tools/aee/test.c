@@ -121,7 +121,7 @@ static aee_result make_context(struct session *session, aee_context *out, aee_er
 /* A context as the template was when its initialisers had run. */
 static aee_result make_copy(struct session *session, aee_context *out, aee_error *error)
 {
-    return make_context(session, out, error);
+    return aee_fork(session->engine, session->template, NULL, out, error);
 }
 
 /* ---- Tests -------------------------------------------------------------------------------- */
