@@ -158,7 +158,7 @@ enum aee_abi_state_order {
     AEE_STATE_ORDER_ADD = 1,
     AEE_STATE_ORDER_REMOVE = 2, /* the one that begins at gva; no size */
 };
-#define AEE_STATE_RANGES_MAX 64u /* ranges that a component may add */
+#define AEE_STATE_RANGES_MAX 64u                 /* ranges that a component may add */
 #define AEE_STATE_BYTES_MAX UINT64_C(0x10000000) /* and their bytes together */
 
 /* Statuses of a host-call reply; 0 is success. */

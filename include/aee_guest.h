@@ -81,8 +81,9 @@ __asm__(".pushsection " AEE_ABI_NOTE_SECTION ",\"a\",@note\n"
 
 /* ---- Declared state --------------------------------------------------------------------------- */
 
-/* Put before the definition of a variable of static storage that is part of the component's declared
- * state: what a checkpoint of mode AEE_CHECKPOINT_DECLARED keeps and aee_state_checksum() reads.
+/* Put before the definition of a variable of static storage that is part of the component's
+ * declared state: what a checkpoint of mode AEE_CHECKPOINT_DECLARED keeps and aee_state_checksum()
+ * reads.
  *
  *     AEE_STATE static struct world world;
  *
@@ -94,11 +95,11 @@ extern "C" {
 #endif
 
 /* Adds `size` bytes at `start` to the declared state: of the heap, or of variables. Returns an enum
- * aee_abi_host_status: AEE_HOST_BAD for a range that is empty, overlaps another or is no memory that
- * the component may write, stacks and thread-local storage included; AEE_HOST_LIMIT beyond
+ * aee_abi_host_status: AEE_HOST_BAD for a range that is empty, overlaps another or is no memory
+ * that the component may write, stacks and thread-local storage included; AEE_HOST_LIMIT beyond
  * AEE_STATE_RANGES_MAX ranges or AEE_STATE_BYTES_MAX bytes. Ranges belong to the instance: one that
- * was restarted from the image has those that its initialisers add. Pointers in the state keep their
- * meaning only where what they point at is part of it. Costs a host call. */
+ * was restarted from the image has those that its initialisers add. Pointers in the state keep
+ * their meaning only where what they point at is part of it. Costs a host call. */
 int32_t aee_state_add(void *start, size_t size);
 /* Takes the range that was added with that start away, before its memory is freed.
  * AEE_HOST_NOT_FOUND: there is none. */
@@ -275,8 +276,9 @@ static inline float aee_random_float(struct aee_random *random)
 
 /* ---- Tests ------------------------------------------------------------------------------------ */
 
-/* AEE_TEST(name) { ... } defines the export test_name(), which `aee test` runs in an instance of its
- * own (docs/testing.md). AEE_CHECK() ends the test with a sentence where the condition is false. */
+/* AEE_TEST(name) { ... } defines the export test_name(), which `aee test` runs in an instance of
+ * its own (docs/testing.md). AEE_CHECK() ends the test with a sentence where the condition is
+ * false. */
 #define AEE_TEST(name)                \
     AEE_SIGNATURE(test_##name, "v:"); \
     AEE_EXPORT void test_##name(void)

@@ -701,8 +701,8 @@ typedef struct aee_determinism {
 
 /* Holds for calls that begin from now on, over restarts; call it again to go back or forward in
  * time, or with no flags to end it. Without AEE_FIXED_TIME a component sees the number of the
- * engine's frame and when that began (CLOCK_MONOTONIC). Any thread; does not wait for calls. Errors:
- * INVALID_ARGUMENT, STALE. */
+ * engine's frame and when that began (CLOCK_MONOTONIC). Any thread; does not wait for calls.
+ * Errors: INVALID_ARGUMENT, STALE. */
 AEE_API aee_result aee_set_determinism(aee_engine *engine, aee_context context,
                                        const aee_determinism *determinism, aee_error *error);
 /* A checksum (XXH3, 64 bits, not cryptographic) of the component's declared state: addresses, sizes

@@ -41,9 +41,8 @@ static int32_t serve_log(struct aee__context *context, const struct aee__ring_ho
 static int32_t serve_state(struct aee__instance *instance, const struct aee__ring_host_call *call)
 {
     (void)pthread_mutex_lock(&instance->context->lock); /* the heap may grow, too */
-    int32_t status =
-        aee__state_ranges_order(&instance->state, &instance->memory, call->args[0],
-                                (struct aee__gva){call->args[1]}, call->args[2]);
+    int32_t status = aee__state_ranges_order(&instance->state, &instance->memory, call->args[0],
+                                             (struct aee__gva){call->args[1]}, call->args[2]);
     (void)pthread_mutex_unlock(&instance->context->lock);
     return status;
 }

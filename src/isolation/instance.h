@@ -55,8 +55,6 @@ struct aee__instance {
     struct aee__memory_plan plan;
     struct aee__memory memory;
     struct aee__window window;
-    struct aee__state_ranges state;
-    _Atomic uint64_t clock_frame; /* the frame that it was told (guest_clock.h), plus 1; 0: none */
     uint16_t epoch;             /* of the image, for function handles */
     bool kept;                  /* its machine may go on with another instance: do not stop it */
     bool restored;              /* it began with a checkpoint's state */
@@ -67,6 +65,8 @@ struct aee__instance {
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
+    struct aee__state_ranges state;
+    _Atomic uint64_t clock_frame; /* it was told of (guest_clock.h), plus 1; 0: of none */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */
     _Atomic uint32_t references;
     _Atomic uint32_t end; /* enum aee__end */

@@ -73,20 +73,9 @@ static void note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
     atomic_store_explicit(&lane->called[at], call->export_index, memory_order_relaxed);
 }
 
-/* Before requests are written: a new frame has begun since the last ones. */
-static void tell_time(struct aee__lane *lane)
-{
-    struct aee__instance *instance = lane->instance;
-    uint64_t frames =
-        atomic_load_explicit(&instance->core->counters.frames, memory_order_relaxed);
-    if (atomic_load_explicit(&instance->clock_frame, memory_order_relaxed) != frames + 1) {
-        aee__guest_clock_tell(instance);
-    }
-}
-
 static void push(struct aee__lane *lane, struct aee__call *call)
 {
-    tell_time(lane);
+    aee__guest_clock_note(lane->instance);
     note(lane, call, 0);
     aee__call_ring_push(&lane->ring, &call->request);
 }
@@ -330,7 +319,7 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
         }
     }
     if (count > 0) {
-        tell_time(lane);
+        aee__guest_clock_note(lane->instance);
     }
     aee__call_ring_push_all(&lane->ring, begun, count);
     return taken;

@@ -1,7 +1,7 @@
-/* state_ranges.h: which parts of an instance's memory are its component's declared state: first what
- * its image declares, then what the component added, in that order. They belong to the instance and
- * are changed under its context's lock; a thread that owns all lanes, none with a call, may read
- * them without. */
+/* state_ranges.h: which parts of an instance's memory are its component's declared state: first
+ * what its image declares, then what the component added, in that order. They belong to the
+ * instance and are changed under its context's lock; a thread that owns all lanes, none with a
+ * call, may read them without. */
 #ifndef AEE_ISOLATION_STATE_RANGES_H
 #define AEE_ISOLATION_STATE_RANGES_H
 

@@ -283,10 +283,10 @@ static void time_can_be_fixed(void **state)
     struct bed *bed = *state;
     aee_context a = make(bed);
     run_frame(bed);
-    ASSERT_OK(bed, fix(bed, a, (aee_determinism){.flags = AEE_FIXED_TIME,
-                                                 .frame = 100,
-                                                 .time_ns = 5000,
-                                                 .time_step_ns = 16}));
+    ASSERT_OK(bed,
+              fix(bed, a,
+                  (aee_determinism){
+                      .flags = AEE_FIXED_TIME, .frame = 100, .time_ns = 5000, .time_step_ns = 16}));
     assert_int_equal(value0(bed, a, "frame"), 100);
     assert_int_equal(value0(bed, a, "time_ns"), 5000);
     run_frame(bed);
@@ -351,11 +351,12 @@ static void forks_have_state_and_time_of_their_template(void **state)
     struct bed *bed = *state;
     aee_context a = make(bed);
     aee_context b = {0};
-    ASSERT_OK(bed, fix(bed, a, (aee_determinism){.flags = AEE_FIXED_SEED | AEE_FIXED_TIME,
-                                                 .seed = 99,
-                                                 .frame = 10,
-                                                 .time_ns = 1000,
-                                                 .time_step_ns = 5}));
+    ASSERT_OK(bed, fix(bed, a,
+                       (aee_determinism){.flags = AEE_FIXED_SEED | AEE_FIXED_TIME,
+                                         .seed = 99,
+                                         .frame = 10,
+                                         .time_ns = 1000,
+                                         .time_step_ns = 5}));
     int64_t block = value2(bed, a, "allocate", 100000, 0, 1);
     assert_int_equal(value2(bed, a, "add_range", block, 100000, 2), AEE_HOST_OK);
     assert_int_equal(value0(bed, a, "count"), 6);

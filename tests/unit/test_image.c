@@ -1013,9 +1013,9 @@ static void test_hostile_state(void **state)
         uint64_t flags;
         uint32_t type;
     } cases[] = {
-        {data, 8, SHF_WRITE, SHT_PROGBITS},                                    /* not loaded */
-        {good.sections[ELF_S_TEXT].sh_addr, 8, SHF_ALLOC, SHT_PROGBITS},       /* code */
-        {good.sections[ELF_S_SIGNATURE].sh_addr, 8, SHF_ALLOC, SHT_PROGBITS},  /* constants */
+        {data, 8, SHF_WRITE, SHT_PROGBITS},                                      /* not loaded */
+        {good.sections[ELF_S_TEXT].sh_addr, 8, SHF_ALLOC, SHT_PROGBITS},         /* code */
+        {good.sections[ELF_S_SIGNATURE].sh_addr, 8, SHF_ALLOC, SHT_PROGBITS},    /* constants */
         {good.sections[ELF_S_SIGNATURE].sh_addr, 0x2800, SHF_ALLOC, SHT_NOBITS}, /* over segments */
         {data, UINT64_MAX, SHF_ALLOC, SHT_NOBITS},
         {data, 0 - data, SHF_ALLOC, SHT_NOBITS},

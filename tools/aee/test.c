@@ -37,12 +37,16 @@ struct log {
     size_t dropped;
 };
 
+struct test_case {
+    char name[AEE_FUNCTION_NAME_MAX];
+    char kind; /* what it returns: 'i', 'v', or '?' for what is no test */
+};
+
 struct session {
     struct options options;
     aee_engine *engine;
-    aee_context template;    /* loaded and initialised once */
-    char (*names)[AEE_FUNCTION_NAME_MAX];
-    char *kinds; /* of each, what it returns: 'i', 'v', or '?' for what no test does */
+    aee_context template; /* loaded and initialised once */
+    struct test_case *tests;
     unsigned count;
     struct log log;
 };
@@ -72,8 +76,9 @@ static void on_log(void *user, aee_log_level level, aee_context context, const c
     if (context.id == 0 && level < AEE_LOG_WARNING) {
         return;
     }
-    const int length = snprintf(text, sizeof text, "%s%s%s", context.id ? "" : "library: ",
-                                (unsigned)level < 4 ? levels[level] : "", line);
+    const int length =
+        snprintf(text, sizeof text, "%s%s%s",
+                 context.id ? "" : "library: ", (unsigned)level < 4 ? levels[level] : "", line);
     const size_t size =
         (length > 0 && length < LINE_MAX_BYTES ? (size_t)length : LINE_MAX_BYTES - 1) + 1;
     (void)pthread_mutex_lock(&log->lock);
@@ -175,15 +180,16 @@ static void run_in(struct session *session, aee_context context, char kind,
 
 static void run_test(struct session *session, unsigned index, struct test_report *report)
 {
-    struct test_outcome outcome = {.name = session->names[index], .ok = true};
+    const struct test_case *test = &session->tests[index];
+    struct test_outcome outcome = {.name = test->name, .ok = true};
     aee_context context = {0};
     aee_error error;
-    if (session->kinds[index] == '?') {
+    if (test->kind == '?') {
         fail(&outcome, "%s", "a test takes no arguments and returns an integer or nothing");
     } else if (make_copy(session, &context, &error) != AEE_OK) {
         fail(&outcome, "%s", error.text);
     } else {
-        run_in(session, context, session->kinds[index], &outcome);
+        run_in(session, context, test->kind, &outcome);
     }
     if (aee_destroy(session->engine, context, &error) != AEE_OK && outcome.ok) {
         fail(&outcome, "%s", error.text);
@@ -216,16 +222,21 @@ static bool is_wanted(const struct options *options, const char *name)
 
 static bool add_test(struct session *session, const aee_function_info *info)
 {
-    void *names = realloc(session->names, (session->count + 1) * sizeof session->names[0]);
-    session->names = names ? names : session->names;
-    char *kinds = realloc(session->kinds, session->count + 1);
-    session->kinds = kinds ? kinds : session->kinds;
-    if (!names || !kinds) {
+    struct test_case *tests = realloc(session->tests, (session->count + 1) * sizeof *tests);
+    if (!tests) {
         return false;
     }
-    memcpy(session->names[session->count], info->name, sizeof info->name);
-    session->kinds[session->count++] = kind_of(info->signature);
+    session->tests = tests;
+    memcpy(tests[session->count].name, info->name, sizeof info->name);
+    tests[session->count++].kind = kind_of(info->signature);
     return true;
+}
+
+static int compare(const void *left, const void *right)
+{
+    const struct test_case *a = left;
+    const struct test_case *b = right;
+    return strcmp(a->name, b->name);
 }
 
 static int list_tests(struct session *session)
@@ -238,6 +249,7 @@ static int list_tests(struct session *session)
         }
     }
     if (session->count > 0) {
+        qsort(session->tests, session->count, sizeof session->tests[0], compare);
         return CLI_OK;
     }
     return session->options.filter
@@ -358,8 +370,7 @@ static int test(int argc, char **argv)
         test_report_end(&report, code);
     }
     aee_engine_destroy(session.engine);
-    free(session.names);
-    free(session.kinds);
+    free(session.tests);
     free(session.log.text);
     return code;
 }
@@ -367,21 +378,22 @@ static int test(int argc, char **argv)
 const struct cli_verb cli_test = {
     .name = VERB,
     .summary = "run the test functions of an image, each in an instance of its own",
-    .help = "usage: aee test IMAGE [OPTIONS]\n"
-            "\n"
-            "Runs every exported function whose name begins with test_, in the order of the image,\n"
-            "each in an instance that was just initialised, and prints TAP version 13. A test takes\n"
-            "no arguments and returns nothing, or an integer that is 0 when all is well; one that\n"
-            "crashes, hangs or calls aee_abort() is not ok. AEE_TEST and AEE_CHECK of aee_guest.h\n"
-            "write them. What a test logs comes before its line, behind '# '.\n"
-            "\n"
-            "  --filter GLOB  only tests whose names fit, with or without test_\n"
-            "  --budget MS    time that one test may take (default 10000)\n"
-            "  --seed N       what aee_seed() gives; the default changes, and is printed\n"
-            "  --json         one JSON object instead; its fields are in docs/cli.md\n"
-            "\n"
-            "exit codes: 0 all tests passed, 1 some did not, or the image's initialisers failed,\n"
-            "2 wrong command line or no such test, 3 image refused, 4 no usable back end,\n"
-            "5 anything else\n",
+    .help =
+        "usage: aee test IMAGE [OPTIONS]\n"
+        "\n"
+        "Runs every exported function whose name begins with test_, in the order of the image,\n"
+        "each in an instance that was just initialised, and prints TAP version 13. A test takes\n"
+        "no arguments and returns nothing, or an integer that is 0 when all is well; one that\n"
+        "crashes, hangs or calls aee_abort() is not ok. AEE_TEST and AEE_CHECK of aee_guest.h\n"
+        "write them. What a test logs comes before its line, behind '# '.\n"
+        "\n"
+        "  --filter GLOB  only tests whose names fit, with or without test_\n"
+        "  --budget MS    time that one test may take (default 10000)\n"
+        "  --seed N       what aee_seed() gives; the default changes, and is printed\n"
+        "  --json         one JSON object instead; its fields are in docs/cli.md\n"
+        "\n"
+        "exit codes: 0 all tests passed, 1 some did not, or the image's initialisers failed,\n"
+        "2 wrong command line or no such test, 3 image refused, 4 no usable back end,\n"
+        "5 anything else\n",
     .run = test,
 };

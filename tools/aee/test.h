@@ -25,7 +25,7 @@ struct test_report {
     const char *image;
     bool json;
     uint64_t seed;
-    unsigned count;  /* of tests to come */
+    unsigned count; /* of tests to come */
     unsigned done;
     unsigned failed; /* of them */
 };

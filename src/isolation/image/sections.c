@@ -139,7 +139,8 @@ static aee_result note_state(struct aee__image_parser *parser, uint32_t index,
         return aee__elf_bad(&parser->elf, "section %" PRIu32 ": %s is there twice", index,
                             AEE_ABI_STATE_SECTION);
     }
-    uint64_t gva = section->sh_addr + parser->bias; /* modulo 2^64: the look-up refuses what wraps */
+    uint64_t gva =
+        section->sh_addr + parser->bias; /* modulo 2^64: the look-up refuses what wraps */
     if (!(section->sh_flags & SHF_ALLOC) || !is_writable(parser, gva, section->sh_size)) {
         return aee__elf_bad(&parser->elf,
                             "section %" PRIu32 ": %s with 0x%" PRIx64 " bytes at 0x%" PRIx64
