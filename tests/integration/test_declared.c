@@ -194,6 +194,50 @@ static void a_storm_of_orders_ends(void **state)
     assert_int_equal(value0(bed, a, "count"), 6);
 }
 
+static void orders_are_checked(void **state)
+{
+    struct bed *bed = *state;
+    aee_context a = make(bed);
+    aee_function order = find(bed, a, "raw_order");
+    int64_t block = value2(bed, a, "allocate", 4096, 0, 1);
+    const int64_t orders[] = {0, 3, 1 + (INT64_C(1) << 32), INT64_MIN, -1};
+    for (unsigned i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        const int64_t args[] = {orders[i], block, 8};
+        int64_t status = 0;
+        ASSERT_OK(bed, aee_call_i64(bed->engine, a, order, args, 3, &status, &bed->error));
+        assert_int_equal(status, AEE_HOST_BAD);
+    }
+}
+
+/* Lanes change the list, the heap grows, and the engine reads both. */
+static void checksums_stand_beside_storms(void **state)
+{
+    struct bed *bed = *state;
+    aee_context a = make_context(bed, "stormy", AEE_CALL_RING, 4);
+    aee_call_item items[64];
+    for (unsigned i = 0; i < 64; i++) {
+        items[i] = (aee_call_item){.context = a,
+                                   .function = find(bed, a, "storm"),
+                                   .arg_count = 1,
+                                   .args = {aee_i64(200)}};
+    }
+    for (unsigned round = 0; round < 8; round++) {
+        aee_batch batch;
+        uint32_t count = 0;
+        uint64_t sum = 0;
+        ASSERT_OK(bed, aee_submit(bed->engine, items, 64, 0, &batch, &bed->error));
+        for (unsigned i = 0; i < 20; i++) {
+            aee_result result = aee_state_checksum(bed->engine, a, &sum, &bed->error);
+            assert_true(result == AEE_OK || result == AEE_ERR_BUSY);
+        }
+        ASSERT_OK(bed, aee_allocate_isolated_memory(bed->engine, a, 18 + 2 * round, &bed->error));
+        ASSERT_OK(bed, aee_wait(bed->engine, batch, NULL, 0, &count, 60 * SECOND, &bed->error));
+        assert_int_equal(count, 64);
+    }
+    assert_int_equal(value0(bed, a, "count"), 6);
+    assert_int_equal(checksum(bed, a), checksum(bed, a));
+}
+
 static void checksums_say_why_there_is_none(void **state)
 {
     struct bed *bed = *state;
@@ -446,6 +490,8 @@ int main(void)
         TEST(ranges_must_be_the_components_own),
         TEST(there_are_so_many_ranges),
         TEST(a_storm_of_orders_ends),
+        TEST(orders_are_checked),
+        TEST(checksums_stand_beside_storms),
         TEST(checksums_say_why_there_is_none),
         TEST(seeds_can_be_fixed),
         TEST(time_is_that_of_the_frame),

@@ -84,6 +84,17 @@ AEE_EXPORT int64_t storm(int64_t times)
     return refused;
 }
 
+/* As no function of the SDK asks. */
+AEE_EXPORT int64_t raw_order(int64_t order, int64_t start, int64_t size)
+{
+    const struct aee_abi_host_request request = {
+        .kind = AEE_HOST_CALL_STATE, .args = {(uint64_t)order, (uint64_t)start, (uint64_t)size}};
+    aee_vdso_host_call_fn *ask = (aee_vdso_host_call_fn *)(uintptr_t)aee_info()->vdso_host_call;
+    int64_t value = 0;
+    uint32_t reply_size = 0;
+    return ask(&request, NULL, NULL, &value, &reply_size);
+}
+
 AEE_EXPORT int64_t frame(void)
 {
     return (int64_t)aee_frame();
