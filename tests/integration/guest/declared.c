@@ -55,7 +55,7 @@ AEE_EXPORT int64_t poke(int64_t at, int64_t value)
 }
 
 /* What a hostile component might name: 0 own stack, 1 thread-local storage, 2 code, 3 rings,
- * 4 the information page, 5 declared already, 6 variables that are not. */
+ * 4 the information page, 5 and 7 declared already, 6 variables that are not. */
 AEE_EXPORT int64_t place(int64_t what)
 {
     static _Thread_local int64_t local;
@@ -66,7 +66,8 @@ AEE_EXPORT int64_t place(int64_t what)
                             (void *)AEE_GVA_LANES,
                             (void *)AEE_GVA_INFO,
                             &counter,
-                            &undeclared};
+                            &undeclared,
+                            table};
     return (int64_t)places[what];
 }
 
