@@ -85,6 +85,12 @@ AEE_EXPORT int64_t storm(int64_t times)
     return refused;
 }
 
+AEE_EXPORT int64_t ask(void)
+{
+    int64_t before = (int64_t)aee_frame();
+    return aee_host_call("probe", NULL) * 1000 + (int64_t)aee_frame() - before;
+}
+
 /* As no function of the SDK asks. */
 AEE_EXPORT int64_t raw_order(int64_t order, int64_t start, int64_t size)
 {
