@@ -384,6 +384,9 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
     }
     atomic_store(&instance->end, end);
     aee__sys_futex_wake_all(&instance->end);
+    if (atomic_load(&instance->debugged)) {
+        instance->core->debug->ended(instance);
+    }
     uint32_t lanes = atomic_load(&instance->lane_count);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_interrupt(&instance->lanes[lane]);

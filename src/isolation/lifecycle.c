@@ -61,6 +61,9 @@ void aee__context_free(struct aee__context *context)
     context->core->recovery->forget(context);
     aee__frozen_release(context->template);
     aee__image_ref_release(context->image);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->free(context);
+    }
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
     (void)pthread_mutex_destroy(&context->lock);
@@ -144,6 +147,9 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     context->living = *out;
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->born(*out);
+    }
     if (result == AEE_OK) {
         result = begin_with(context, *out, origin, limits.call_budget_ns, error);
     }
@@ -158,6 +164,9 @@ static aee_result build_in_place(struct aee__context *context, struct aee__insta
     aee_result result = aee__instance_succeed(fallen, deadline_ns, out);
     if (!*out) {
         return result;
+    }
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->born(*out);
     }
     if (result == AEE_OK) {
         (*out)->restored = true;
@@ -508,6 +517,9 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     drop_fallen(context);
     aee__life_end(context);
     end_current(context, instance);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->close(context);
+    }
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);

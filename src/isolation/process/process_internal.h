@@ -53,6 +53,7 @@ struct aee__cell_lane {
     uint64_t run_ns;     /* time in lane_run() before that */
     uint64_t runs;       /* how often */
     aee_registers registers;
+    uint64_t frame; /* the cell's word on where its signal frame lies; 0: it is in none */
 };
 
 /* Why we ended a cell. */
@@ -146,6 +147,8 @@ void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exi
 void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane);
 void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu);
 void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
+bool aee__cell_lane_set_registers(struct aee__vm *vm, uint32_t lane,
+                                  const aee_registers *registers);
 /* The cell has ended. When this returns, nothing signals its threads any more, and whoever waits
  * for a lane is about to learn of it. */
 void aee__cell_lanes_end(struct aee__vm *vm);
