@@ -72,8 +72,8 @@ AEE_TEST(seed)
 
 AEE_TEST(chatters)
 {
-    for (int i = 0; i < 3000; i++) {
-        aee_log("line %d of many that are as long as this one is", i);
+    for (int i = 0; i < 300; i++) {
+        aee_log("line %d of many that are as long as this one is: %0400d", i, i);
     }
 }
 
