@@ -53,6 +53,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     (void)pthread_cond_init(&context->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_mutex_init(&context->lock, NULL);
+    aee__guest_clock_init(&context->clock);
     *out = context;
     return AEE_OK;
 }
@@ -68,6 +69,7 @@ void aee__context_free(struct aee__context *context)
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
     (void)pthread_mutex_destroy(&context->lock);
+    aee__guest_clock_destroy(&context->clock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
 }
