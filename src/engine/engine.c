@@ -13,9 +13,8 @@
 #include "recovery/policy.h"
 #include "recovery/report.h"
 
-static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
-                                                  .decide = aee__policy_decide,
-                                                  .backoff = aee__policy_backoff};
+static const struct aee__recovery_ops recovery = {
+    .describe = aee__report_describe, .decide = aee__policy_decide, .backoff = aee__policy_backoff};
 
 /* ---- Settings ----------------------------------------------------------------------------- */
 

@@ -66,8 +66,7 @@ static aee_result check_supervisor(aee_engine *engine, struct aee__context *cont
     if (supervisor.id == 0) {
         return AEE_OK;
     }
-    aee_result result =
-        aee__engine_enter(engine, supervisor, "name a supervisor", &named, error);
+    aee_result result = aee__engine_enter(engine, supervisor, "name a supervisor", &named, error);
     if (result != AEE_OK) {
         return result;
     }

@@ -54,8 +54,8 @@ struct aee__context {
     void *user;
     struct aee__grants grants;
     struct aee__context_stats stats;
-    struct aee__job restart_job; /* holds a reference to the handle while queued, as does the next */
-    struct aee__job group_job;
+    struct aee__job restart_job; /* holds a reference to the handle while queued */
+    struct aee__job group_job;   /* the same: those it supervises are looked at */
     struct aee__call_queue queue;
 
     /* What a call looks at without the lock. */
@@ -87,10 +87,10 @@ struct aee__context {
     uint32_t mapping_count;
     uint16_t image_epoch; /* counts loads; part of function handles */
     struct aee__crash_history history;
-    uint64_t restart_due_ns; /* no restart after a crash begins before this */
-    bool awaits_supervisor;  /* it went down with it, and comes back with it */
-    bool fell;               /* it crashed: those that it supervises are to go down */
-    char rises_with[AEE_NAME_MAX]; /* the supervisor with which it restarts; "": alone */
+    uint64_t restart_due_ns;              /* no restart after a crash begins before this */
+    bool awaits_supervisor;               /* it went down with it, and comes back with it */
+    bool fell;                            /* it crashed: those that it supervises are to go down */
+    char rises_with[AEE_NAME_MAX];        /* the supervisor with which it restarts; "": alone */
     aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
     struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
     aee_crash crash;                      /* the last; id 0: none */

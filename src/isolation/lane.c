@@ -268,8 +268,8 @@ void aee__lane_fail_all(struct aee__lane *lane)
         ended[count++] = lane->in_flight[at % AEE_RING_SLOTS];
         atomic_store_explicit(&ring->completed, at + 1, memory_order_relaxed);
     }
-    count = answered + aee__retry_ring(lane->instance->context, &ended[answered], count - answered,
-                                       status);
+    count = answered +
+            aee__retry_ring(lane->instance->context, &ended[answered], count - answered, status);
     for (uint32_t i = answered; i < count; i++) {
         finish(lane, ended[i], status);
     }
@@ -313,9 +313,9 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
         taken++;
         if (call->epoch != lane->instance->epoch || is_late(call)) {
             finish(lane, call,
-                   call->retried                           ? call->status
+                   call->retried                          ? call->status
                    : call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED
-                                                           : AEE_ERR_TIMED_OUT);
+                                                          : AEE_ERR_TIMED_OUT);
             late[(*late_count)++] = call;
         } else {
             note(lane, call, count);

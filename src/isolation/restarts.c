@@ -43,11 +43,10 @@ static void post_restart(struct aee__context *context, uint64_t due_ns, bool qui
     struct aee__core *core = context->core;
     struct aee__job *job = &context->restart_job;
     aee__handles_ref(&core->contexts, context->handle);
-    bool fresh =
-        !context->dying && due_ns > 0
-            ? aee__housekeeper_post_at(&core->restarter, job, due_ns, quietly)
-        : quietly ? aee__housekeeper_post_quietly(&core->restarter, job)
-                  : aee__housekeeper_post(&core->restarter, job);
+    bool fresh = !context->dying && due_ns > 0
+                     ? aee__housekeeper_post_at(&core->restarter, job, due_ns, quietly)
+                 : quietly ? aee__housekeeper_post_quietly(&core->restarter, job)
+                           : aee__housekeeper_post(&core->restarter, job);
     if (!fresh) { /* it is queued already, with a reference of its own */
         aee__handles_release(&core->contexts, context->handle);
     }
@@ -238,7 +237,8 @@ void aee__restarts_init(struct aee__context *context)
 void aee__restarts_configure(struct aee__context *context, const aee_recovery_desc *desc)
 {
     (void)pthread_mutex_lock(&context->lock);
-    bool alone = context->awaits_supervisor && context->recovery.supervisor.id != desc->supervisor.id;
+    bool alone =
+        context->awaits_supervisor && context->recovery.supervisor.id != desc->supervisor.id;
     bool regroup = context->recovery.supervision != desc->supervision;
     context->recovery = *desc;
     if (alone) {

@@ -21,8 +21,8 @@ aee_result aee__retry_mark(struct aee__context *context, uint32_t export_index, 
                            "cannot %s in context \"%s\": it is of an image that was replaced",
                            operation, context->name);
     } else if (export_index >= context->image->image->export_count) {
-        result = aee__fail(error, AEE_ERR_WRONG_HANDLE, "cannot %s in context \"%s\": there is none",
-                           operation, context->name);
+        result = aee__fail(error, AEE_ERR_WRONG_HANDLE,
+                           "cannot %s in context \"%s\": there is none", operation, context->name);
     } else if (idempotent) {
         (void)atomic_fetch_or(&context->idempotent[export_index / 64], bit);
     } else {

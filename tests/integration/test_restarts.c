@@ -496,11 +496,11 @@ static void *call_and_wait(void *argument)
     struct caller *caller = argument;
     aee_function function;
     int64_t args[2] = {caller->gva, 1};
-    caller->result = aee_find_function(caller->bed->engine, caller->context, "spin_until",
-                                       &function, NULL);
+    caller->result =
+        aee_find_function(caller->bed->engine, caller->context, "spin_until", &function, NULL);
     if (caller->result == AEE_OK) {
-        caller->result = aee_call_i64(caller->bed->engine, caller->context, function, args, 2,
-                                      NULL, NULL);
+        caller->result =
+            aee_call_i64(caller->bed->engine, caller->context, function, args, 2, NULL, NULL);
     }
     return NULL;
 }

@@ -198,8 +198,8 @@ static void nested_calls_are_not_retried(void **state)
     int64_t value;
     host_field = make_field(bed, AEE_CALL_DIRECT, 1);
     mark(&host_field, "attempt", 1);
-    ASSERT_OK(bed, aee_register_host_function(bed->engine, "come_back", come_back, NULL,
-                                              &bed->error));
+    ASSERT_OK(bed,
+              aee_register_host_function(bed->engine, "come_back", come_back, NULL, &bed->error));
     ASSERT_OK(bed,
               aee_grant_host_function(bed->engine, host_field.context, "come_back", &bed->error));
     assert_int_equal(
@@ -292,9 +292,7 @@ static void submitted_calls_get_no_third_try(void **state)
             spoil(5, 2, how);
             run_items(&field, results, values);
             for (uint32_t i = 0; i < CALLS; i++) {
-                aee_result expected = i < 5         ? AEE_OK
-                                      : how == TRAP ? AEE_ERR_CRASHED
-                                                    : AEE_ERR_HUNG;
+                aee_result expected = i < 5 ? AEE_OK : how == TRAP ? AEE_ERR_CRASHED : AEE_ERR_HUNG;
                 assert_int_equal(results[i], expected);
             }
             assert_int_equal(word_of(&field, first + 5), 2);
@@ -348,9 +346,9 @@ static void waiting_calls_end(void **state)
         if (way == 0) { /* before any of them began */
             ASSERT_OK(bed, aee_stop(bed->engine, field.context, &bed->error));
         }
-        assert_int_equal(aee_wait(bed->engine, batch, done, CALLS, &count, 100 * MS * scale(),
-                                  &bed->error),
-                         way == 0 ? AEE_OK : AEE_ERR_TIMED_OUT);
+        assert_int_equal(
+            aee_wait(bed->engine, batch, done, CALLS, &count, 100 * MS * scale(), &bed->error),
+            way == 0 ? AEE_OK : AEE_ERR_TIMED_OUT);
         if (way == 0) {
             assert_int_equal(count, CALLS);
             assert_int_equal(done[0].result, AEE_ERR_STOPPED);
@@ -432,8 +430,8 @@ static struct crowd crowd;
 static void count_result(aee_result result)
 {
     crowd.good += result == AEE_OK;
-    crowd.bad += result == AEE_ERR_CRASHED || result == AEE_ERR_RESTARTING ||
-                 result == AEE_ERR_STOPPED;
+    crowd.bad +=
+        result == AEE_ERR_CRASHED || result == AEE_ERR_RESTARTING || result == AEE_ERR_STOPPED;
     crowd.odd += result != AEE_OK && result != AEE_ERR_CRASHED && result != AEE_ERR_RESTARTING &&
                  result != AEE_ERR_STOPPED;
 }
@@ -444,8 +442,8 @@ static void *call_alone(void *unused)
     for (unsigned turn = 0; !atomic_load(&crowd.stop); turn++) {
         const int64_t args[3] = {at(&crowd.field, atomic_fetch_add(&crowd.next, 1) % WORDS),
                                  turn % 16 == 0, TRAP};
-        count_result(aee_call_i64(crowd.field.bed->engine, crowd.field.context,
-                                  crowd.field.attempt, args, 3, NULL, NULL));
+        count_result(aee_call_i64(crowd.field.bed->engine, crowd.field.context, crowd.field.attempt,
+                                  args, 3, NULL, NULL));
     }
     return NULL;
 }
@@ -469,8 +467,8 @@ static void *call_many(void *unused)
         if (aee_submit(crowd.field.bed->engine, mine, 8, 0, &batch, NULL) != AEE_OK) {
             continue; /* it restarts */
         }
-        aee_result result = aee_wait(crowd.field.bed->engine, batch, ended, 8, &count,
-                                     scaled(PATIENCE), NULL);
+        aee_result result =
+            aee_wait(crowd.field.bed->engine, batch, ended, 8, &count, scaled(PATIENCE), NULL);
         crowd.odd += result != AEE_OK || count != 8;
         for (uint32_t i = 0; i < count; i++) {
             count_result(ended[i].result);

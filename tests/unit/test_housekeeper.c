@@ -143,8 +143,8 @@ static void test_late(void **state)
     uint64_t begin = aee__now_ns();
     for (unsigned i = 0; i < 4; i++) {
         items[i].job.run = run;
-        assert_true(aee__housekeeper_post_at(&keeper, &items[i].job, begin + delays_ms[i] * MS,
-                                             false));
+        assert_true(
+            aee__housekeeper_post_at(&keeper, &items[i].job, begin + delays_ms[i] * MS, false));
     }
     aee__housekeeper_post(&keeper, &other.job);
     assert_true(wait_for(&other.runs, 1));

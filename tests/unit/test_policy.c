@@ -128,8 +128,10 @@ static void test_default_most(void **state)
     (void)state;
     for (uint64_t i = 0; i < 100; i++) {
         uint64_t wait = wait_of(SECOND / 3, 0, 3600 * SECOND, 1 + i);
-        assert_int_equal(wait, i == 0 ? 0 : i == 1 ? SECOND / 3 : i == 2 ? 2 * (SECOND / 3)
-                                                                        : SECOND);
+        assert_int_equal(wait, i == 0   ? 0
+                               : i == 1 ? SECOND / 3
+                               : i == 2 ? 2 * (SECOND / 3)
+                                        : SECOND);
     }
     set_up(NULL);
     for (uint64_t i = 0; i < 10; i++) {
@@ -144,7 +146,7 @@ static void test_waits_shrink(void **state)
     assert_int_equal(wait_of(5, 1000, 100, 1000), 0);
     assert_int_equal(wait_of(5, 1000, 100, 1010), 5);
     assert_int_equal(wait_of(5, 1000, 100, 1020), 10);
-    assert_int_equal(wait_of(5, 1000, 100, 1111), 10); /* of those, 1000 and 1010 are out */
+    assert_int_equal(wait_of(5, 1000, 100, 1111), 5); /* 1000 and 1010 are out */
     assert_int_equal(wait_of(5, 1000, 100, 1121), 5);
     assert_int_equal(wait_of(5, 1000, 100, 1222), 0);
 }
@@ -156,9 +158,7 @@ static void test_long_waits(void **state)
     uint64_t most = UINT64_MAX;
     for (uint64_t i = 0; i < 200; i++) {
         uint64_t wait = wait_of(UINT64_C(1) << 60, most, SECOND, 1 + i);
-        assert_true(wait == (i == 0   ? 0
-                             : i <= 4 ? UINT64_C(1) << (59 + i)
-                                      : most));
+        assert_true(wait == (i == 0 ? 0 : i <= 4 ? UINT64_C(1) << (59 + i) : most));
     }
 }
 
