@@ -606,6 +606,7 @@ static void quarantine(struct aee__context *context, uint64_t crash_id)
                        "context \"%s\": in quarantine after %u crashes in %llu ms", context->name,
                        context->limits.never_restart ? 1 : context->limits.restarts + 1,
                        (unsigned long long)(context->limits.restart_window_ns / 1000000));
+    aee__group_stops(context);
 }
 
 static bool has_answered(const struct aee__instance *instance)
@@ -642,7 +643,7 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
         (void)aee__life_detach(context, verdict == AEE__VERDICT_RESTART ? AEE_STATE_RESTARTING
                                                                         : AEE_STATE_QUARANTINED);
         wait_ns = aee__restart_wait(context, now, 0);
-        aee__group_falls(context, hung);
+        aee__group_falls(context);
     }
     bool restart = current && verdict == AEE__VERDICT_RESTART && !context->dying;
     bool keep = restart && context->core->recovery->keeps_machine(context, crash);
@@ -694,7 +695,6 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
         wait_ns = aee__restart_wait(context, now, RETRY_NS << (tries < 4 ? tries : 4));
         if (verdict == AEE__VERDICT_QUARANTINE) {
             (void)aee__life_detach(context, AEE_STATE_QUARANTINED);
-            aee__group_changed(context);
         }
     }
     (void)pthread_mutex_unlock(&context->lock);

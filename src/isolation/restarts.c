@@ -52,6 +52,16 @@ static void post_restart(struct aee__context *context, uint64_t due_ns, bool qui
     }
 }
 
+static void post_group(struct aee__context *context, bool quietly)
+{
+    struct aee__core *core = context->core;
+    aee__handles_ref(&core->contexts, context->handle);
+    if (!(quietly ? aee__housekeeper_post_quietly(&core->restarter, &context->group_job)
+                  : aee__housekeeper_post(&core->restarter, &context->group_job))) {
+        aee__handles_release(&core->contexts, context->handle);
+    }
+}
+
 void aee__restart_schedule(struct aee__context *context, uint64_t wait_ns, bool quietly)
 {
     if (wait_ns > 0) {
@@ -61,6 +71,9 @@ void aee__restart_schedule(struct aee__context *context, uint64_t wait_ns, bool 
                            (unsigned long long)(wait_ns % NS_PER_MS / 1000));
     }
     (void)pthread_mutex_lock(&context->lock);
+    if (context->fell) { /* they go down first */
+        post_group(context, quietly);
+    }
     post_restart(context, wait_ns > 0 ? context->restart_due_ns : 0, quietly);
     (void)pthread_mutex_unlock(&context->lock);
 }
@@ -90,22 +103,9 @@ const char *aee__restart_how(struct aee__context *context, const char *how, char
 
 /* ---- Supervisors -------------------------------------------------------------------------- */
 
-static void post_group(struct aee__context *context, bool quietly)
+void aee__group_falls(struct aee__context *context)
 {
-    struct aee__core *core = context->core;
-    aee__handles_ref(&core->contexts, context->handle);
-    if (!(quietly ? aee__housekeeper_post_quietly(&core->restarter, &context->group_job)
-                  : aee__housekeeper_post(&core->restarter, &context->group_job))) {
-        aee__handles_release(&core->contexts, context->handle);
-    }
-}
-
-void aee__group_falls(struct aee__context *context, bool quietly)
-{
-    if (context->recovery.supervision == AEE_SUPERVISE_ALL_FOR_ONE) {
-        context->fell = true;
-        post_group(context, quietly);
-    }
+    context->fell = context->recovery.supervision == AEE_SUPERVISE_ALL_FOR_ONE;
 }
 
 void aee__group_changed(struct aee__context *context)
@@ -113,6 +113,13 @@ void aee__group_changed(struct aee__context *context)
     if (context->recovery.supervision == AEE_SUPERVISE_ALL_FOR_ONE) {
         post_group(context, false);
     }
+}
+
+void aee__group_stops(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    aee__group_changed(context);
+    (void)pthread_mutex_unlock(&context->lock);
 }
 
 /* What a visit to the members of a group goes by: their supervisor as it was when it began. When
@@ -142,7 +149,8 @@ static void take_down(struct aee__context *member, struct visit *visit)
     visit->down = true;
     visit->instance = aee__life_detach(member, AEE_STATE_RESTARTING);
     member->awaits_supervisor = true;
-    aee__group_falls(member, false);
+    aee__group_falls(member);
+    aee__group_changed(member);
 }
 
 /* With the member's lock held: it waits for its supervisor, and that one may be back. */

@@ -17,9 +17,9 @@ bool aee__restart_is_wanted(const struct aee__context *context);
 bool aee__restart_is_due(const struct aee__context *context);
 /* An instance has become current, or was taken away: it waits for nothing any more. */
 void aee__restart_settled(struct aee__context *context);
-/* The context crashed: those that it supervises go down with it, where it is so. `quietly` as for
- * aee__housekeeper_post_quietly(). */
-void aee__group_falls(struct aee__context *context, bool quietly);
+/* The context crashed: those that it supervises go down with it, where it is so, once its restart
+ * is scheduled or its state told. */
+void aee__group_falls(struct aee__context *context);
 /* Its state changed: those that wait for it are looked at. */
 void aee__group_changed(struct aee__context *context);
 
@@ -27,8 +27,10 @@ void aee__group_changed(struct aee__context *context);
 
 void aee__restarts_init(struct aee__context *context);
 /* Posts the restart for after its wait, which is told; the job has a reference to the handle until
- * it has run. */
+ * it has run. `quietly` as for aee__housekeeper_post_quietly(). */
 void aee__restart_schedule(struct aee__context *context, uint64_t wait_ns, bool quietly);
+/* It went to quarantine: so do, in their way, those that it supervises. */
+void aee__group_stops(struct aee__context *context);
 /* For the job: true where it came too early, and is posted again. */
 bool aee__restart_put_off(struct aee__context *context);
 /* How it restarts, for the event: `how`, or with whom. */
