@@ -171,7 +171,7 @@ static bool post(struct aee__housekeeper *housekeeper, struct aee__job *job, uin
             append(housekeeper, job);
         }
     }
-    if ((fresh || earlier) && wake) {
+    if (wake) { /* also for one that was posted quietly before */
         (void)pthread_cond_signal(&housekeeper->wake);
     }
     (void)pthread_mutex_unlock(&housekeeper->lock);

@@ -224,6 +224,13 @@ static aee_context make_waiting(struct bed *bed, const char *name)
     return context;
 }
 
+static uint64_t cpu_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
 static void others_restart_meanwhile(void **state)
 {
     struct bed *bed = *state;
@@ -236,7 +243,46 @@ static void others_restart_meanwhile(void **state)
         (void)crash_and_return(bed, patient);
     }
     assert_int_equal(state_of(bed, waiting), AEE_STATE_RESTARTING);
-    assert_int_equal(aee_wait_ready(bed->engine, waiting, MS, &bed->error), AEE_ERR_TIMED_OUT);
+    uint64_t used = cpu_ns();
+    assert_int_equal(aee_wait_ready(bed->engine, waiting, 300 * MS, &bed->error),
+                     AEE_ERR_TIMED_OUT);
+    assert_true(cpu_ns() - used < 150 * MS); /* nobody looks at the clock meanwhile */
+}
+
+/* Where the thread whose call crashed could restore the component itself. */
+static void checkpoints_wait_too(void **state)
+{
+    struct bed *bed = *state;
+    aee_context context = make(bed, "keeper", 63);
+    recover_as(bed, context,
+               (aee_recovery_desc){.restart = AEE_RESTART_CHECKPOINT, .backoff_ns = 70 * MS});
+    assert_int_equal(value0(bed, context, "count"), 1);
+    ASSERT_OK(bed, aee_checkpoint(bed->engine, context, &bed->error));
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t took = crash_and_return(bed, context);
+        assert_int_equal(value0(bed, context, "count"), 2);
+        if (i > 0 && took < 70 * MS << (i - 1)) {
+            fail_msg("crash %u: ready after %llu us", i + 1, (unsigned long long)(took / 1000));
+        }
+    }
+}
+
+/* The restart after a crash that nobody waits for comes without help. */
+static void submitted_crashes_come_back(void **state)
+{
+    struct bed *bed = *state;
+    aee_context context = make_mortal(bed, "alone", AEE_CALL_RING, 1);
+    aee_call_item item = {.context = context, .function = find(bed, context, "trap")};
+    aee_completion done;
+    recover_as(bed, context, (aee_recovery_desc){.restart = AEE_RESTART_CHECKPOINT});
+    ASSERT_OK(bed, aee_checkpoint(bed->engine, context, &bed->error));
+    for (unsigned i = 0; i < 6; i++) {
+        crash(bed, context);
+        await_ready(bed, context);
+        wait_all(bed, submit(bed, &item, 1), &done, 1);
+        assert_int_equal(done.result, AEE_ERR_CRASHED);
+        await_ready(bed, context);
+    }
 }
 
 static void operations_do_not_wait(void **state)
@@ -399,6 +445,32 @@ static void members_wait_for_their_supervisor(void **state)
     assert_int_equal(state_of(bed, tree.middle), AEE_STATE_RESTARTING);
     ASSERT_OK(bed, aee_restart(bed->engine, tree.core, &bed->error));
     expect_restarts(bed, &tree, 2, 2, 2);
+}
+
+/* One that waits for its own restart waits for its supervisor from then on, and what becomes of
+ * that one is known down to the leaves. */
+static void own_waits_end_with_the_supervisor(void **state)
+{
+    struct bed *bed = *state;
+    struct tree tree = make_tree(bed, AEE_SUPERVISE_ALL_FOR_ONE, 63);
+    recover_as(bed, tree.core,
+               (aee_recovery_desc){.supervision = AEE_SUPERVISE_ALL_FOR_ONE, .backoff_ns = HOUR});
+    recover_as(bed, tree.leaf,
+               (aee_recovery_desc){.supervisor = tree.middle, .backoff_ns = 100 * MS});
+    crash(bed, tree.core);
+    expect_restarts(bed, &tree, 1, 1, 1);
+    crash(bed, tree.leaf);
+    await_restarts(bed, tree.leaf, 2);
+    crash(bed, tree.leaf); /* waits for 100 ms */
+    crash(bed, tree.core); /* for an hour */
+    sleep_ns(250 * MS * scale());
+    assert_int_equal(state_of(bed, tree.leaf), AEE_STATE_RESTARTING);
+    assert_int_equal(info_of(bed, tree.leaf).restarts, 2);
+    ASSERT_OK(bed, aee_stop(bed->engine, tree.core, &bed->error));
+    await_state(bed, tree.middle, AEE_STATE_STOPPED);
+    await_state(bed, tree.leaf, AEE_STATE_STOPPED);
+    ASSERT_OK(bed, aee_restart(bed->engine, tree.core, &bed->error));
+    expect_restarts(bed, &tree, 2, 2, 3);
 }
 
 static void members_stop_with_a_quarantine(void **state)
@@ -677,12 +749,15 @@ int main(void)
         WITH_BED(circles_are_refused),
         WITH_BED(waits_grow),
         WITH_BED(others_restart_meanwhile),
+        WITH_BED(checkpoints_wait_too),
+        WITH_BED(submitted_crashes_come_back),
         WITH_BED(operations_do_not_wait),
         WITH_BED(waits_are_of_the_last_crash),
         WITH_BED(quarantine_ends_by_hand),
         WITH_BED(groups_restart_together),
         WITH_BED(one_for_one_ends_the_chain),
         WITH_BED(members_wait_for_their_supervisor),
+        WITH_BED(own_waits_end_with_the_supervisor),
         WITH_BED(members_stop_with_a_quarantine),
         WITH_BED(members_keep_their_state),
         WITH_BED(members_are_freed),

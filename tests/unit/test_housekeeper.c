@@ -158,6 +158,20 @@ static void test_late(void **state)
     assert_int_equal(items[3].runs, 1);
 }
 
+/* Who posts loudly what is queued quietly wakes the thread. */
+static void test_loud_after_quiet(void **state)
+{
+    (void)state;
+    struct item item = {.job = {.run = run}};
+    assert_true(wait_for(&idle_runs, 1));
+    aee__sys_sleep(5 * MS);
+    assert_true(aee__housekeeper_post_quietly(&keeper, &item.job));
+    aee__sys_sleep(5 * MS);
+    assert_int_equal(item.runs, 0);
+    assert_false(aee__housekeeper_post(&keeper, &item.job));
+    assert_true(wait_for(&item.runs, 1));
+}
+
 /* The earlier time counts, and a post without one most. */
 static void test_hastened(void **state)
 {
@@ -392,6 +406,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_quiet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_late, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_loud_after_quiet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hastened, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_quietly_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_posted_twice, set_up, tear_down),
