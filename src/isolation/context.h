@@ -98,8 +98,9 @@ struct aee__context {
     char rises_with[AEE_NAME_MAX];        /* the supervisor with which it restarts; "": alone */
     aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
     struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
-    aee_crash crash;                      /* the last; id 0: none */
-    uint32_t instances;                   /* not freed yet */
+    _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
+    aee_crash crash;                          /* the last; id 0: none */
+    uint32_t instances;                       /* not freed yet */
 };
 
 struct aee__context_plan {
