@@ -12,6 +12,7 @@
 #include "ept/region.h"
 #include "isolation/batch.h"
 #include "isolation/core.h"
+#include "isolation/guest_clock.h"
 #include "isolation/instance.h"
 #include "isolation/rates.h"
 #include "monitor/histogram.h"
@@ -65,6 +66,7 @@ struct aee__context {
     _Atomic uint32_t waiters;                /* threads that wait for a lane */
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */
     struct aee__rates rates;
+    struct aee__guest_clock clock;
     _Atomic bool keeps_calls; /* those of an instance that crashed may wait for the next one */
     _Atomic uint64_t idempotent[AEE__IMAGE_MAX_EXPORTS / 64]; /* exports, one bit each */
 
@@ -150,6 +152,9 @@ aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash
 /* Calls (calls.c). */
 aee_result aee__context_find(struct aee__context *context, const char *name, uint32_t *index,
                              uint16_t *epoch, aee_error *error);
+/* Name and signature of an export; NOT_FOUND beyond the last one. */
+aee_result aee__context_export(struct aee__context *context, uint32_t index,
+                               aee_function_info *info, uint16_t *epoch, aee_error *error);
 /* call->export_index and request.args and flags are set; checks signature and epoch. */
 aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struct aee__call *call,
                              aee_error *error);

@@ -108,6 +108,7 @@ struct aee__core {
     struct aee__handles batch_handles;
     struct aee__warm warm;
     struct aee__counters counters;
+    _Atomic uint64_t frame_begin_ns; /* of the last frame; 0: none has begun */
 };
 
 #endif

@@ -76,6 +76,7 @@ static void note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
 
 static void push(struct aee__lane *lane, struct aee__call *call)
 {
+    aee__guest_clock_note(lane->instance);
     note(lane, call, 0);
     aee__call_ring_push(&lane->ring, &call->request);
 }
@@ -323,6 +324,9 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
             atomic_store_explicit(&lane->awaited, false, memory_order_relaxed);
             begun[count++] = &call->request;
         }
+    }
+    if (count > 0) {
+        aee__guest_clock_note(lane->instance);
     }
     aee__call_ring_push_all(&lane->ring, begun, count);
     return taken;

@@ -56,6 +56,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     (void)pthread_cond_init(&context->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_mutex_init(&context->lock, NULL);
+    aee__guest_clock_init(&context->clock);
     *out = context;
     return AEE_OK;
 }
@@ -71,6 +72,7 @@ void aee__context_free(struct aee__context *context)
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
     (void)pthread_mutex_destroy(&context->lock);
+    aee__guest_clock_destroy(&context->clock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
 }
@@ -174,6 +176,10 @@ static aee_result build_in_place(struct aee__context *context, struct aee__insta
     if (result == AEE_OK) {
         (*out)->restored = true;
         result = context->core->recovery->restore(context, *out, true, NULL);
+    }
+    /* A call that waits for a lane of the one that crashed may look at this one's object. */
+    if (result != AEE_OK && aee__instance_claim_end(*out)) {
+        aee__instance_conclude(*out, AEE__END_CRASHED);
     }
     finish_building(context, out, result);
     return result;
