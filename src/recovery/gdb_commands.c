@@ -1,6 +1,6 @@
 /* gdb_commands.c: what gdb's packets ask for (gdb's manual, E.2 to E.5). An empty answer says that
  * a packet is not known here. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "isolation/fault.h"
@@ -183,12 +183,13 @@ static void resume_old(struct aee__debugger *debugger, const char *packet)
 {
     char action[24] = ";";
     size_t size = strcspn(packet, ";");
-    if (((packet[0] == 'c' || packet[0] == 's') && packet[1]) || size > sizeof action - 2) {
+    if (((packet[0] == 'c' || packet[0] == 's') && packet[1]) || size > 8) {
         answer(debugger, false);
         return;
     }
-    memcpy(action + 1, packet, size);
-    action[1 + size] = '\0';
+    bool steps = packet[0] == 's' || packet[0] == 'S'; /* one lane, and the others rest */
+    (void)snprintf(action + 1, sizeof action - 1, "%.*s%s%.0u", (int)size, packet,
+                   steps ? ":" : "", steps ? debugger->current + 1 : 0);
     resume(debugger, action);
 }
 

@@ -207,7 +207,7 @@ static void test_steps(void **state)
     uint64_t last = address_of("work");
     for (int i = 0; i < 50; i++) {
         uint64_t rip = 0;
-        client_send(&t.client, i % 2 ? "vCont;s:1" : "s");
+        client_send(&t.client, i % 3 == 0 ? "s" : i % 3 == 1 ? "vCont;s:1" : "vCont;s:1;c");
         const char *stop = client_receive(&t.client, CLIENT_TIMEOUT_MS);
         assert_non_null(stop);
         assert_int_equal(strncmp(stop, "T05", 3), 0);
