@@ -10,8 +10,8 @@
 #include "engine/engine.h"
 #include "engine/levels.h"
 #include "isolation/spares.h"
-#include "recovery/gdb.h"
 #include "recovery/checkpoints.h"
+#include "recovery/gdb.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
 

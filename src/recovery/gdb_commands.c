@@ -110,8 +110,8 @@ static void report_again(struct aee__debugger *debugger)
 /* ---- Going on ----------------------------------------------------------------------------- */
 
 struct plan {
-    enum aee__gdb_action action;
     uint64_t signal;
+    enum aee__gdb_action action;
     bool set;
 };
 
@@ -188,8 +188,8 @@ static void resume_old(struct aee__debugger *debugger, const char *packet)
         return;
     }
     bool steps = packet[0] == 's' || packet[0] == 'S'; /* one lane, and the others rest */
-    (void)snprintf(action + 1, sizeof action - 1, "%.*s%s%.0u", (int)size, packet,
-                   steps ? ":" : "", steps ? debugger->current + 1 : 0);
+    (void)snprintf(action + 1, sizeof action - 1, "%.*s%s%.0u", (int)size, packet, steps ? ":" : "",
+                   steps ? debugger->current + 1 : 0);
     resume(debugger, action);
 }
 

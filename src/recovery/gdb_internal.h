@@ -131,7 +131,7 @@ bool aee__gdb_step_over_gate(struct aee__debugger *debugger, uint32_t lane);
 /* Lanes see that somebody listens, or that nobody does any more. */
 void aee__gdb_watch(struct aee__debugger *debugger, bool listening);
 
-/* ---- gdb_target.c: memory and registers of the subject ------------------------------------ */
+/* ---- gdb_memory.c: memory of the subject -------------------------------------------------- */
 
 /* Bytes copied, from the start on. Breakpoints are not seen. */
 size_t aee__gdb_read(struct aee__debugger *debugger, uint64_t gva, void *bytes, size_t size);
@@ -144,6 +144,8 @@ void aee__gdb_remove_all(struct aee__debugger *debugger);
  * and none is put there any more. */
 void aee__gdb_restore_bytes(struct aee__debugger *debugger);
 bool aee__gdb_is_breakpoint(const struct aee__debugger *debugger, uint64_t gva);
+
+/* ---- gdb_registers.c ---------------------------------------------------------------------- */
 
 /* With the lock held. */
 bool aee__gdb_registers(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers);

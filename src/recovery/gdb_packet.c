@@ -54,7 +54,7 @@ static enum aee__gdb_got take_sum(struct aee__gdb_in *in, uint8_t byte)
     int value = digit(byte);
     in->bad_sum = in->bad_sum || value < 0;
     if (in->state == AEE__GDB_SUM_1) {
-        in->told_sum = (uint8_t)(value << 4);
+        in->told_sum = (uint8_t)((unsigned)value << 4);
         in->state = AEE__GDB_SUM_2;
         return AEE__GDB_NOTHING;
     }

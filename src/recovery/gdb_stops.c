@@ -531,6 +531,7 @@ bool aee__gdb_attach(struct aee__debugger *debugger)
 void aee__gdb_drop(struct aee__debugger *debugger)
 {
     struct aee__instance *instance = debugger->subject;
+    aee__gdb_remove_all(debugger);
     (void)pthread_mutex_lock(&debugger->lock);
     for (uint32_t i = 0; i < AEE_MAX_LANES; i++) {
         debugger->lanes[i].released = debugger->lanes[i].held;
@@ -548,9 +549,6 @@ void aee__gdb_drop(struct aee__debugger *debugger)
     debugger->waiter = NULL;
     (void)pthread_mutex_unlock(&debugger->lock);
     tell(&debugger->go);
-    (void)pthread_mutex_lock(&debugger->context->lock);
-    debugger->breakpoint_count = 0;
-    (void)pthread_mutex_unlock(&debugger->context->lock);
     if (instance && aee__instance_ended(instance) == AEE_OK) {
         hurry(instance);
     }
@@ -565,7 +563,6 @@ void aee__gdb_detach(struct aee__debugger *debugger)
         return;
     }
     aee__gdb_stop_all(debugger);
-    aee__gdb_remove_all(debugger);
     for (uint32_t i = 0; i < aee__gdb_lanes(debugger); i++) {
         (void)aee__gdb_plan(debugger, i, AEE__GDB_CONTINUE, debugger->lanes[i].signal);
     }

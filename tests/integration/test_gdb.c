@@ -137,6 +137,25 @@ static void test_finds_where_a_moved_image_is(void **state)
     SAID(&t.gdb, "Breakpoint 1, square (value=3)", "$1 = 7", "$2 = 3");
 }
 
+static void test_sees_and_sets_vectors(void **state)
+{
+    (void)state;
+    aee_function stretch;
+    aee_value by = aee_f64(3.0);
+    aee_value value = aee_f64(0);
+    open_context(1, AEE_CALL_DIRECT, SECOND);
+    listen_with(AEE_DEBUG_WAIT);
+    START(&t.gdb, AEE_TESTBED, t.path, "break *stretch", "continue", "print $xmm0.v2_double[0]",
+          "print $mxcsr", "set var $xmm0.v2_double[0] = 5.0", "delete", "tbreak stretch",
+          "continue", "print by", "finish", "print $st0", "print/x $fctrl", "detach");
+    stretch = find(&t.bed, t.context, "stretch");
+    ASSERT_OK(&t.bed, aee_call(t.bed.engine, t.context, stretch, &by, 1, &value, &t.bed.error));
+    gdb_finish(&t.gdb);
+    SAID(&t.gdb, "$1 = 3", "$2 = [", "$3 = 5", "Value returned is $4 = 7.5", "$5 = 0", "$6 = 0x37f",
+         "detached");
+    assert_true(value.as.f64 == 7.5);
+}
+
 /* ---- Crashes ------------------------------------------------------------------------------ */
 
 static void test_holds_a_crash(void **state)
@@ -329,6 +348,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_steps_instructions_and_changes_what_it_sees, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_finds_where_a_moved_image_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sees_and_sets_vectors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_holds_a_crash, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mends_a_crash, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_holds_an_abort, set_up, tear_down),
