@@ -207,7 +207,11 @@ void aee__gdb_instance_ended(struct aee__instance *instance)
 static void watch_one(struct aee__debugger *debugger, struct aee__instance *instance)
 {
     uint32_t lanes = atomic_load(&instance->lane_count);
-    atomic_store(&instance->unhurried, debugger->listening && debugger->wait_until_ns != 0);
+    if (debugger->listening && debugger->wait_until_ns != 0) {
+        atomic_store(&instance->unhurried, true);
+    } else if (atomic_load(&instance->unhurried)) {
+        hurry(instance);
+    }
     atomic_store(&instance->debugged, debugger->listening);
     for (uint32_t i = 0; i < lanes; i++) { /* who runs it tells us when it comes back */
         instance->lanes[i].in_guest = atomic_load(&instance->lanes[i].runner) != 0;
@@ -231,6 +235,7 @@ void aee__gdb_watch(struct aee__debugger *debugger, bool listening)
     (void)pthread_mutex_lock(&context->lock);
     (void)pthread_mutex_lock(&debugger->lock);
     debugger->listening = listening;
+    debugger->wait_until_ns = listening ? debugger->wait_until_ns : 0;
     for (struct aee__instance *at = context->living; at; at = at->next) {
         watch_one(debugger, at);
     }

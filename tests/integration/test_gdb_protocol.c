@@ -430,6 +430,23 @@ static void test_nobody_comes(void **state)
     works();
 }
 
+static void test_closing_lets_go(void **state)
+{
+    (void)state;
+    listen_as(AEE_DEBUG_WAIT, 0, 0);
+    begin_work();
+    pause_ms(400);
+    assert_false(atomic_load(&caller.done));
+    ASSERT_OK(&t.bed, aee_debug_close(t.bed.engine, t.context, &t.bed.error));
+    assert_int_equal(end_work(), AEE_OK);
+    listen_as(AEE_DEBUG_HOLD_CRASHES, 0, 0);
+    begin_named("crash", 1);
+    pause_ms(300);
+    assert_false(atomic_load(&caller.done));
+    ASSERT_OK(&t.bed, aee_debug_close(t.bed.engine, t.context, &t.bed.error));
+    assert_int_equal(end_work(), AEE_ERR_CRASHED);
+}
+
 /* Without a debugger budgets are what they were. */
 static void test_budgets_come_back(void **state)
 {
@@ -561,6 +578,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_client_that_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_silent_client, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nobody_comes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_closing_lets_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_budgets_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ends_while_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_comes_back_from_a_checkpoint, set_up, tear_down),
