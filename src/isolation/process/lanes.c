@@ -18,6 +18,7 @@
 #define ANSWER_NS UINT64_C(20000000)
 /* A lane's start; as PATIENCE_NS of orders. */
 #define START_NS UINT64_C(20000000000)
+#define RFLAGS_START 0x202 /* interrupts on, and the bit that is always set */
 
 _Static_assert(sizeof(aee_registers) == sizeof(((struct aee_cell_exit *)0)->registers),
                "registers come in the order of aee_registers");
@@ -369,6 +370,21 @@ bool aee__cell_lane_set_registers(struct aee__vm *vm, uint32_t lane, const aee_r
     frame->rflags = registers->rflags & AEE__USER_FLAGS;
     mine->registers = *registers;
     return true;
+}
+
+/* What the signal handler returns to may have been changed by the component, as what is blocked
+ * then. */
+bool aee__cell_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start)
+{
+    const aee_registers begin = {
+        .rip = start->rip.value, .rsp = start->rsp.value, .rflags = RFLAGS_START};
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee__exit unused = {0};
+    uint32_t posted;
+    if (!mine->out && await_exit(vm, lane, aee__now_ns() + ANSWER_NS, &posted)) {
+        digest(vm, lane, posted, &unused);
+    }
+    return aee__cell_lane_set_registers(vm, lane, &begin);
 }
 
 /* The rest of the frame is where it says; checked as all that it says. */
