@@ -109,13 +109,13 @@ static void add_character(struct aee__gdb_out *out, char character)
 
 void aee__gdb_add(struct aee__gdb_out *out, const char *format, ...)
 {
-    char text[512];
+    size_t room = sizeof out->text - FRAME - out->size;
     va_list args;
     va_start(args, format);
-    int size = vsnprintf(text, sizeof text, format, args);
+    int size = vsnprintf(out->text + 1 + out->size, room + 1, format, args);
     va_end(args);
-    for (int i = 0; i < size && i < (int)sizeof text - 1; i++) {
-        add_character(out, text[i]);
+    if (size > 0 && has_room(out, (size_t)size)) {
+        out->size += (size_t)size;
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "harness.h"
 
+#include "base/sys.h"
 #include "gdb_client.h"
 
 #define MS UINT64_C(1000000)
@@ -392,6 +393,104 @@ static void test_too_long(void **state)
     assert_in_range(strlen(most), 2, 8192);
 }
 
+/* ---- Several lanes ------------------------------------------------------------------------ */
+
+/* It entered before anybody listened. */
+static void test_attaches_to_one_that_spins(void **state)
+{
+    (void)state;
+    char packet[64];
+    const aee_limits limits = {.call_budget_ns = 20 * SECOND};
+    ASSERT_OK(&t.bed, aee_set_limits(t.bed.engine, t.context, &limits, &t.bed.error));
+    for (int i = 0; i < 3; i++) {
+        begin_named("spin", 0);
+        pause_ms(50);
+        listen_as(0, 0, 0);
+        client_open(&t.client, t.path);
+        EXPECT_REPLY(&t.client, "?", "T00");
+        (void)snprintf(packet, sizeof packet, "m%lx,4", address_of("go_on"));
+        EXPECT_REPLY(&t.client, packet, "00000000");
+        EXPECT_REPLY(&t.client, packet, "00000000");
+        client_send(&t.client, "vCont;c");
+        pause_ms(20);
+        client_send_raw(&t.client, "\x03", 1);
+        const char *stop = client_receive(&t.client, CLIENT_TIMEOUT_MS);
+        assert_non_null(stop);
+        assert_int_equal(strncmp(stop, "T02", 3), 0);
+        assert_false(atomic_load(&caller.done));
+        (void)snprintf(packet, sizeof packet, "M%lx,1:01", address_of("go_on"));
+        EXPECT_REPLY(&t.client, packet, "OK");
+        ASSERT_OK(&t.bed, aee_debug_close(t.bed.engine, t.context, &t.bed.error));
+        assert_int_equal(end_work(), AEE_OK);
+        client_close(&t.client);
+    }
+}
+
+#define CALLS 40
+
+static void *make_calls(void *sum)
+{
+    const int64_t args[2] = {3, 4};
+    aee_function work = find(&t.bed, t.context, "work");
+    for (int i = 0; i < CALLS; i++) {
+        int64_t value = 0;
+        while (aee_call_i64(t.bed.engine, t.context, work, args, 2, &value, NULL) == AEE_ERR_BUSY) {
+        }
+        *(int64_t *)sum += value;
+    }
+    return NULL;
+}
+
+/* Each stop at the breakpoint is stepped over as gdb does it: nothing is lost, on no lane. */
+static void test_steps_over_breakpoints_on_two_lanes(void **state)
+{
+    (void)state;
+    int64_t sums[2] = {0, 0};
+    pthread_t threads[2];
+    char insert[64];
+    char remove[64];
+    int lanes[3] = {0};
+    (void)snprintf(insert, sizeof insert, "Z0,%lx,1", address_of("work"));
+    (void)snprintf(remove, sizeof remove, "z0,%lx,1", address_of("work"));
+    listen_as(0, 0, 0);
+    client_open(&t.client, t.path);
+    EXPECT_REPLY(&t.client, insert, "OK");
+    client_send(&t.client, "vCont;c");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, make_calls, &sums[i]), 0);
+    }
+    for (int stops = 0; stops < 2 * CALLS;) {
+        char step[32];
+        const char *stop = client_receive(&t.client, CLIENT_TIMEOUT_MS);
+        assert_non_null(stop);
+        assert_int_equal(strncmp(stop, "T05", 3), 0);
+        bool breakpoint = strstr(stop, "swbreak:;") != NULL;
+        const char *thread = strstr(stop, "thread:");
+        assert_non_null(thread);
+        int number = (int)strtol(thread + 7, NULL, 16);
+        assert_in_range(number, 1, 2);
+        if (breakpoint) { /* else the end of a step */
+            stops++;
+            lanes[number]++;
+            EXPECT_REPLY(&t.client, remove, "OK");
+            (void)snprintf(step, sizeof step, "vCont;s:%x", (unsigned)number);
+            client_send(&t.client, step);
+        } else {
+            EXPECT_REPLY(&t.client, insert, "OK");
+            client_send(&t.client, "vCont;c");
+        }
+    }
+    /* The last step. */
+    assert_non_null(client_receive(&t.client, CLIENT_TIMEOUT_MS));
+    EXPECT_REPLY(&t.client, "D", "OK");
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_join(threads[i], NULL);
+        assert_int_equal(sums[i], CALLS * 16);
+    }
+    assert_int_equal(lanes[1] + lanes[2], 2 * CALLS);
+    assert_int_equal(value0(&t.bed, t.context, "get_total"), 7 + 2 * CALLS * 16);
+}
+
 /* ---- Who goes away ------------------------------------------------------------------------ */
 
 static void test_a_client_that_is_gone(void **state)
@@ -564,6 +663,32 @@ static void test_addresses(void **state)
     works();
 }
 
+static const char *failing;
+static int fail_named(const char *name)
+{
+    return strcmp(name, failing) == 0 ? EMFILE : 0;
+}
+
+/* Nothing is left behind where one cannot listen. */
+static void test_system_calls_fail(void **state)
+{
+    (void)state;
+    const char *const names[] = {"listen", "eventfd", "pthread_create"};
+    for (unsigned i = 0; i < 3; i++) {
+        aee_debug_desc desc = {.struct_size = sizeof desc, .address = t.address};
+        failing = names[i];
+        atomic_store(&aee__sys_fault, fail_named);
+        aee_result result = aee_debug_listen(t.bed.engine, t.context, &desc, &t.bed.error);
+        atomic_store(&aee__sys_fault, NULL);
+        if (result == AEE_OK) {
+            fail_msg("%s did not fail", names[i]);
+        }
+        assert_int_equal(access(t.path, F_OK), -1);
+        works();
+    }
+    listen_as(0, 0, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -575,6 +700,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_regions_have_their_rights, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_survives_noise, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_long, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_attaches_to_one_that_spins, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_steps_over_breakpoints_on_two_lanes, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_client_that_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_silent_client, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nobody_comes, set_up, tear_down),
@@ -583,6 +711,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ends_while_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_comes_back_from_a_checkpoint, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_addresses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_system_calls_fail, set_up, tear_down),
     };
     skip_without_backend();
     return cmocka_run_group_tests_name("gdb_protocol", tests, NULL, NULL);
