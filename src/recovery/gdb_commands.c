@@ -181,15 +181,17 @@ static void resume(struct aee__debugger *debugger, const char *actions)
 /* "c", "s" with an optional address, "C05", "S05;address": from before vCont. */
 static void resume_old(struct aee__debugger *debugger, const char *packet)
 {
-    char action[24] = ";";
+    char action[24] = {';'};
     size_t size = strcspn(packet, ";");
     if (((packet[0] == 'c' || packet[0] == 's') && packet[1]) || size > 8) {
         answer(debugger, false);
         return;
     }
-    bool steps = packet[0] == 's' || packet[0] == 'S'; /* one lane, and the others rest */
-    (void)snprintf(action + 1, sizeof action - 1, "%.*s%s%.0u", (int)size, packet, steps ? ":" : "",
-                   steps ? debugger->current + 1 : 0);
+    bool steps = packet[0] == 's' || packet[0] == 'S';
+    memcpy(action + 1, packet, size);
+    if (steps) { /* one lane, and the others rest */
+        (void)snprintf(action + 1 + size, sizeof action - 1 - size, ":%x", debugger->current + 1);
+    }
     resume(debugger, action);
 }
 
