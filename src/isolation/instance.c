@@ -40,8 +40,8 @@ void aee__image_ref_release(struct aee__image_ref *reference)
 
 /* ---- Filling memory ----------------------------------------------------------------------- */
 
-static struct aee__memory_plan make_plan(const struct aee__backend_ops *ops,
-                                         const struct aee__image *image, const aee_limits *limits)
+struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,
+                                           const struct aee__image *image, const aee_limits *limits)
 {
     struct aee__memory_plan plan = {.without_tables = ops->vm_map != NULL,
                                     .lanes = limits->lanes,
@@ -84,6 +84,15 @@ static void write_vdso(const struct aee__backend_ops *ops, struct aee__memory *m
     memcpy(table, ops->vdso, sizeof *table);
 }
 
+aee_result aee__instance_draw_seed(const struct aee__context *context, uint8_t seed[AEE__SEED_SIZE],
+                                   aee_error *error)
+{
+    return aee__sys_random(seed, AEE__SEED_SIZE) == 0
+               ? AEE_OK
+               : aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
+                              context->name);
+}
+
 static aee_result write_info(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
                              aee_error *error)
 {
@@ -100,11 +109,7 @@ static aee_result write_info(struct aee__instance *instance, const struct aee_ab
                               .stack_size = instance->plan.stack_size,
                               .vdso_host_call = vdso->host_call,
                               .vdso_abort = vdso->abort};
-    if (aee__sys_random(info->seed, sizeof info->seed) != 0) {
-        return aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
-                            instance->context->name);
-    }
-    return AEE_OK;
+    return aee__instance_draw_seed(instance->context, info->seed, error);
 }
 
 /* TLS block and thread control block of one lane; the latter begins with its own address. */
@@ -282,7 +287,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->core = core;
     instance->image = aee__image_ref_take(image);
     instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
-    instance->plan = make_plan(core->ops, image->image, limits);
+    instance->plan = aee__instance_plan(core->ops, image->image, limits);
     instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
     aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);

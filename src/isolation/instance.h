@@ -75,6 +75,14 @@ struct aee__instance {
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
                                 struct aee__instance **out, aee_error *error);
+/* The memory that it would have. */
+struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,
+                                           const struct aee__image *image,
+                                           const aee_limits *limits);
+/* What the information page says of chance (aee_abi.h). */
+#define AEE__SEED_SIZE sizeof(((struct aee_abi_info *)NULL)->seed)
+aee_result aee__instance_draw_seed(const struct aee__context *context, uint8_t seed[AEE__SEED_SIZE],
+                                   aee_error *error);
 /* What a lane of it begins with. */
 struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance,
                                                 uint32_t lane);

@@ -13,6 +13,11 @@ void aee__life_end(struct aee__context *context);
  * initialisers run it is context->building, and remains that on success. */
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
                            enum aee__origin origin, struct aee__instance **out, aee_error *error);
+/* In an operation: an instance that begins with the chosen checkpoint becomes current, as somebody
+ * asked for. `how` completes "restarted ...". `anew`: not in the machine of the one that crashed.
+ */
+aee_result aee__life_revive(struct aee__context *context, const char *how, bool anew,
+                            aee_error *error);
 /* Ends an instance and gives the context's reference back. NULL is fine. */
 void aee__life_discard(struct aee__instance *instance);
 
