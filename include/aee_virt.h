@@ -674,6 +674,23 @@ AEE_API aee_result aee_snapshot_save(aee_engine *engine, aee_context context, co
 AEE_API aee_result aee_snapshot_load(aee_engine *engine, aee_context context, const char *path,
                                      aee_error *error);
 
+typedef struct aee_fork_desc {
+    uint32_t struct_size;
+    uint32_t flags;   /* none are defined: must be 0 */
+    const char *name; /* NULL: the template's; copied */
+    void *user;       /* of the fork, for host functions and events */
+} aee_fork_desc;
+
+/* Makes a context that goes on where the template is now, between two calls: its image, state,
+ * limits, grants, and the regions that it may only read. Neither sees what the other writes from
+ * now on: the host's kernel copies a page when one of them first writes it (docs/recovery.md). A
+ * fork has random numbers of its own, no checkpoints, and is restarted from the image. `desc` may
+ * be NULL. Waits for the template's calls as aee_checkpoint() does. Fast where the template has not
+ * been called since its last fork and the pool has a machine. Errors: those of aee_checkpoint(),
+ * and LIMIT (max_contexts), INVALID_ARGUMENT, SYSTEM. */
+AEE_API aee_result aee_fork(aee_engine *engine, aee_context template_, const aee_fork_desc *desc,
+                            aee_context *out, aee_error *error);
+
 /* ---- Information -------------------------------------------------------------------------- */
 
 typedef struct aee_context_info {

@@ -8,7 +8,10 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "ept/pages.h"
 #include "ept/pagetable.h"
+
+struct aee__frozen;
 
 #define AEE__MEMORY_MAX_SEGMENTS 16u
 #define AEE__MEMORY_MAX_CHUNKS 32u
@@ -56,7 +59,8 @@ struct aee__memory_chunk {
 #define AEE__MEMORY_MAX_AREAS (8u + AEE__MEMORY_MAX_SEGMENTS + 2u * AEE_MAX_LANES)
 
 struct aee__memory {
-    int fd;
+    int fd;                     /* -1: of a fork, */
+    struct aee__frozen *frozen; /* ... which has its first chunk from there, page by page */
     uint32_t chunk_count;
     uint32_t area_count;
     uint64_t file_size; /* in use; the file itself only grows */
@@ -99,7 +103,14 @@ void aee__memory_ungrow_heap(struct aee__memory *memory);
 /* Populates the first `size` bytes of the heap as far as they exist. Never fails. */
 void aee__memory_populate_heap(const struct aee__memory *memory, uint64_t size);
 
-/* Bytes backed by host memory now. */
+/* Marks the pages that have host memory, beside those that are marked: all others are zero. */
+aee_result aee__memory_find_present(const struct aee__memory *memory, struct aee__pages *pages,
+                                    aee_error *error);
+/* Populates what a fork writes in its first call. Never fails. */
+void aee__memory_populate_fork(const struct aee__memory *memory,
+                               const struct aee__memory_plan *plan);
+
+/* Bytes backed by host memory now; of a fork, beside its template's. */
 uint64_t aee__memory_resident(const struct aee__memory *memory);
 
 /* Where a lane's stack ends (the first stack pointer) and its control block lies. */

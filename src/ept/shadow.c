@@ -7,58 +7,24 @@
 #include "base/checked.h"
 #include "base/sys.h"
 
-#define WORD_PAGES 64u
-
-static uint64_t pages_of(uint64_t file_size)
-{
-    return (file_size / AEE__PAGE_SIZE + WORD_PAGES - 1) / WORD_PAGES * WORD_PAGES;
-}
-
-static size_t words_of(const struct aee__pages *pages)
-{
-    return (size_t)(pages->count / WORD_PAGES);
-}
-
-static void mark(struct aee__pages *pages, uint64_t page)
-{
-    pages->bits[page / WORD_PAGES] |= UINT64_C(1) << (page % WORD_PAGES);
-}
-
-static bool is_marked(const struct aee__pages *pages, uint64_t page)
-{
-    return (pages->bits[page / WORD_PAGES] >> (page % WORD_PAGES)) & 1;
-}
-
 /* ---- Life --------------------------------------------------------------------------------- */
-
-static bool make_pages(const struct aee__alloc *alloc, struct aee__pages *pages, uint64_t count)
-{
-    *pages = (struct aee__pages){.count = count};
-    pages->bits = aee__alloc_zero(alloc, words_of(pages), sizeof *pages->bits);
-    return pages->bits != NULL;
-}
-
-static void free_pages(const struct aee__alloc *alloc, struct aee__pages *pages)
-{
-    aee__alloc_free(alloc, pages->bits, words_of(pages) * sizeof *pages->bits);
-    *pages = (struct aee__pages){0};
-}
 
 aee_result aee__shadow_create(struct aee__shadow *shadow, const struct aee__alloc *alloc,
                               uint64_t file_size, aee_error *error)
 {
-    uint64_t count = pages_of(file_size);
     *shadow = (struct aee__shadow){.alloc = alloc, .bytes = MAP_FAILED};
-    if (make_pages(alloc, &shadow->has, count) && make_pages(alloc, &shadow->work, count)) {
-        shadow->bytes = aee__sys_mmap(NULL, count * AEE__PAGE_SIZE, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (aee__pages_create(&shadow->has, alloc, file_size) &&
+        aee__pages_create(&shadow->work, alloc, file_size)) {
+        shadow->bytes =
+            aee__sys_mmap(NULL, shadow->has.count * AEE__PAGE_SIZE, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     }
     if (shadow->bytes == MAP_FAILED) {
         aee__shadow_destroy(shadow);
         return aee__fail(error, AEE_ERR_NO_MEMORY, "no memory for a copy of %llu bytes",
                          (unsigned long long)file_size);
     }
-    (void)aee__sys_madvise(shadow->bytes, count * AEE__PAGE_SIZE, MADV_DONTFORK);
+    (void)aee__sys_madvise(shadow->bytes, shadow->has.count * AEE__PAGE_SIZE, MADV_DONTFORK);
     return AEE_OK;
 }
 
@@ -68,33 +34,24 @@ void aee__shadow_destroy(struct aee__shadow *shadow)
         if (shadow->bytes != MAP_FAILED) {
             (void)aee__sys_munmap(shadow->bytes, shadow->has.count * AEE__PAGE_SIZE);
         }
-        free_pages(shadow->alloc, &shadow->has);
-        free_pages(shadow->alloc, &shadow->work);
+        aee__pages_destroy(&shadow->has, shadow->alloc);
+        aee__pages_destroy(&shadow->work, shadow->alloc);
     }
     *shadow = (struct aee__shadow){.bytes = MAP_FAILED};
 }
 
-/* Calls `body` for each marked page: the loop over words is all that a large memory costs. */
-#define EACH_PAGE(pages, page, body)                                                  \
-    for (uint64_t word_ = 0; word_ < (pages)->count / WORD_PAGES; word_++) {          \
-        for (uint64_t left_ = (pages)->bits[word_]; left_ != 0; left_ &= left_ - 1) { \
-            uint64_t page = word_ * WORD_PAGES + (uint64_t)__builtin_ctzll(left_);    \
-            body                                                                      \
-        }                                                                             \
-    }
-
 aee_result aee__shadow_grow(struct aee__shadow *shadow, uint64_t file_size, aee_error *error)
 {
     struct aee__shadow larger;
-    if (pages_of(file_size) <= shadow->has.count) {
+    if (file_size <= shadow->has.count * AEE__PAGE_SIZE) {
         return AEE_OK;
     }
     aee_result result = aee__shadow_create(&larger, shadow->alloc, file_size, error);
     if (result != AEE_OK) {
         return result;
     }
-    memcpy(larger.has.bits, shadow->has.bits, words_of(&shadow->has) * sizeof(uint64_t));
-    EACH_PAGE(&shadow->has, page, {
+    memcpy(larger.has.bits, shadow->has.bits, aee__pages_words(&shadow->has) * sizeof(uint64_t));
+    AEE__EACH_PAGE(&shadow->has, page, {
         memcpy(larger.bytes + page * AEE__PAGE_SIZE, shadow->bytes + page * AEE__PAGE_SIZE,
                AEE__PAGE_SIZE);
     })
@@ -108,46 +65,15 @@ aee_result aee__shadow_grow(struct aee__shadow *shadow, uint64_t file_size, aee_
 aee_result aee__shadow_find_present(struct aee__shadow *shadow, const struct aee__memory *memory,
                                     aee_error *error)
 {
-    int64_t at = 0;
-    memcpy(shadow->work.bits, shadow->has.bits, words_of(&shadow->work) * sizeof(uint64_t));
-    for (;;) {
-        int64_t end;
-        int64_t start = aee__sys_find_data(memory->fd, at, &end);
-        if (start == -1) {
-            return aee__fail_os(error, errno, "cannot find the pages of a memory file");
-        }
-        if (start < 0 || (uint64_t)start >= memory->file_size) {
-            return AEE_OK;
-        }
-        for (at = start; at < end && (uint64_t)at < memory->file_size;
-             at += (int64_t)AEE__PAGE_SIZE) {
-            mark(&shadow->work, (uint64_t)at / AEE__PAGE_SIZE);
-        }
-    }
-}
-
-/* Clears bits [from, to). */
-static void clear(struct aee__pages *pages, uint64_t from, uint64_t to)
-{
-    while (from < to && from % WORD_PAGES != 0) {
-        pages->bits[from / WORD_PAGES] &= ~(UINT64_C(1) << (from % WORD_PAGES));
-        from++;
-    }
-    if (from < to) {
-        memset(&pages->bits[from / WORD_PAGES], 0, (to - from) / WORD_PAGES * sizeof(uint64_t));
-        from += (to - from) / WORD_PAGES * WORD_PAGES;
-    }
-    while (from < to) {
-        pages->bits[from / WORD_PAGES] &= ~(UINT64_C(1) << (from % WORD_PAGES));
-        from++;
-    }
+    memcpy(shadow->work.bits, shadow->has.bits, aee__pages_words(&shadow->work) * sizeof(uint64_t));
+    return aee__memory_find_present(memory, &shadow->work, error);
 }
 
 static bool is_same(const struct aee__shadow *shadow, const struct aee__memory *memory,
                     uint64_t page)
 {
     uint64_t offset = page * AEE__PAGE_SIZE;
-    return is_marked(&shadow->has, page) &&
+    return aee__pages_has(&shadow->has, page) &&
            memcmp(aee__memory_page(memory, offset), shadow->bytes + offset, AEE__PAGE_SIZE) == 0;
 }
 
@@ -160,14 +86,14 @@ uint64_t aee__shadow_narrow(struct aee__shadow *shadow, const struct aee__memory
     for (uint32_t i = 0; i < memory->area_count; i++) {
         const struct aee__memory_area *area = &memory->areas[i];
         if (area->state) {
-            clear(work, at, area->offset / AEE__PAGE_SIZE);
+            aee__pages_clear(work, at, area->offset / AEE__PAGE_SIZE);
             at = (area->offset + aee__memory_area_size(memory, i)) / AEE__PAGE_SIZE;
         }
     }
-    clear(work, at, work->count);
-    EACH_PAGE(work, page, {
+    aee__pages_clear(work, at, work->count);
+    AEE__EACH_PAGE(work, page, {
         if (compare && is_same(shadow, memory, page)) {
-            clear(work, page, page + 1);
+            aee__pages_clear(work, page, page + 1);
         } else {
             left++;
         }
@@ -216,7 +142,7 @@ static void count_work(const struct aee__shadow *shadow, uint64_t *pages, uint64
 {
     *pages = 0;
     *held = 0;
-    for (uint64_t i = 0; i < words_of(&shadow->work); i++) {
+    for (uint64_t i = 0; i < aee__pages_words(&shadow->work); i++) {
         *pages += (uint64_t)__builtin_popcountll(shadow->work.bits[i]);
         *held += (uint64_t)__builtin_popcountll(shadow->work.bits[i] & shadow->has.bits[i]);
     }
@@ -234,15 +160,15 @@ aee_result aee__shadow_update(struct aee__shadow *shadow, const struct aee__memo
     }
     undo->count = 0;
     undo->held = 0;
-    EACH_PAGE(&shadow->work, page, {
+    AEE__EACH_PAGE(&shadow->work, page, {
         uint8_t *copy = shadow->bytes + page * AEE__PAGE_SIZE;
-        bool had = is_marked(&shadow->has, page);
+        bool had = aee__pages_has(&shadow->has, page);
         undo->pages[undo->count++] = page * 2 + had;
         if (had) {
             memcpy(undo->bytes + undo->held++ * AEE__PAGE_SIZE, copy, AEE__PAGE_SIZE);
         }
         memcpy(copy, aee__memory_page(memory, page * AEE__PAGE_SIZE), AEE__PAGE_SIZE);
-        mark(&shadow->has, page);
+        aee__pages_mark(&shadow->has, page);
     })
     return AEE_OK;
 }
@@ -252,12 +178,12 @@ void aee__shadow_undo(struct aee__shadow *shadow, const struct aee__undo *undo)
     uint64_t held = 0;
     for (uint64_t i = 0; i < undo->count; i++) {
         uint64_t page = undo->pages[i] / 2;
-        mark(&shadow->work, page);
+        aee__pages_mark(&shadow->work, page);
         if (undo->pages[i] % 2) {
             memcpy(shadow->bytes + page * AEE__PAGE_SIZE, undo->bytes + held++ * AEE__PAGE_SIZE,
                    AEE__PAGE_SIZE);
         } else {
-            clear(&shadow->has, page, page + 1);
+            aee__pages_clear(&shadow->has, page, page + 1);
         }
     }
 }
@@ -265,9 +191,9 @@ void aee__shadow_undo(struct aee__shadow *shadow, const struct aee__undo *undo)
 uint64_t aee__shadow_restore(struct aee__shadow *shadow, const struct aee__memory *memory)
 {
     uint64_t pages = 0;
-    EACH_PAGE(&shadow->work, page, {
+    AEE__EACH_PAGE(&shadow->work, page, {
         uint8_t *to = aee__memory_page(memory, page * AEE__PAGE_SIZE);
-        if (is_marked(&shadow->has, page)) {
+        if (aee__pages_has(&shadow->has, page)) {
             memcpy(to, shadow->bytes + page * AEE__PAGE_SIZE, AEE__PAGE_SIZE);
         } else {
             memset(to, 0, AEE__PAGE_SIZE);
@@ -305,7 +231,7 @@ static uint64_t find(const struct aee__memory *memory, uint64_t gva)
 void aee__shadow_apply(struct aee__shadow *shadow, const struct aee__memory *from,
                        const struct aee__memory *memory)
 {
-    EACH_PAGE(&shadow->has, page, {
+    AEE__EACH_PAGE(&shadow->has, page, {
         const struct aee__memory_area *area = area_at(from, page * AEE__PAGE_SIZE);
         uint64_t to = UINT64_MAX;
         if (area && area->state) {
@@ -324,22 +250,22 @@ uint8_t *aee__shadow_fill(struct aee__shadow *shadow, uint64_t offset, uint64_t 
 {
     uint64_t end = (offset + size + AEE__PAGE_SIZE - 1) / AEE__PAGE_SIZE;
     for (uint64_t page = offset / AEE__PAGE_SIZE; page < end; page++) {
-        mark(&shadow->has, page);
+        aee__pages_mark(&shadow->has, page);
     }
     return shadow->bytes + offset;
 }
 
 const uint8_t *aee__shadow_page(const struct aee__shadow *shadow, uint64_t offset)
 {
-    return is_marked(&shadow->has, offset / AEE__PAGE_SIZE) ? shadow->bytes + offset : NULL;
+    return aee__pages_has(&shadow->has, offset / AEE__PAGE_SIZE) ? shadow->bytes + offset : NULL;
 }
 
 void aee__shadow_drop_zeroes(struct aee__shadow *shadow)
 {
-    EACH_PAGE(&shadow->has, page, {
+    AEE__EACH_PAGE(&shadow->has, page, {
         const uint8_t *bytes = shadow->bytes + page * AEE__PAGE_SIZE;
         if (bytes[0] == 0 && memcmp(bytes, bytes + 1, AEE__PAGE_SIZE - 1) == 0) {
-            clear(&shadow->has, page, page + 1);
+            aee__pages_clear(&shadow->has, page, page + 1);
         }
     })
 }

@@ -4,12 +4,7 @@
 #define AEE_EPT_SHADOW_H
 
 #include "ept/memory.h"
-
-/* Set bits name pages of the memory file. */
-struct aee__pages {
-    uint64_t *bits;
-    uint64_t count; /* of pages: a multiple of 64 */
-};
+#include "ept/pages.h"
 
 /* What pages of the copy held before an update. */
 struct aee__undo {

@@ -86,8 +86,8 @@ struct aee__backend_ops {
     bool (*vm_has_ended)(const struct aee__vm *vm);
     /* Memory comes in one of two ways. With page tables (src/ept): vm_add_memory() shows [host,
      * host + size) to the machine at `gpa`, also while lanes run; vm_set_system() writes what the
-     * processor needs into the system area, which is zero, once, before any lane starts. The area
-     * stays mapped as long as the machine lives. */
+     * processor needs into the system area, which is zero, once, before any lane starts; `lanes` is
+     * 0 where it is written already. The area stays mapped as long as the machine lives. */
     aee_result (*vm_add_memory)(struct aee__vm *vm, struct aee__gpa gpa, void *host, uint64_t size,
                                 aee_error *error);
     void (*vm_set_system)(struct aee__vm *vm, uint8_t *system, uint64_t size, uint32_t lanes);

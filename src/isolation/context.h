@@ -83,6 +83,9 @@ struct aee__context {
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
     uint16_t image_epoch;         /* counts loads; part of function handles */
+    struct aee__frozen *template; /* of the instance as it was at the last fork, or NULL */
+    uint64_t template_machine;    /* of that instance, */
+    uint64_t template_age;        /* ... and what aee__instance_age() was */
     struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
     uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
     struct aee__crash_history history;
@@ -109,6 +112,9 @@ void aee__context_free(struct aee__context *context);
 /* Life cycle; each blocks until done. BUSY from within a host function of this context. */
 aee_result aee__context_load(struct aee__context *context, const void *bytes, size_t size,
                              aee_error *error);
+/* Loads as aee__context_load() does, with a template's memory instead of initialisers. */
+aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__image_ref *image,
+                                     struct aee__frozen *frozen, aee_error *error);
 aee_result aee__context_restart(struct aee__context *context, aee_error *error);
 /* The same with the state of a checkpoint. */
 aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_error *error);

@@ -25,6 +25,7 @@ enum aee__origin {
     AEE__ORIGIN_IMAGE,    /* its initialisers run */
     AEE__ORIGIN_DECLARED, /* its initialisers run, and declared state comes over it */
     AEE__ORIGIN_STATE,    /* all that it could write */
+    AEE__ORIGIN_FROZEN,   /* a template's memory: only forks do */
 };
 
 /* Crashes of one context that the policy remembers. */

@@ -76,12 +76,10 @@ static void copy_image(struct aee__memory *memory, const struct aee__image *imag
     }
 }
 
-static void write_vdso(const struct aee__backend_ops *ops, struct aee__memory *memory,
-                       struct aee_abi_vdso *table)
+static void write_vdso(const struct aee__backend_ops *ops, struct aee__memory *memory)
 {
     size_t size = (size_t)(ops->vdso_end - ops->vdso);
     memcpy(aee__memory_at(memory, (struct aee__gva){AEE_GVA_VDSO}, size), ops->vdso, size);
-    memcpy(table, ops->vdso, sizeof *table);
 }
 
 aee_result aee__instance_draw_seed(const struct aee__context *context, uint8_t seed[AEE__SEED_SIZE],
@@ -93,9 +91,10 @@ aee_result aee__instance_draw_seed(const struct aee__context *context, uint8_t s
                               context->name);
 }
 
-static aee_result write_info(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
-                             aee_error *error)
+static aee_result write_info(struct aee__instance *instance, aee_error *error)
 {
+    struct aee_abi_vdso vdso;
+    memcpy(&vdso, instance->core->ops->vdso, sizeof vdso);
     struct aee_abi_info *info =
         aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);
     *info =
@@ -107,8 +106,8 @@ static aee_result write_info(struct aee__instance *instance, const struct aee_ab
                               .heap_base = AEE_GVA_HEAP,
                               .heap_size = instance->plan.heap_size,
                               .stack_size = instance->plan.stack_size,
-                              .vdso_host_call = vdso->host_call,
-                              .vdso_abort = vdso->abort};
+                              .vdso_host_call = vdso.host_call,
+                              .vdso_abort = vdso.abort};
     return aee__instance_draw_seed(instance->context, info->seed, error);
 }
 
@@ -179,7 +178,7 @@ static aee_result map_memory(struct aee__instance *instance, aee_error *error)
     return instance->core->ops->vm_map(instance->vm, memory->fd, list, count, error);
 }
 
-/* With page tables: they lie in the memory, too. */
+/* With page tables: they lie in the memory, too. A fork's system area is there already. */
 static aee_result add_memory(struct aee__instance *instance, aee_error *error)
 {
     const struct aee__backend_ops *ops = instance->core->ops;
@@ -192,7 +191,7 @@ static aee_result add_memory(struct aee__instance *instance, aee_error *error)
     uint64_t size = AEE__SYSTEM_PAGES * AEE__PAGE_SIZE;
     ops->vm_set_system(instance->vm,
                        aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, size),
-                       size, instance->plan.lanes);
+                       size, instance->memory.frozen ? 0 : instance->plan.lanes);
     return AEE_OK;
 }
 
@@ -216,7 +215,6 @@ struct aee__lane_start aee__instance_lane_start(const struct aee__instance *inst
 static aee_result start_lanes(struct aee__instance *instance, aee_error *error)
 {
     for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
-        write_tls(instance, lane);
         struct aee__lane_start start = aee__instance_lane_start(instance, lane);
         aee_result result = instance->core->ops->lane_start(instance->vm, lane, &start, error);
         if (result != AEE_OK) {
@@ -228,16 +226,25 @@ static aee_result start_lanes(struct aee__instance *instance, aee_error *error)
     return AEE_OK;
 }
 
+static aee_result make_memory(struct aee__instance *instance, struct aee__frozen *frozen,
+                              aee_error *error)
+{
+    aee_result result = frozen ? aee__frozen_thaw(frozen, &instance->memory, error)
+                               : aee__memory_create(&instance->memory, &instance->plan, error);
+    if (result == AEE_OK && !frozen) {
+        copy_image(&instance->memory, instance->image->image);
+        write_vdso(instance->core->ops, &instance->memory);
+        for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
+            write_tls(instance, lane);
+        }
+    }
+    return result == AEE_OK ? write_info(instance, error) : result;
+}
+
 static aee_result fill(struct aee__instance *instance, aee_error *error)
 {
     struct aee__core *core = instance->core;
-    struct aee_abi_vdso vdso;
-    copy_image(&instance->memory, instance->image->image);
-    write_vdso(core->ops, &instance->memory, &vdso);
-    aee_result result = write_info(instance, &vdso, error);
-    if (result == AEE_OK) {
-        result = aee__pool_take(&core->pool, &instance->vm, error);
-    }
+    aee_result result = aee__pool_take(&core->pool, &instance->vm, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -276,10 +283,12 @@ void aee__instance_bury(struct aee__job *job)
 
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
-                                struct aee__instance **out, aee_error *error)
+                                struct aee__frozen *frozen, struct aee__instance **out,
+                                aee_error *error)
 {
     *out = NULL;
-    struct aee__instance *instance = aee__shells_take(context, limits->lanes);
+    struct aee__instance *instance =
+        aee__shells_take(context, frozen ? frozen->plan.lanes : limits->lanes);
     if (!instance) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start context \"%s\": out of memory",
                          context->name);
@@ -287,10 +296,10 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->core = core;
     instance->image = aee__image_ref_take(image);
     instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
-    instance->plan = aee__instance_plan(core->ops, image->image, limits);
+    instance->plan = frozen ? frozen->plan : aee__instance_plan(core->ops, image->image, limits);
     instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
-    aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
+    aee_result result = make_memory(instance, frozen, error);
     aee__window_init(&instance->window, &core->alloc, &instance->memory.table,
                      aee__instance_window_ops(core), instance);
     if (result == AEE_OK) {
@@ -304,6 +313,15 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     }
     *out = instance;
     return AEE_OK;
+}
+
+uint64_t aee__instance_age(const struct aee__instance *instance)
+{
+    uint64_t age = instance->restores;
+    for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
+        age += atomic_load(&instance->lanes[i].ring.submitted);
+    }
+    return age;
 }
 
 void aee__instance_open(struct aee__instance *instance)

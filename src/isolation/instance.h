@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "ept/frozen.h"
 #include "ept/memory.h"
 #include "ept/window.h"
 #include "isolation/core.h"
@@ -56,6 +57,7 @@ struct aee__instance {
     uint16_t epoch;             /* of the image, for function handles */
     bool kept;                  /* its machine may go on with another instance: do not stop it */
     bool restored;              /* it began with a checkpoint's state */
+    uint64_t restores;          /* how often its memory was replaced */
     bool bereft;                /* its machine went on with another instance */
     _Atomic bool concluded;     /* who ended it does not touch it any more */
     bool spare;                 /* waits to be taken; under the context's lock once it is known */
@@ -70,11 +72,15 @@ struct aee__instance {
     struct aee__lane lanes[];
 };
 
+/* Grows with each call that may have changed its memory; for the owner of all lanes. */
+uint64_t aee__instance_age(const struct aee__instance *instance);
+
 /* Makes an instance, as one of the living of its context, and starts its lanes, all of which the
- * caller owns; the initialisers have not run. */
+ * caller owns; the initialisers have not run. `frozen`: what it begins with, or NULL: the image. */
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
-                                struct aee__instance **out, aee_error *error);
+                                struct aee__frozen *frozen, struct aee__instance **out,
+                                aee_error *error);
 /* The memory that it would have. */
 struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,
                                            const struct aee__image *image,

@@ -58,6 +58,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
 void aee__context_free(struct aee__context *context)
 {
     context->core->recovery->forget(context);
+    aee__frozen_release(context->template);
     aee__image_ref_release(context->image);
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
@@ -111,10 +112,11 @@ static aee_result begin_with(struct aee__context *context, struct aee__instance 
                              enum aee__origin origin, uint64_t budget_ns, aee_error *error)
 {
     aee_result result = AEE_OK;
-    if (origin != AEE__ORIGIN_STATE && instance->image->image->entry != 0) {
+    bool initialise = origin == AEE__ORIGIN_IMAGE || origin == AEE__ORIGIN_DECLARED;
+    if (initialise && instance->image->image->entry != 0) {
         result = aee__context_call_initialiser(context, instance, budget_ns, error);
     }
-    if (result == AEE_OK && origin != AEE__ORIGIN_IMAGE) {
+    if (result == AEE_OK && (origin == AEE__ORIGIN_STATE || origin == AEE__ORIGIN_DECLARED)) {
         instance->restored = true;
         result = context->core->recovery->restore(context, instance, false, error);
     }
@@ -122,12 +124,14 @@ static aee_result begin_with(struct aee__context *context, struct aee__instance 
 }
 
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
-                           enum aee__origin origin, struct aee__instance **out, aee_error *error)
+                           enum aee__origin origin, struct aee__frozen *frozen,
+                           struct aee__instance **out, aee_error *error)
 {
     (void)pthread_mutex_lock(&context->lock);
     aee_limits limits = context->limits;
     (void)pthread_mutex_unlock(&context->lock);
-    aee_result result = aee__instance_create(context->core, context, image, &limits, out, error);
+    aee_result result =
+        aee__instance_create(context->core, context, image, &limits, frozen, out, error);
     if (result != AEE_OK) {
         aee__housekeeper_poke(&context->core->housekeeper); /* it may have taken a machine */
         return result;
@@ -277,14 +281,16 @@ void aee__life_end(struct aee__context *context)
 }
 
 static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image,
-                              aee_error *error)
+                              struct aee__frozen *frozen, aee_error *error)
 {
     struct aee__instance *instance;
     if (aee__context_calls_now(context) > 0) {
         return aee__fail(error, AEE_ERR_BUSY,
                          "cannot load into context \"%s\": calls are in flight", context->name);
     }
-    aee_result result = aee__life_build(context, image, false, AEE__ORIGIN_IMAGE, &instance, error);
+    aee_result result =
+        aee__life_build(context, image, false, frozen ? AEE__ORIGIN_FROZEN : AEE__ORIGIN_IMAGE,
+                        frozen, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -302,7 +308,8 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     (void)pthread_mutex_unlock(&context->lock);
     end_current(context, old);
     aee__image_ref_release(old_image);
-    aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": image loaded", context->name);
+    aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": %s", context->name,
+                       frozen ? "forked" : "image loaded");
     return AEE_OK;
 }
 
@@ -324,11 +331,22 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
     }
     result = aee__life_begin(context, "load into", error);
     if (result == AEE_OK) {
-        result = load_locked(context, reference, error);
+        result = load_locked(context, reference, NULL, error);
         aee__life_end(context);
     }
     aee__image_ref_release(reference);
     return result == AEE_OK ? aee__ok(error) : result;
+}
+
+aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__image_ref *image,
+                                     struct aee__frozen *frozen, aee_error *error)
+{
+    aee_result result = aee__life_begin(context, "fork into", error);
+    if (result == AEE_OK) {
+        result = load_locked(context, image, frozen, error);
+        aee__life_end(context);
+    }
+    return result;
 }
 
 /* With the lock held: takes the current instance away. */
@@ -350,7 +368,8 @@ static aee_result get_from_image(struct aee__context *context, struct aee__insta
     *out = aee__spares_take(context);
     (void)pthread_mutex_unlock(&context->lock);
     return *out ? AEE_OK
-                : aee__life_build(context, context->image, false, AEE__ORIGIN_IMAGE, out, error);
+                : aee__life_build(context, context->image, false, AEE__ORIGIN_IMAGE, NULL, out,
+                                  error);
 }
 
 /* In an operation: an instance with the state of a checkpoint. */
@@ -363,7 +382,8 @@ static aee_result get_from_state(struct aee__context *context, enum aee__origin 
         (void)build_in_place(context, fallen, deadline_ns, out);
         aee__instance_release_quietly(fallen);
     }
-    return *out ? AEE_OK : aee__life_build(context, context->image, false, origin, out, error);
+    return *out ? AEE_OK
+                : aee__life_build(context, context->image, false, origin, NULL, out, error);
 }
 
 /* In an operation: another instance becomes current. `forgive`: somebody asked for it. */

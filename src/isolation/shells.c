@@ -62,6 +62,7 @@ struct aee__instance *aee__shells_take(struct aee__context *context, uint32_t la
         atomic_store(&shell->concluded, false);
         shell->kept = false;
         shell->restored = false;
+        shell->restores = 0;
         shell->bereft = false;
     }
     return shell;

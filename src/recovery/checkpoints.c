@@ -257,8 +257,8 @@ static void go_back(struct aee__checkpoints *kept, uint32_t back)
 }
 
 /* In its own memory. */
-static aee_result restore_in_place(struct aee__checkpoints *kept,
-                                   const struct aee__instance *instance, aee_error *error)
+static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__instance *instance,
+                                   aee_error *error)
 {
     bool compare;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
@@ -271,6 +271,7 @@ static aee_result restore_in_place(struct aee__checkpoints *kept,
     go_back(kept, kept->chosen);
     (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
+    instance->restores++;
     follow(kept, instance);
     load_controls(instance, record_at(kept, 0));
     return AEE_OK;
@@ -361,8 +362,8 @@ struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,
     return before;
 }
 
-aee_result aee__checkpoints_apply(struct aee__context *context,
-                                  const struct aee__instance *instance, aee_error *error)
+aee_result aee__checkpoints_apply(struct aee__context *context, struct aee__instance *instance,
+                                  aee_error *error)
 {
     return restore_in_place(context->checkpoints, instance, error);
 }

@@ -122,7 +122,9 @@ static bool kvm_nested_paging(const struct aee__backend *backend)
 static void kvm_set_system(struct aee__vm *vm, uint8_t *system, uint64_t size, uint32_t lanes)
 {
     vm->system = system;
-    aee__kvm_system_write(system, size, lanes);
+    if (lanes > 0) {
+        aee__kvm_system_write(system, size, lanes);
+    }
 }
 
 static const uint32_t run_requests[] = {KVM_RUN, KVM_GET_REGS, KVM_GET_SREGS};

@@ -108,6 +108,16 @@ AEE_EXPORT int64_t digest(void)
     return (int64_t)hash;
 }
 
+AEE_EXPORT int64_t seed(void)
+{
+    return (int64_t)aee_seed();
+}
+
+AEE_EXPORT int64_t peek(int64_t address)
+{
+    return *(const volatile int64_t *)address;
+}
+
 AEE_EXPORT int64_t nothing(void)
 {
     return 0;
