@@ -263,6 +263,28 @@ static void test_growth(void **state)
     bed_close(&bed);
 }
 
+/* A fork has its pages from elsewhere. */
+static void test_fork(void **state)
+{
+    (void)state;
+    struct bed bed;
+    aee_context fork;
+    bed_open(&bed, NULL);
+    aee_context context = make(&bed, 2);
+    int64_t before = live(&bed, context);
+    ASSERT_OK(&bed, aee_fork(bed.engine, context, NULL, &fork, &bed.error));
+    (void)value2(&bed, fork, "step", 1000, 0, 1);
+    int64_t digest = get(&bed, fork, "digest");
+    save(&bed, fork);
+    (void)live(&bed, fork);
+    load(&bed, fork);
+    assert_int_equal(get(&bed, fork, "digest"), digest);
+    assert_int_equal(get(&bed, context, "digest"), before);
+    load(&bed, context);
+    assert_int_equal(get(&bed, context, "digest"), digest);
+    bed_close(&bed);
+}
+
 /* ---- Refusals ----------------------------------------------------------------------------- */
 
 static void test_what_does_not_fit(void **state)
