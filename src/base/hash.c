@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#define XXH_INLINE_ALL /* as a header: no library to be linked, none of its names in ours */
 #include <xxhash.h>
 
 _Static_assert(sizeof(XXH128_canonical_t) == AEE__HASH_SIZE, "128 bits");

@@ -82,15 +82,6 @@ static void write_vdso(const struct aee__backend_ops *ops, struct aee__memory *m
     memcpy(aee__memory_at(memory, (struct aee__gva){AEE_GVA_VDSO}, size), ops->vdso, size);
 }
 
-aee_result aee__instance_draw_seed(const struct aee__context *context, uint8_t seed[AEE__SEED_SIZE],
-                                   aee_error *error)
-{
-    return aee__sys_random(seed, AEE__SEED_SIZE) == 0
-               ? AEE_OK
-               : aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
-                              context->name);
-}
-
 static aee_result write_info(struct aee__instance *instance, aee_error *error)
 {
     struct aee_abi_vdso vdso;
@@ -108,7 +99,11 @@ static aee_result write_info(struct aee__instance *instance, aee_error *error)
                               .stack_size = instance->plan.stack_size,
                               .vdso_host_call = vdso.host_call,
                               .vdso_abort = vdso.abort};
-    return aee__instance_draw_seed(instance->context, info->seed, error);
+    if (aee__guest_clock_seed(instance->context, info->seed) != 0) {
+        return aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
+                            instance->context->name);
+    }
+    return AEE_OK;
 }
 
 /* TLS block and thread control block of one lane; the latter begins with its own address. */
@@ -299,6 +294,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->image = aee__image_ref_take(image);
     instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
     instance->plan = frozen ? frozen->plan : aee__instance_plan(core->ops, image->image, limits);
+    aee__state_ranges_begin(&instance->state, image->image);
     instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
     aee_result result = make_memory(instance, frozen, error);

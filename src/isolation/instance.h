@@ -15,6 +15,7 @@
 #include "isolation/core.h"
 #include "isolation/image/image.h"
 #include "isolation/lane.h"
+#include "isolation/state_ranges.h"
 
 /* An image that several instances and a context share. */
 struct aee__image_ref {
@@ -64,6 +65,8 @@ struct aee__instance {
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
+    struct aee__state_ranges state;
+    _Atomic uint64_t clock_frame; /* it was told of (guest_clock.h), plus 1; 0: of none */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */
     _Atomic uint32_t references;
     _Atomic uint32_t end;   /* enum aee__end */
@@ -87,10 +90,6 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
 struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,
                                            const struct aee__image *image,
                                            const aee_limits *limits);
-/* What the information page says of chance (aee_abi.h). */
-#define AEE__SEED_SIZE sizeof(((struct aee_abi_info *)NULL)->seed)
-aee_result aee__instance_draw_seed(const struct aee__context *context, uint8_t seed[AEE__SEED_SIZE],
-                                   aee_error *error);
 /* What a lane of it begins with. */
 struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance,
                                                 uint32_t lane);

@@ -19,6 +19,8 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
  */
 aee_result aee__life_revive(struct aee__context *context, const char *how, bool anew,
                             aee_error *error);
+/* With the lock held: takes the current instance away, with the context's reference to it. */
+struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state);
 /* Ends an instance and gives the context's reference back. NULL is fine. */
 void aee__life_discard(struct aee__instance *instance);
 

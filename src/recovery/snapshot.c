@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "isolation/guest_clock.h"
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
 
@@ -273,11 +274,11 @@ static aee_result load_in_place(struct aee__context *context, struct aee__instan
 {
     struct target target = {.context = context, .plan = instance->plan, .layout = instance->memory};
     struct aee__checkpoints *made;
-    uint8_t seed[AEE__SEED_SIZE];
-    aee_result result = aee__instance_draw_seed(context, seed, error);
-    if (result == AEE_OK) {
-        result = make_checkpoints(&target, snapshot, &made, error);
+    uint8_t seed[sizeof((struct aee_abi_info *)NULL)->seed];
+    if (aee__guest_clock_seed(context, seed) != 0) {
+        return aee__fail_os(error, errno, "cannot get random numbers");
     }
+    aee_result result = make_checkpoints(&target, snapshot, &made, error);
     if (result != AEE_OK) {
         return result;
     }

@@ -632,12 +632,19 @@ int main(void)
     (void)snprintf(path, sizeof path, "%s/state.snap", folder);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_other_process), /* first: forks */
-        cmocka_unit_test(test_one_lane),      cmocka_unit_test(test_four_lanes),
-        cmocka_unit_test(test_cleared_data),  cmocka_unit_test(test_quarantined),
-        cmocka_unit_test(test_growth),        cmocka_unit_test(test_what_does_not_fit),
-        cmocka_unit_test(test_paths),         cmocka_unit_test(test_reentry),
-        cmocka_unit_test(test_disk_full),     cmocka_unit_test(test_system_calls_fail),
-        cmocka_unit_test(test_damage),        cmocka_unit_test(test_while_others_call),
+        cmocka_unit_test(test_one_lane),
+        cmocka_unit_test(test_four_lanes),
+        cmocka_unit_test(test_cleared_data),
+        cmocka_unit_test(test_quarantined),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_what_does_not_fit),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_reentry),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_system_calls_fail),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_while_others_call),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)unlink(path);
