@@ -13,6 +13,7 @@
 struct record {
     struct aee__undo undo; /* from the copy as of this one to that of the one before */
     struct aee__controls lanes[AEE_MAX_LANES];
+    struct aee__state_ranges ranges;
     uint64_t time_ns;
 };
 
@@ -216,6 +217,7 @@ static aee_result take_locked(struct aee__context *context, const struct aee__in
     }
     follow(kept, instance);
     aee__checkpoint_read_controls(instance, record->lanes);
+    record->ranges = instance->state;
     kept->layout = instance->memory;
     kept->newest = next;
     kept->count++;
@@ -277,6 +279,7 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
     instance->restores++;
     follow(kept, instance);
     load_controls(instance, record_at(kept, 0));
+    aee__instance_set_state_ranges(instance, &record_at(kept, 0)->ranges);
     return AEE_OK;
 }
 
@@ -296,6 +299,7 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
         follow(kept, instance);
     }
     load_controls(instance, record_at(kept, 0));
+    aee__instance_set_state_ranges(instance, &record_at(kept, 0)->ranges);
     return AEE_OK;
 }
 
@@ -356,6 +360,11 @@ aee_result aee__checkpoints_create(const struct aee__context *context,
 struct aee__shadow *aee__checkpoints_copy(struct aee__checkpoints *checkpoints)
 {
     return &checkpoints->shadow;
+}
+
+struct aee__state_ranges *aee__checkpoints_ranges(struct aee__checkpoints *checkpoints)
+{
+    return &checkpoints->records[checkpoints->newest].ranges;
 }
 
 /* The lock: whoever ends an instance asks how many there are. */

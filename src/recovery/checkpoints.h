@@ -28,12 +28,13 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
 void aee__checkpoint_forget(struct aee__context *context);
 
 /* For state that comes from elsewhere: a history of one checkpoint, of a memory that is laid out
- * so, with an empty copy to be filled in. */
+ * so, with an empty copy and no declared ranges, to be filled in. */
 aee_result aee__checkpoints_create(const struct aee__context *context,
                                    const struct aee__memory *layout,
                                    const struct aee__controls lanes[AEE_MAX_LANES],
                                    struct aee__checkpoints **out, aee_error *error);
 struct aee__shadow *aee__checkpoints_copy(struct aee__checkpoints *checkpoints);
+struct aee__state_ranges *aee__checkpoints_ranges(struct aee__checkpoints *checkpoints);
 void aee__checkpoints_destroy(struct aee__checkpoints *checkpoints); /* NULL is fine */
 /* Within an operation: they are the context's now; those that were. */
 struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,

@@ -49,6 +49,11 @@ static aee_result capture(const struct aee__instance *instance, struct aee__snap
     }
     source->header = make_header(instance);
     source->layout = *memory;
+    source->header.range_count = instance->state.count;
+    for (uint32_t i = 0; i < instance->state.count; i++) {
+        const struct aee__state_range *range = &instance->state.ranges[i];
+        source->ranges[i] = (struct aee__snapshot_range){range->gva.value, range->size};
+    }
     aee__checkpoint_read_controls(instance, source->lanes);
     return result;
 }
@@ -233,6 +238,34 @@ static void keep_zeroes(const struct target *target, struct aee__shadow *copy)
     }
 }
 
+/* As the component would declare them, one by one. The copy stands for a memory that is not there
+ * yet. */
+static aee_result read_ranges(const struct target *target, const struct aee__snapshot *snapshot,
+                              struct aee__checkpoints *made, aee_error *error)
+{
+    struct aee__state_ranges *ranges = aee__checkpoints_ranges(made);
+    struct aee__memory memory = target->layout;
+    bool fits;
+    if (memory.chunk_count == 0) {
+        memory.chunk_count = 1;
+        memory.chunks[0].host = aee__checkpoints_copy(made)->bytes;
+    }
+    aee__state_ranges_begin(ranges, target->context->image->image);
+    uint32_t given = ranges->declared;
+    fits = snapshot->header.range_count >= given &&
+           (given == 0 || (snapshot->ranges[0].gva == ranges->ranges[0].gva.value &&
+                           snapshot->ranges[0].size == ranges->ranges[0].size));
+    for (uint32_t i = given; i < snapshot->header.range_count && fits; i++) {
+        fits = aee__state_ranges_order(ranges, &memory, AEE_STATE_ORDER_ADD,
+                                       (struct aee__gva){snapshot->ranges[i].gva},
+                                       snapshot->ranges[i].size) == AEE_HOST_OK;
+    }
+    return fits ? AEE_OK
+                : aee__fail(error, AEE_ERR_BAD_SNAPSHOT,
+                            "snapshot \"%s\" is damaged: it declares state where there is none",
+                            snapshot->name);
+}
+
 /* Checks all of it, and makes of it what a context keeps. Changes nothing. */
 static aee_result make_checkpoints(const struct target *target,
                                    const struct aee__snapshot *snapshot,
@@ -252,6 +285,9 @@ static aee_result make_checkpoints(const struct target *target,
     }
     keep_zeroes(target, aee__checkpoints_copy(*out));
     result = aee__snapshot_unpack(snapshot, &target->layout, aee__checkpoints_copy(*out), error);
+    if (result == AEE_OK) {
+        result = read_ranges(target, snapshot, *out, error);
+    }
     if (result != AEE_OK) {
         aee__checkpoints_destroy(*out);
         *out = NULL;

@@ -14,8 +14,9 @@ struct aee__snapshot_source {
     const struct aee__alloc *alloc;
     struct aee__snapshot_header header; /* but for run_count and content_size */
     struct aee__controls lanes[AEE_MAX_LANES];
-    struct aee__memory layout; /* areas only */
-    struct aee__shadow copy;   /* without pages of zeroes */
+    struct aee__snapshot_range ranges[1 + AEE_STATE_RANGES_MAX]; /* header.range_count of them */
+    struct aee__memory layout;                                   /* areas only */
+    struct aee__shadow copy;                                     /* without pages of zeroes */
 };
 
 /* Writes the file under a temporary name and gives it its own when it is complete and on the disk.

@@ -18,7 +18,7 @@
 enum { AEE__SNAPSHOT_ALL_STATE = 1 };
 
 /* Little-endian, as the only machines that run this. The parts follow each other without gaps:
- * header, lanes, runs, one zstd frame, trailer. */
+ * header, lanes, ranges, runs, one zstd frame, trailer. */
 struct aee__snapshot_header {
     uint64_t magic;
     uint32_t version;
@@ -33,7 +33,8 @@ struct aee__snapshot_header {
     uint64_t heap_size;
     uint64_t run_count;
     uint64_t content_size; /* bytes of all runs, and of the frame when it is unpacked */
-    uint8_t reserved[40];  /* zero */
+    uint32_t range_count;
+    uint8_t reserved[36]; /* zero */
 };
 
 struct aee__snapshot_lane {
@@ -41,6 +42,12 @@ struct aee__snapshot_lane {
     uint32_t x87;
     uint32_t known; /* 1: it had run */
     uint32_t reserved;
+};
+
+/* What was declared as state, in that order; what the image declares is the first. */
+struct aee__snapshot_range {
+    uint64_t gva;
+    uint64_t size;
 };
 
 /* Memory whose bytes the frame holds. By address, and apart; state outside of them is zero. */
@@ -63,6 +70,7 @@ struct aee__snapshot {
     const char *name; /* of the file, for sentences */
     struct aee__snapshot_header header;
     struct aee__controls lanes[AEE_MAX_LANES];
+    struct aee__snapshot_range ranges[1 + AEE_STATE_RANGES_MAX]; /* not checked */
     const uint8_t *runs; /* header.run_count of them, at any alignment */
     const uint8_t *frame;
     size_t frame_size;

@@ -66,6 +66,9 @@ static aee_result check_sizes(const struct aee__snapshot_header *header, const c
     if (header->lanes == 0 || header->lanes > AEE_MAX_LANES) {
         return bad(name, "there cannot be so many lanes", error);
     }
+    if (header->range_count > 1 + AEE_STATE_RANGES_MAX) {
+        return bad(name, "there cannot be so many declared ranges", error);
+    }
     if (header->content_size % AEE__PAGE_SIZE != 0 ||
         header->run_count > header->content_size / AEE__PAGE_SIZE) {
         return bad(name, "the counts in the header contradict each other", error);
@@ -76,6 +79,7 @@ static aee_result check_sizes(const struct aee__snapshot_header *header, const c
                          name, (unsigned long long)header->content_size, (unsigned long long)most);
     }
     uint64_t fixed = sizeof *header + header->lanes * sizeof(struct aee__snapshot_lane) +
+                     header->range_count * sizeof(struct aee__snapshot_range) +
                      header->run_count * sizeof(struct aee__snapshot_run) +
                      sizeof(struct aee__snapshot_trailer);
     if (file_size < fixed) {
@@ -172,7 +176,9 @@ aee_result aee__snapshot_parse(const void *bytes, size_t size, const char *name,
     }
     at += sizeof out->header;
     result = read_lanes(at, out, error);
-    out->runs = at + out->header.lanes * sizeof(struct aee__snapshot_lane);
+    at += out->header.lanes * sizeof(struct aee__snapshot_lane);
+    memcpy(out->ranges, at, out->header.range_count * sizeof out->ranges[0]);
+    out->runs = at + out->header.range_count * sizeof out->ranges[0];
     out->frame = out->runs + out->header.run_count * sizeof(struct aee__snapshot_run);
     out->frame_size =
         size - sizeof(struct aee__snapshot_trailer) - (size_t)(out->frame - (const uint8_t *)bytes);

@@ -140,6 +140,10 @@ static bool put_tables(struct writer *writer)
             return false;
         }
     }
+    if (!put(writer, writer->source->ranges,
+             header.range_count * sizeof writer->source->ranges[0])) {
+        return false;
+    }
     return put(writer, writer->runs.list, writer->runs.count * sizeof *writer->runs.list);
 }
 

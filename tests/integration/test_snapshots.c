@@ -263,6 +263,46 @@ static void test_growth(void **state)
     bed_close(&bed);
 }
 
+static uint64_t checksum(struct bed *bed, aee_context context)
+{
+    uint64_t sum = 0;
+    ASSERT_OK(bed, aee_state_checksum(bed->engine, context, &sum, &bed->error));
+    return sum;
+}
+
+/* What the component has declared is known again, in that order. */
+static void test_declared_ranges(void **state)
+{
+    (void)state;
+    struct bed bed;
+    uint64_t none;
+    bed_open(&bed, NULL);
+    aee_context context = make(&bed, 1);
+    (void)live(&bed, context);
+    save(&bed, context);
+    for (int64_t page = 9; page > 5; page--) {
+        assert_int_equal(value2(&bed, context, "declare", page, 0, 1), 0);
+    }
+    uint64_t sum = checksum(&bed, context);
+    load(&bed, context);
+    assert_int_equal(aee_state_checksum(bed.engine, context, &none, &bed.error), AEE_ERR_STATE);
+    for (int64_t page = 9; page > 5; page--) {
+        assert_int_equal(value2(&bed, context, "declare", page, 0, 1), 0);
+    }
+    save(&bed, context);
+    aee_context other = make(&bed, 1);
+    load(&bed, other);
+    assert_int_equal(checksum(&bed, other), sum);
+    ASSERT_OK(&bed, aee_stop(bed.engine, other, &bed.error));
+    load(&bed, other);
+    assert_int_equal(checksum(&bed, other), sum);
+    int64_t value = get(&bed, other, "count"); /* else the state would be to blame */
+    assert_int_equal(call2(&bed, other, "wreck", 0, 0, 0, &value), AEE_ERR_CRASHED);
+    ASSERT_OK(&bed, aee_wait_ready(bed.engine, other, scaled(5 * SECOND), &bed.error));
+    assert_int_equal(checksum(&bed, other), sum);
+    bed_close(&bed);
+}
+
 /* A fork has its pages from elsewhere. */
 static void test_fork(void **state)
 {
@@ -632,19 +672,13 @@ int main(void)
     (void)snprintf(path, sizeof path, "%s/state.snap", folder);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_other_process), /* first: forks */
-        cmocka_unit_test(test_one_lane),
-        cmocka_unit_test(test_four_lanes),
-        cmocka_unit_test(test_cleared_data),
-        cmocka_unit_test(test_quarantined),
-        cmocka_unit_test(test_growth),
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_what_does_not_fit),
-        cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_reentry),
-        cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_system_calls_fail),
-        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_while_others_call),
+        cmocka_unit_test(test_one_lane),        cmocka_unit_test(test_four_lanes),
+        cmocka_unit_test(test_cleared_data),    cmocka_unit_test(test_quarantined),
+        cmocka_unit_test(test_growth),          cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_declared_ranges), cmocka_unit_test(test_what_does_not_fit),
+        cmocka_unit_test(test_paths),           cmocka_unit_test(test_reentry),
+        cmocka_unit_test(test_disk_full),       cmocka_unit_test(test_system_calls_fail),
+        cmocka_unit_test(test_damage),          cmocka_unit_test(test_while_others_call),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)unlink(path);

@@ -47,18 +47,21 @@ static inline uint64_t bed_offset(const struct aee__memory *layout, uint64_t gva
 static inline aee_result bed_source(struct aee__snapshot_source *source, uint32_t lanes,
                                     uint32_t pages)
 {
-    *source = (struct aee__snapshot_source){.alloc = &aee__alloc_default,
-                                            .header = {.magic = AEE__SNAPSHOT_MAGIC,
-                                                       .version = AEE__SNAPSHOT_VERSION,
-                                                       .header_size = sizeof source->header,
-                                                       .kind = AEE__SNAPSHOT_ALL_STATE,
-                                                       .abi_version = AEE_ABI_VERSION,
-                                                       .lanes = lanes,
-                                                       .image = "an image's hash",
-                                                       .stack_size = 64 << 10,
-                                                       .heap_size = 4 << 20},
-                                            .lanes = {{0x1f80, 0x37f, true}},
-                                            .layout = bed_layout(lanes)};
+    *source = (struct aee__snapshot_source){
+        .alloc = &aee__alloc_default,
+        .header = {.magic = AEE__SNAPSHOT_MAGIC,
+                   .version = AEE__SNAPSHOT_VERSION,
+                   .header_size = sizeof source->header,
+                   .kind = AEE__SNAPSHOT_ALL_STATE,
+                   .abi_version = AEE_ABI_VERSION,
+                   .lanes = lanes,
+                   .image = "an image's hash",
+                   .stack_size = 64 << 10,
+                   .heap_size = 4 << 20},
+        .lanes = {{0x1f80, 0x37f, true}},
+        .ranges = {{AEE_GVA_HEAP + 8, 100}, {AEE_GVA_IMAGE + 5 * BED_PAGE, 8192}},
+        .layout = bed_layout(lanes)};
+    source->header.range_count = lanes > 1 ? 2 : 0;
     aee_result result =
         aee__shadow_create(&source->copy, source->alloc, source->layout.file_size, NULL);
     for (uint32_t i = 0; i < pages && result == AEE_OK; i++) {

@@ -102,9 +102,12 @@ static void test_format(void **state)
     assert_memory_equal(bytes + 40, "an image's hash", 16);
     assert_memory_equal(bytes + 128, lane, sizeof lane);
     memcpy(run, bytes + 160, sizeof run);
+    assert_int_equal(run[0], AEE_GVA_HEAP + 8);
+    assert_int_equal(run[1], 100);
+    memcpy(run, bytes + 192, sizeof run);
     assert_int_equal(run[0], AEE_GVA_IMAGE + 5 * BED_PAGE); /* pages 5 and 6; 7 is the next area */
     assert_int_equal(run[1], 2 * BED_PAGE);
-    assert_memory_equal(bytes + 192, frame, sizeof frame);
+    assert_memory_equal(bytes + 224, frame, sizeof frame);
     aee__hash(bytes, size - 16, hash);
     assert_memory_equal(bytes + size - 16, hash, 16);
     free(bytes);
@@ -200,7 +203,9 @@ static void test_lies(void **state)
         {HEADER(content_size), 8, 4096 * 6, AEE_ERR_BAD_SNAPSHOT, "not as long"},
         {HEADER(content_size), 8, UINT64_C(1) << 40, AEE_ERR_LIMIT, "holds 1099511627776 bytes"},
         {HEADER(content_size), 8, 0 - UINT64_C(4096), AEE_ERR_LIMIT, "bytes of state"},
-        {HEADER(reserved) + 39, 1, 1, AEE_ERR_BAD_SNAPSHOT, "does not know"},
+        {HEADER(range_count), 4, 66, AEE_ERR_BAD_SNAPSHOT, "so many declared ranges"},
+        {HEADER(range_count), 4, UINT32_MAX, AEE_ERR_BAD_SNAPSHOT, "so many declared ranges"},
+        {HEADER(reserved) + 35, 1, 1, AEE_ERR_BAD_SNAPSHOT, "does not know"},
         {128, 4, 0x10000, AEE_ERR_BAD_SNAPSHOT, "control words"},
         {132, 4, 0x10000, AEE_ERR_BAD_SNAPSHOT, "control words"},
         {136, 4, 2, AEE_ERR_BAD_SNAPSHOT, "control words"},

@@ -199,3 +199,8 @@ AEE_EXPORT int64_t chance(void)
     memcpy(&value, aee_info()->seed, sizeof value);
     return value;
 }
+
+AEE_EXPORT int64_t declare(int64_t page)
+{
+    return aee_state_add(&scratch[page * WORDS], 100 + (size_t)page);
+}
