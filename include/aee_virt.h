@@ -139,7 +139,8 @@ typedef enum aee_state {
     AEE_STATE_READY,       /* takes calls */
     AEE_STATE_PAUSED,
     AEE_STATE_RESTARTING,  /* crashed or hung; comes back by itself */
-    AEE_STATE_STOPPED,     /* aee_stop() was called; aee_restart() brings it back */
+    AEE_STATE_STOPPED,     /* aee_stop() was called, or it waits for a supervisor that is stopped or
+                            * in quarantine; aee_restart() brings it back */
     AEE_STATE_QUARANTINED, /* crashed too often; aee_restart() brings it back */
     AEE_STATE_COUNT
 } aee_state;
