@@ -678,7 +678,8 @@ AEE_API aee_result aee_checkpoint(aee_engine *engine, aee_context context, aee_e
 AEE_API aee_result aee_restore(aee_engine *engine, aee_context context, uint32_t back,
                                aee_error *error);
 
-/* Writes the state that the component has now to a file (docs/snapshots.md), for another run or
+/* Writes the state that the component has now (what a checkpoint of the context's mode would keep)
+ * to a file (docs/snapshots.md), for another run or
  * another context with the same image. The component stands still while its state is copied, not
  * while the calling thread packs and writes it. The file appears, or replaces the one of that name,
  * when it is complete and on the disk; a failure leaves no file, and the old one as it was. Does
@@ -689,10 +690,11 @@ AEE_API aee_result aee_snapshot_save(aee_engine *engine, aee_context context, co
 /* Gives the component the state of such a file, which need not be trusted; it becomes the newest
  * checkpoint, and the only one. The context must have the image loaded that the snapshot was made
  * with, as many lanes, and at least its memory and stack. Waits as aee_checkpoint() does, and calls
- * that come meanwhile wait until the state is unpacked (some 3 ms for each MiB). A context that is stopped, in quarantine or restarting is restarted in that state. A failure changes
- * nothing. Errors: BAD_SNAPSHOT (damaged, or no snapshot), STATE (it is of another image), LIMIT
- * (lanes, memory or stack do not fit), ABI_VERSION, UNSUPPORTED (a newer format, or a processor
- * with less), NOT_FOUND, DENIED or SYSTEM for the file, and those of aee_restore(). */
+ * that come meanwhile wait until the state is unpacked (some 3 ms for each MiB). A context that is
+ * stopped, in quarantine or restarting is restarted in that state. A failure changes nothing.
+ * Errors: BAD_SNAPSHOT (damaged, or no snapshot), STATE (another image or mode), LIMIT (lanes,
+ * memory or stack do not fit), ABI_VERSION, UNSUPPORTED (a newer format, or a processor with less),
+ * NOT_FOUND, DENIED or SYSTEM for the file, and those of aee_restore(). */
 AEE_API aee_result aee_snapshot_load(aee_engine *engine, aee_context context, const char *path,
                                      aee_error *error);
 

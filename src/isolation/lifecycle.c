@@ -459,10 +459,12 @@ aee_result aee__context_restart(struct aee__context *context, aee_error *error)
 aee_result aee__life_revive(struct aee__context *context, const char *how, bool anew,
                             aee_error *error)
 {
-    if (anew) {
+    bool declared = context->recovery.mode == AEE_CHECKPOINT_DECLARED;
+    if (anew || declared) {
         drop_fallen(context);
     }
-    return replace(context, how, true, AEE__ORIGIN_STATE, aee__now_ns() + LEAVE_NS, error);
+    return replace(context, how, true, declared ? AEE__ORIGIN_DECLARED : AEE__ORIGIN_STATE,
+                   aee__now_ns() + LEAVE_NS, error);
 }
 
 aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_error *error)

@@ -442,9 +442,9 @@ struct aee__shadow *aee__checkpoints_copy(struct aee__checkpoints *checkpoints)
     return &checkpoints->shadow;
 }
 
-struct aee__state_ranges *aee__checkpoints_ranges(struct aee__checkpoints *checkpoints)
+struct aee__declared *aee__checkpoints_declared(struct aee__checkpoints *checkpoints)
 {
-    return &checkpoints->records[checkpoints->newest].declared.ranges;
+    return &checkpoints->records[checkpoints->newest].declared;
 }
 
 /* The lock: whoever ends an instance asks how many there are. */
@@ -461,7 +461,8 @@ struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,
 aee_result aee__checkpoints_apply(struct aee__context *context, struct aee__instance *instance,
                                   aee_error *error)
 {
-    return restore_in_place(context->checkpoints, instance, error);
+    return is_declared(context) ? restore_declared(context->checkpoints, instance, error)
+                                : restore_in_place(context->checkpoints, instance, error);
 }
 
 /* ---- After a crash ------------------------------------------------------------------------ */

@@ -36,7 +36,8 @@ aee_result aee__checkpoints_create(const struct aee__context *context,
                                    const struct aee__controls lanes[AEE_MAX_LANES],
                                    struct aee__checkpoints **out, aee_error *error);
 struct aee__shadow *aee__checkpoints_copy(struct aee__checkpoints *checkpoints);
-struct aee__state_ranges *aee__checkpoints_ranges(struct aee__checkpoints *checkpoints);
+/* Its ranges, and in that mode their bytes. */
+struct aee__declared *aee__checkpoints_declared(struct aee__checkpoints *checkpoints);
 void aee__checkpoints_destroy(struct aee__checkpoints *checkpoints); /* NULL is fine */
 /* Within an operation: they are the context's now; those that were. */
 struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,

@@ -8,8 +8,14 @@
 #include "isolation/guest_clock.h"
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
+#include "recovery/declared.h"
 
 /* ---- Saving ------------------------------------------------------------------------------- */
+
+static bool is_declared(const struct aee__context *context)
+{
+    return context->recovery.mode == AEE_CHECKPOINT_DECLARED;
+}
 
 static struct aee__snapshot_header make_header(const struct aee__instance *instance)
 {
@@ -29,9 +35,8 @@ static struct aee__snapshot_header make_header(const struct aee__instance *insta
     return header;
 }
 
-/* With the lanes of the instance: its state as of now. */
-static aee_result capture(const struct aee__instance *instance, struct aee__snapshot_source *source,
-                          aee_error *error)
+static aee_result capture_all(struct aee__instance *instance, struct aee__snapshot_source *source,
+                              aee_error *error)
 {
     const struct aee__memory *memory = &instance->memory;
     struct aee__undo none = {0};
@@ -44,30 +49,41 @@ static aee_result capture(const struct aee__instance *instance, struct aee__snap
         result = aee__shadow_update(&source->copy, memory, &none, error);
         aee__undo_free(&none, source->alloc);
     }
+    aee__checkpoint_read_controls(instance, source->lanes);
+    source->layout = *memory;
+    return result;
+}
+
+static aee_result capture_declared(struct aee__instance *instance,
+                                   struct aee__snapshot_source *source,
+                                   struct aee__declared *declared, aee_error *error)
+{
+    aee_result result = aee__declared_take(declared, source->alloc, instance, error);
+    if (result == AEE_OK) {
+        source->header.kind = AEE__SNAPSHOT_DECLARED;
+        source->header.content_size = declared->size;
+        source->declared = declared->bytes;
+    }
+    return result;
+}
+
+/* With the lanes of the instance: its state as of now. */
+static aee_result capture(struct aee__instance *instance, struct aee__snapshot_source *source,
+                          struct aee__declared *declared, aee_error *error)
+{
+    source->header = make_header(instance);
+    aee_result result = is_declared(instance->context)
+                            ? capture_declared(instance, source, declared, error)
+                            : capture_all(instance, source, error);
     if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
         result = aee__fail(error, AEE_ERR_CRASHED, "the component crashed meanwhile");
     }
-    source->header = make_header(instance);
-    source->layout = *memory;
     source->header.range_count = instance->state.count;
     for (uint32_t i = 0; i < instance->state.count; i++) {
         const struct aee__state_range *range = &instance->state.ranges[i];
         source->ranges[i] = (struct aee__snapshot_range){range->gva.value, range->size};
     }
-    aee__checkpoint_read_controls(instance, source->lanes);
     return result;
-}
-
-static bool is_declared(const struct aee__context *context)
-{
-    return context->recovery.mode == AEE_CHECKPOINT_DECLARED;
-}
-
-static aee_result refuse_declared(const struct aee__context *context, aee_error *error)
-{
-    return aee__fail(error, AEE_ERR_UNSUPPORTED,
-                     "context \"%s\" keeps declared state only, of which there are no snapshots",
-                     context->name);
 }
 
 static aee_result explain(const struct aee__context *context, const char *operation,
@@ -88,22 +104,21 @@ aee_result aee__snapshot_save(struct aee__context *context, const char *path, ae
 {
     static const char operation[] = "save a snapshot of";
     struct aee__snapshot_source source = {.alloc = &context->core->alloc};
+    struct aee__declared declared = {0};
     struct aee__instance *instance;
     aee_error why;
-    if (is_declared(context)) {
-        return refuse_declared(context, error);
-    }
     aee_result result = aee__quiesce_begin(context, operation, true, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
-    result = capture(instance, &source, &why);
+    result = capture(instance, &source, &declared, &why);
     aee__quiesce_end(context, instance);
     if (result == AEE_OK) {
         aee__shadow_drop_zeroes(&source.copy);
         result = aee__snapshot_write(&source, path, &why);
     }
     aee__shadow_destroy(&source.copy);
+    aee__declared_free(&declared, source.alloc);
     return explain(context, operation, result, &why, error);
 }
 
@@ -238,17 +253,16 @@ static void keep_zeroes(const struct target *target, struct aee__shadow *copy)
     }
 }
 
-/* As the component would declare them, one by one. The copy stands for a memory that is not there
- * yet. */
+/* As the component would declare them, one by one. */
 static aee_result read_ranges(const struct target *target, const struct aee__snapshot *snapshot,
                               struct aee__checkpoints *made, aee_error *error)
 {
-    struct aee__state_ranges *ranges = aee__checkpoints_ranges(made);
+    struct aee__state_ranges *ranges = &aee__checkpoints_declared(made)->ranges;
     struct aee__memory memory = target->layout;
     bool fits;
-    if (memory.chunk_count == 0) {
+    if (memory.chunk_count == 0) { /* addresses are found, not followed */
         memory.chunk_count = 1;
-        memory.chunks[0].host = aee__checkpoints_copy(made)->bytes;
+        memory.chunks[0].host = (uint8_t *)&memory;
     }
     aee__state_ranges_begin(ranges, target->context->image->image);
     uint32_t given = ranges->declared;
@@ -266,6 +280,30 @@ static aee_result read_ranges(const struct target *target, const struct aee__sna
                             snapshot->name);
 }
 
+static aee_result read_all(const struct target *target, const struct aee__snapshot *snapshot,
+                           struct aee__checkpoints *made, aee_error *error)
+{
+    struct aee__shadow *copy = aee__checkpoints_copy(made);
+    keep_zeroes(target, copy);
+    return aee__snapshot_unpack(snapshot, &target->layout, copy, error);
+}
+
+static aee_result read_declared(const struct aee__context *context,
+                                const struct aee__snapshot *snapshot, struct aee__checkpoints *made,
+                                aee_error *error)
+{
+    struct aee__declared *declared = aee__checkpoints_declared(made);
+    uint64_t size = snapshot->header.content_size;
+    declared->bytes = size > 0 ? aee__alloc_zero(&context->core->alloc, 1, size) : NULL;
+    if (!declared->bytes) {
+        return aee__fail(error, size > 0 ? AEE_ERR_NO_MEMORY : AEE_ERR_BAD_SNAPSHOT,
+                         "no memory for %llu bytes of state", (unsigned long long)size);
+    }
+    declared->room = size;
+    declared->size = size;
+    return aee__snapshot_unpack_declared(snapshot, declared->bytes, error);
+}
+
 /* Checks all of it, and makes of it what a context keeps. Changes nothing. */
 static aee_result make_checkpoints(const struct target *target,
                                    const struct aee__snapshot *snapshot,
@@ -273,8 +311,14 @@ static aee_result make_checkpoints(const struct target *target,
 {
     struct aee__context *context = target->context;
     *out = NULL;
+    bool declared = snapshot->header.kind == AEE__SNAPSHOT_DECLARED;
     aee_result result = check_machine(context->core, context->image->image, snapshot, error);
-    if (result == AEE_OK) {
+    if (result == AEE_OK && declared != is_declared(context)) {
+        result = aee__fail(error, AEE_ERR_STATE, "snapshot \"%s\" holds %s, the context keeps %s",
+                           snapshot->name, declared ? "declared state only" : "all state",
+                           declared ? "all state" : "declared state only");
+    }
+    if (result == AEE_OK && !declared) {
         result = check_sizes(target, snapshot, error);
     }
     if (result == AEE_OK) {
@@ -283,10 +327,10 @@ static aee_result make_checkpoints(const struct target *target,
     if (result != AEE_OK) {
         return result;
     }
-    keep_zeroes(target, aee__checkpoints_copy(*out));
-    result = aee__snapshot_unpack(snapshot, &target->layout, aee__checkpoints_copy(*out), error);
+    result = read_ranges(target, snapshot, *out, error);
     if (result == AEE_OK) {
-        result = read_ranges(target, snapshot, *out, error);
+        result = declared ? read_declared(context, snapshot, *out, error)
+                          : read_all(target, snapshot, *out, error);
     }
     if (result != AEE_OK) {
         aee__checkpoints_destroy(*out);
@@ -398,9 +442,6 @@ aee_result aee__snapshot_load(struct aee__context *context, const char *path, ae
 {
     struct file file = {.alloc = &context->core->alloc, .path = path, .fd = -1};
     struct aee__snapshot snapshot;
-    if (is_declared(context)) {
-        return refuse_declared(context, error);
-    }
     uint64_t most = most_state(context);
     aee_result result = read_file(&file, most, error);
     if (result == AEE_OK) {

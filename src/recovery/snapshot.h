@@ -12,11 +12,12 @@ aee_result aee__snapshot_load(struct aee__context *context, const char *path, ae
 /* What a file is written from. */
 struct aee__snapshot_source {
     const struct aee__alloc *alloc;
-    struct aee__snapshot_header header; /* but for run_count and content_size */
+    struct aee__snapshot_header header; /* but for run_count and, of all state, content_size */
     struct aee__controls lanes[AEE_MAX_LANES];
     struct aee__snapshot_range ranges[1 + AEE_STATE_RANGES_MAX]; /* header.range_count of them */
     struct aee__memory layout;                                   /* areas only */
-    struct aee__shadow copy;                                     /* without pages of zeroes */
+    const uint8_t *declared; /* all ranges, content_size bytes; NULL: it is of all state */
+    struct aee__shadow copy; /* without pages of zeroes */
 };
 
 /* Writes the file under a temporary name and gives it its own when it is complete and on the disk.

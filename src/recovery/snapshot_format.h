@@ -15,7 +15,7 @@
 #define AEE__SNAPSHOT_WINDOW_LOG 23 /* of the zstd frame: what a reader must keep of it, 8 MiB */
 
 /* What it holds. */
-enum { AEE__SNAPSHOT_ALL_STATE = 1 };
+enum { AEE__SNAPSHOT_ALL_STATE = 1, AEE__SNAPSHOT_DECLARED = 2 };
 
 /* Little-endian, as the only machines that run this. The parts follow each other without gaps:
  * header, lanes, ranges, runs, one zstd frame, trailer. */
@@ -89,4 +89,7 @@ aee_result aee__snapshot_parse(const void *bytes, size_t size, const char *name,
 aee_result aee__snapshot_unpack(const struct aee__snapshot *snapshot,
                                 const struct aee__memory *layout, struct aee__shadow *shadow,
                                 aee_error *error);
+/* The same of declared state: all ranges one after the other, header.content_size bytes. */
+aee_result aee__snapshot_unpack_declared(const struct aee__snapshot *snapshot, uint8_t *to,
+                                         aee_error *error);
 #endif

@@ -47,7 +47,7 @@ static aee_result check_kind(const struct aee__snapshot_header *header, const ch
         !is_zero(header->reserved, sizeof header->reserved)) {
         return bad(name, "the header has fields that its format does not know", error);
     }
-    if (header->kind != AEE__SNAPSHOT_ALL_STATE) {
+    if (header->kind != AEE__SNAPSHOT_ALL_STATE && header->kind != AEE__SNAPSHOT_DECLARED) {
         return aee__fail(error, AEE_ERR_UNSUPPORTED, "snapshot \"%s\" has content of kind %u", name,
                          header->kind);
     }
@@ -69,8 +69,9 @@ static aee_result check_sizes(const struct aee__snapshot_header *header, const c
     if (header->range_count > 1 + AEE_STATE_RANGES_MAX) {
         return bad(name, "there cannot be so many declared ranges", error);
     }
-    if (header->content_size % AEE__PAGE_SIZE != 0 ||
-        header->run_count > header->content_size / AEE__PAGE_SIZE) {
+    bool declared = header->kind == AEE__SNAPSHOT_DECLARED;
+    if ((header->content_size % AEE__PAGE_SIZE != 0 && !declared) ||
+        header->run_count > (declared ? 0 : header->content_size / AEE__PAGE_SIZE)) {
         return bad(name, "the counts in the header contradict each other", error);
     }
     if (header->content_size > most) {
@@ -142,6 +143,19 @@ static aee_result check_runs(const struct aee__snapshot *snapshot, aee_error *er
                : bad(snapshot->name, "its runs of pages are not as long as it says", error);
 }
 
+static aee_result check_ranges(const struct aee__snapshot *snapshot, aee_error *error)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < snapshot->header.range_count; i++) {
+        if (snapshot->ranges[i].size == 0 || !aee__add(sum, snapshot->ranges[i].size, &sum)) {
+            return bad(snapshot->name, "a declared range is none", error);
+        }
+    }
+    return sum == snapshot->header.content_size
+               ? AEE_OK
+               : bad(snapshot->name, "its declared ranges are not as long as it says", error);
+}
+
 /* ---- The whole ---------------------------------------------------------------------------- */
 
 static aee_result check_hash(const uint8_t *bytes, size_t size, const char *name, aee_error *error)
@@ -182,7 +196,11 @@ aee_result aee__snapshot_parse(const void *bytes, size_t size, const char *name,
     out->frame = out->runs + out->header.run_count * sizeof(struct aee__snapshot_run);
     out->frame_size =
         size - sizeof(struct aee__snapshot_trailer) - (size_t)(out->frame - (const uint8_t *)bytes);
-    return result == AEE_OK ? check_runs(out, error) : result;
+    if (result != AEE_OK) {
+        return result;
+    }
+    return out->header.kind == AEE__SNAPSHOT_DECLARED ? check_ranges(out, error)
+                                                      : check_runs(out, error);
 }
 
 /* ---- Unpacking ---------------------------------------------------------------------------- */
@@ -218,12 +236,28 @@ static bool unpack_run(ZSTD_DCtx *context, ZSTD_inBuffer *in, uint8_t *to, uint6
     return true;
 }
 
+/* After the last bytes; `left` is what zstd said then, or 1 if there were none. */
+static aee_result end_frame(ZSTD_DCtx *context, const struct aee__snapshot *snapshot,
+                            ZSTD_inBuffer *in, size_t left, aee_error *error)
+{
+    uint8_t nothing;
+    while (left != 0) {
+        ZSTD_outBuffer none = {.dst = &nothing, .size = 0};
+        size_t had = in->pos;
+        left = ZSTD_decompressStream(context, &none, in);
+        if (ZSTD_isError(left) || (left != 0 && in->pos == had)) {
+            return bad(snapshot->name, "its content does not end", error);
+        }
+    }
+    return in->pos == in->size ? AEE_OK
+                               : bad(snapshot->name, "something follows its content", error);
+}
+
 static aee_result unpack_all(ZSTD_DCtx *context, const struct aee__snapshot *snapshot,
                              const struct aee__memory *layout, struct aee__shadow *shadow,
                              aee_error *error)
 {
     ZSTD_inBuffer in = {.src = snapshot->frame, .size = snapshot->frame_size};
-    uint8_t nothing;
     size_t left = 1;
     for (uint64_t i = 0; i < snapshot->header.run_count; i++) {
         struct aee__snapshot_run run = run_at(snapshot, i);
@@ -238,29 +272,48 @@ static aee_result unpack_all(ZSTD_DCtx *context, const struct aee__snapshot *sna
             return bad(snapshot->name, "its content cannot be unpacked", error);
         }
     }
-    while (left != 0) { /* the end of the frame */
-        ZSTD_outBuffer none = {.dst = &nothing, .size = 0};
-        size_t had = in.pos;
-        left = ZSTD_decompressStream(context, &none, &in);
-        if (ZSTD_isError(left) || (left != 0 && in.pos == had)) {
-            return bad(snapshot->name, "its content does not end", error);
-        }
+    return end_frame(context, snapshot, &in, left, error);
+}
+
+static aee_result create_unpacker(const struct aee__snapshot *snapshot, ZSTD_DCtx **out,
+                                  aee_error *error)
+{
+    *out = ZSTD_createDCtx();
+    if (*out && !ZSTD_isError(
+                    ZSTD_DCtx_setParameter(*out, ZSTD_d_windowLogMax, AEE__SNAPSHOT_WINDOW_LOG))) {
+        return AEE_OK;
     }
-    return in.pos == in.size ? AEE_OK : bad(snapshot->name, "something follows its content", error);
+    (void)ZSTD_freeDCtx(*out);
+    return aee__fail(error, AEE_ERR_NO_MEMORY, "no memory to unpack snapshot \"%s\"",
+                     snapshot->name);
 }
 
 aee_result aee__snapshot_unpack(const struct aee__snapshot *snapshot,
                                 const struct aee__memory *layout, struct aee__shadow *shadow,
                                 aee_error *error)
 {
-    ZSTD_DCtx *context = ZSTD_createDCtx();
-    if (!context || ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax,
-                                                        AEE__SNAPSHOT_WINDOW_LOG))) {
+    ZSTD_DCtx *context;
+    aee_result result = create_unpacker(snapshot, &context, error);
+    if (result == AEE_OK) {
+        result = unpack_all(context, snapshot, layout, shadow, error);
         (void)ZSTD_freeDCtx(context);
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "no memory to unpack snapshot \"%s\"",
-                         snapshot->name);
     }
-    aee_result result = unpack_all(context, snapshot, layout, shadow, error);
+    return result;
+}
+
+aee_result aee__snapshot_unpack_declared(const struct aee__snapshot *snapshot, uint8_t *to,
+                                         aee_error *error)
+{
+    ZSTD_inBuffer in = {.src = snapshot->frame, .size = snapshot->frame_size};
+    ZSTD_DCtx *context;
+    size_t left = 1;
+    aee_result result = create_unpacker(snapshot, &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = unpack_run(context, &in, to, snapshot->header.content_size, &left)
+                 ? end_frame(context, snapshot, &in, left, error)
+                 : bad(snapshot->name, "its content cannot be unpacked", error);
     (void)ZSTD_freeDCtx(context);
     return result;
 }

@@ -85,7 +85,7 @@ static bool find_runs(struct writer *writer)
     const struct aee__memory_area *area;
     uint64_t from = 0;
     uint64_t size = 0;
-    while ((area = next_area(&source->layout, from, &size)) != NULL) {
+    while (!source->declared && (area = next_area(&source->layout, from, &size)) != NULL) {
         for (uint64_t at = 0; at < size; at += AEE__PAGE_SIZE) {
             if (aee__shadow_page(&source->copy, area->offset + at) &&
                 !add_page(source->alloc, &writer->runs, area->gva.value + at, at == 0)) {
@@ -125,8 +125,10 @@ static bool put(struct writer *writer, const void *bytes, size_t size)
 static bool put_tables(struct writer *writer)
 {
     struct aee__snapshot_header header = writer->source->header;
-    header.run_count = writer->runs.count;
-    header.content_size = writer->runs.bytes;
+    if (!writer->source->declared) {
+        header.run_count = writer->runs.count;
+        header.content_size = writer->runs.bytes;
+    }
     if (!put(writer, &header, sizeof header)) {
         return false;
     }
@@ -174,7 +176,8 @@ static bool put_content(struct writer *writer)
             return false;
         }
     }
-    return pack(writer, NULL, 0, ZSTD_e_end);
+    return pack(writer, writer->source->declared,
+                writer->source->declared ? writer->source->header.content_size : 0, ZSTD_e_end);
 }
 
 static bool put_trailer(struct writer *writer)

@@ -275,17 +275,17 @@ static void test_declared_ranges(void **state)
 {
     (void)state;
     struct bed bed;
-    uint64_t none;
     bed_open(&bed, NULL);
     aee_context context = make(&bed, 1);
     (void)live(&bed, context);
     save(&bed, context);
+    uint64_t before = checksum(&bed, context);
     for (int64_t page = 9; page > 5; page--) {
         assert_int_equal(value2(&bed, context, "declare", page, 0, 1), 0);
     }
     uint64_t sum = checksum(&bed, context);
     load(&bed, context);
-    assert_int_equal(aee_state_checksum(bed.engine, context, &none, &bed.error), AEE_ERR_STATE);
+    assert_int_equal(checksum(&bed, context), before);
     for (int64_t page = 9; page > 5; page--) {
         assert_int_equal(value2(&bed, context, "declare", page, 0, 1), 0);
     }
@@ -300,6 +300,50 @@ static void test_declared_ranges(void **state)
     assert_int_equal(call2(&bed, other, "wreck", 0, 0, 0, &value), AEE_ERR_CRASHED);
     ASSERT_OK(&bed, aee_wait_ready(bed.engine, other, scaled(5 * SECOND), &bed.error));
     assert_int_equal(checksum(&bed, other), sum);
+    bed_close(&bed);
+}
+
+static void keep_declared(struct bed *bed, aee_context context)
+{
+    const aee_recovery_desc recovery = {.struct_size = sizeof recovery,
+                                        .mode = AEE_CHECKPOINT_DECLARED,
+                                        .restart = AEE_RESTART_CHECKPOINT};
+    ASSERT_OK(bed, aee_set_recovery(bed->engine, context, &recovery, &bed->error));
+}
+
+/* A context that keeps declared state saves that, and takes nothing else. */
+static void test_declared_state(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_context context = make(&bed, 1);
+    aee_context all = make(&bed, 1);
+    keep_declared(&bed, context);
+    (void)value2(&bed, context, "touch", 10, 7, 2);
+    (void)get(&bed, context, "count");
+    assert_int_equal(value2(&bed, context, "declare", 5, 0, 1), 0);
+    assert_int_equal(value2(&bed, context, "declare", 3, 0, 1), 0);
+    uint64_t sum = checksum(&bed, context);
+    save(&bed, context);
+    (void)value2(&bed, context, "touch", 10, 8, 2);
+    load(&bed, context);
+    assert_int_equal(value2(&bed, context, "look", 5, 0, 1), 7);
+    assert_int_equal(value2(&bed, context, "look", 6, 0, 1), 8); /* is not declared */
+    refuses(&bed, all, AEE_ERR_STATE, "holds declared state only, the context keeps all state");
+    aee_context other = make(&bed, 2); /* lanes do not matter */
+    keep_declared(&bed, other);
+    ASSERT_OK(&bed, aee_stop(bed.engine, other, &bed.error));
+    load(&bed, other);
+    assert_int_equal(checksum(&bed, other), sum);
+    assert_int_equal(value2(&bed, other, "look", 3, 0, 1), 7);
+    assert_int_equal(get(&bed, other, "counted"), 100);
+    int64_t value;
+    assert_int_equal(call2(&bed, other, "wreck", 0, 0, 0, &value), AEE_ERR_CRASHED);
+    ASSERT_OK(&bed, aee_wait_ready(bed.engine, other, scaled(5 * SECOND), &bed.error));
+    assert_int_equal(checksum(&bed, other), sum);
+    save(&bed, all);
+    refuses(&bed, other, AEE_ERR_STATE, "holds all state, the context keeps declared state only");
     bed_close(&bed);
 }
 
@@ -672,13 +716,21 @@ int main(void)
     (void)snprintf(path, sizeof path, "%s/state.snap", folder);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_other_process), /* first: forks */
-        cmocka_unit_test(test_one_lane),        cmocka_unit_test(test_four_lanes),
-        cmocka_unit_test(test_cleared_data),    cmocka_unit_test(test_quarantined),
-        cmocka_unit_test(test_growth),          cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_declared_ranges), cmocka_unit_test(test_what_does_not_fit),
-        cmocka_unit_test(test_paths),           cmocka_unit_test(test_reentry),
-        cmocka_unit_test(test_disk_full),       cmocka_unit_test(test_system_calls_fail),
-        cmocka_unit_test(test_damage),          cmocka_unit_test(test_while_others_call),
+        cmocka_unit_test(test_one_lane),
+        cmocka_unit_test(test_four_lanes),
+        cmocka_unit_test(test_cleared_data),
+        cmocka_unit_test(test_quarantined),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_declared_ranges),
+        cmocka_unit_test(test_declared_state),
+        cmocka_unit_test(test_what_does_not_fit),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_reentry),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_system_calls_fail),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_while_others_call),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)unlink(path);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -75,6 +76,21 @@ static inline aee_result bed_source(struct aee__snapshot_source *source, uint32_
     return result;
 }
 
+/* Of declared state; the bytes must live as long. */
+static inline void bed_declared_source(struct aee__snapshot_source *source, const uint8_t *bytes,
+                                       uint32_t ranges)
+{
+    (void)bed_source(source, 2, 0);
+    aee__shadow_destroy(&source->copy);
+    source->header.kind = AEE__SNAPSHOT_DECLARED;
+    source->header.range_count = ranges;
+    source->declared = bytes;
+    for (uint32_t i = 0; i < ranges; i++) {
+        source->ranges[i] = (struct aee__snapshot_range){AEE_GVA_HEAP + 1000 * i, 1 + 7 * i};
+        source->header.content_size += 1 + 7 * i;
+    }
+}
+
 /* The checksum is right again. */
 static inline void bed_seal(uint8_t *bytes, size_t size)
 {
@@ -110,6 +126,13 @@ static inline aee_result bed_try(const uint8_t *bytes, size_t size, struct aee__
     *sound = true;
     aee_result result = aee__snapshot_parse(bytes, size, "s", BED_MOST, &snapshot, error);
     if (result != AEE_OK) {
+        return result;
+    }
+    if (snapshot.header.kind == AEE__SNAPSHOT_DECLARED) {
+        uint8_t *content = malloc(snapshot.header.content_size + 1);
+        result =
+            content ? aee__snapshot_unpack_declared(&snapshot, content, error) : AEE_ERR_NO_MEMORY;
+        free(content);
         return result;
     }
     struct aee__memory layout = bed_layout(snapshot.header.lanes);

@@ -17,15 +17,12 @@
 static char path[64];
 
 /* The caller frees the bytes. */
-static size_t make_file(uint32_t lanes, uint32_t pages, uint8_t **bytes)
+static size_t write_out(const struct aee__snapshot_source *source, uint8_t **bytes)
 {
-    struct aee__snapshot_source source;
     aee_error error;
-    assert_int_equal(bed_source(&source, lanes, pages), AEE_OK);
-    if (aee__snapshot_write(&source, path, &error) != AEE_OK) {
+    if (aee__snapshot_write(source, path, &error) != AEE_OK) {
         fail_msg("%s", error.text);
     }
-    aee__shadow_destroy(&source.copy);
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
@@ -35,6 +32,15 @@ static size_t make_file(uint32_t lanes, uint32_t pages, uint8_t **bytes)
     assert_non_null(*bytes);
     assert_int_equal(fread(*bytes, 1, size, file), size);
     (void)fclose(file);
+    return size;
+}
+
+static size_t make_file(uint32_t lanes, uint32_t pages, uint8_t **bytes)
+{
+    struct aee__snapshot_source source;
+    assert_int_equal(bed_source(&source, lanes, pages), AEE_OK);
+    size_t size = write_out(&source, bytes);
+    aee__shadow_destroy(&source.copy);
     return size;
 }
 
@@ -144,6 +150,44 @@ static void test_every_byte(void **state)
     print_message("%zu bytes: %u flips with a right checksum load something\n", size, loaded);
     assert_true(loaded > 0); /* bytes of pages, control words, sizes */
     assert_int_equal(try(bytes, size, false, &error), AEE_OK);
+    free(bytes);
+}
+
+/* The same of a file with declared state. */
+static void test_declared(void **state)
+{
+    (void)state;
+    struct aee__snapshot_source source;
+    struct aee__snapshot snapshot;
+    uint8_t content[512];
+    uint8_t back[512];
+    uint8_t *bytes;
+    aee_error error;
+    uint32_t loaded = 0;
+    for (size_t i = 0; i < sizeof content; i++) {
+        content[i] = (uint8_t)(i * i);
+    }
+    bed_declared_source(&source, content, 8);
+    size_t size = write_out(&source, &bytes);
+    assert_int_equal(aee__snapshot_parse(bytes, size, "s", BED_MOST, &snapshot, &error), AEE_OK);
+    assert_int_equal(snapshot.header.content_size, 8 + 7 * 28);
+    assert_int_equal(snapshot.ranges[3].gva, AEE_GVA_HEAP + 3000);
+    assert_int_equal(aee__snapshot_unpack_declared(&snapshot, back, &error), AEE_OK);
+    assert_memory_equal(back, content, snapshot.header.content_size);
+    for (size_t at = 0; at < size; at++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            bytes[at] ^= (uint8_t)(1u << bit);
+            assert_true(try(bytes, size, false, &error) < 0);
+            loaded += try(bytes, size, true, &error) == AEE_OK;
+            bytes[at] ^= (uint8_t)(1u << bit);
+        }
+        assert_int_equal(try(bytes, at, true, &error), AEE_ERR_BAD_SNAPSHOT);
+    }
+    assert_true(loaded > 0);
+    static const uint64_t one = 1;
+    memcpy(bytes + HEADER(run_count), &one, sizeof one);
+    assert_int_equal(try(bytes, size, true, &error), AEE_ERR_BAD_SNAPSHOT);
+    assert_non_null(strstr(error.text, "contradict"));
     free(bytes);
 }
 
@@ -313,9 +357,9 @@ int main(void)
     (void)snprintf(path, sizeof path, "/tmp/aee-snapshot-%d", (int)getpid());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_format),
-        cmocka_unit_test(test_every_byte),   cmocka_unit_test(test_every_length),
-        cmocka_unit_test(test_lies),         cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_large_window),
+        cmocka_unit_test(test_every_byte),   cmocka_unit_test(test_declared),
+        cmocka_unit_test(test_every_length), cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_frames),       cmocka_unit_test(test_large_window),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)unlink(path);
