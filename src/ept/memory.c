@@ -154,6 +154,25 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
     }
 }
 
+static aee_result begin(struct aee__memory *memory, const struct aee__memory_plan *plan,
+                        uint64_t *tables, aee_error *error)
+{
+    memset(memory, 0, sizeof *memory);
+    memory->fd = -1;
+    aee_result result = check_plan(plan, error);
+    if (result == AEE_OK) {
+        lay_out(memory, plan, tables);
+    }
+    return result;
+}
+
+aee_result aee__memory_lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan,
+                               aee_error *error)
+{
+    uint64_t tables;
+    return begin(memory, plan, &tables, error);
+}
+
 static aee_result map_part(struct aee__memory *memory, const struct aee__memory_area *area,
                            uint64_t start, uint64_t size, uint32_t rights, aee_error *error)
 {
@@ -373,14 +392,11 @@ void aee__memory_populate_heap(const struct aee__memory *memory, uint64_t size)
 aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memory_plan *plan,
                               aee_error *error)
 {
-    memset(memory, 0, sizeof *memory);
-    memory->fd = -1;
-    aee_result result = check_plan(plan, error);
+    uint64_t tables;
+    aee_result result = begin(memory, plan, &tables, error);
     if (result != AEE_OK) {
         return result;
     }
-    uint64_t tables;
-    lay_out(memory, plan, &tables);
     memory->huge_pages = plan->huge_pages;
     memory->fd = aee__sys_memfd("aee-context", memory->file_size);
     if (memory->fd < 0) {

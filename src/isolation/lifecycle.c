@@ -232,6 +232,18 @@ aee_result aee__context_restart(struct aee__context *context, aee_error *error)
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
+aee_result aee__life_revive(struct aee__context *context, const char *how, bool anew,
+                            aee_error *error)
+{
+    bool declared = context->recovery.mode == AEE_CHECKPOINT_DECLARED;
+    if (anew || declared) {
+        aee__life_drop_fallen(context);
+    }
+    return aee__life_replace(context, how, true,
+                             declared ? AEE__ORIGIN_DECLARED : AEE__ORIGIN_STATE,
+                             aee__now_ns() + AEE__LEAVE_NS, error);
+}
+
 aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_error *error)
 {
     aee_result result = begin_restart(context, error);
@@ -240,8 +252,7 @@ aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_
     }
     result = context->core->recovery->choose(context, back, error);
     if (result == AEE_OK) {
-        result = aee__life_replace(context, "from a checkpoint, on request", true,
-                                   AEE__ORIGIN_STATE, aee__now_ns() + AEE__LEAVE_NS, error);
+        result = aee__life_revive(context, "from a checkpoint, on request", false, error);
     }
     aee__life_end(context);
     return result == AEE_OK ? aee__ok(error) : result;

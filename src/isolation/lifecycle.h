@@ -19,6 +19,11 @@ bool aee__life_try(struct aee__context *context);
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
                            enum aee__origin origin, struct aee__frozen *frozen,
                            struct aee__instance **out, aee_error *error);
+/* In an operation: an instance that begins with the chosen checkpoint becomes current, as somebody
+ * asked for. `how` completes "restarted ...". `anew`: not in the machine of the one that crashed.
+ */
+aee_result aee__life_revive(struct aee__context *context, const char *how, bool anew,
+                            aee_error *error);
 /* With the lock held: takes the current instance away, with the context's reference to it. */
 struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state);
 /* With the lock held: the built instance takes calls from now on. Returns the old one, to be

@@ -11,17 +11,10 @@
 /* How long a restore waits for a restart that is under way. */
 #define RESTART_PATIENCE_NS (AEE__NS_PER_SECOND / 10)
 
-/* What a lane's registers keep between calls (aee_abi.h). */
-struct controls {
-    uint32_t mxcsr;
-    uint32_t x87;
-    bool known;
-};
-
 struct record {
     struct aee__undo undo;         /* from the copy as of this one to that of the one before */
     struct aee__declared declared; /* or, in that mode, all there is */
-    struct controls lanes[AEE_MAX_LANES];
+    struct aee__controls lanes[AEE_MAX_LANES];
     uint64_t time_ns;
 };
 
@@ -45,8 +38,8 @@ static size_t size_of(uint32_t capacity)
     return sizeof(struct aee__checkpoints) + capacity * sizeof(struct record);
 }
 
-static aee_result create(struct aee__context *context, const struct aee__memory *memory,
-                         aee_error *error)
+static aee_result create(const struct aee__context *context, const struct aee__memory *memory,
+                         struct aee__checkpoints **out, aee_error *error)
 {
     const struct aee__alloc *alloc = &context->core->alloc;
     uint32_t capacity = (context->recovery.history ? context->recovery.history : 1) + 1;
@@ -65,7 +58,7 @@ static aee_result create(struct aee__context *context, const struct aee__memory 
         aee__alloc_free(alloc, made, size_of(capacity));
         return result;
     }
-    context->checkpoints = made;
+    *out = made;
     return AEE_OK;
 }
 
@@ -73,6 +66,11 @@ void aee__checkpoint_forget(struct aee__context *context)
 {
     struct aee__checkpoints *gone = context->checkpoints;
     context->checkpoints = NULL;
+    aee__checkpoints_destroy(gone);
+}
+
+void aee__checkpoints_destroy(struct aee__checkpoints *gone)
+{
     if (gone) {
         for (uint32_t i = 0; i < gone->capacity; i++) {
             aee__undo_free(&gone->records[i].undo, gone->alloc);
@@ -170,11 +168,12 @@ static void follow(struct aee__checkpoints *kept, const struct aee__instance *in
 
 /* ---- Registers ---------------------------------------------------------------------------- */
 
-static void save_controls(const struct aee__instance *instance, struct record *record)
+void aee__checkpoint_read_controls(const struct aee__instance *instance,
+                                   struct aee__controls lanes[AEE_MAX_LANES])
 {
     for (uint32_t i = 0; i < AEE_MAX_LANES; i++) {
-        struct controls *to = &record->lanes[i];
-        *to = (struct controls){0};
+        struct aee__controls *to = &lanes[i];
+        *to = (struct aee__controls){0};
         if (i < atomic_load(&instance->lane_count)) {
             const struct aee_abi_lane_private *own = &instance->lanes[i].ring.shared->own;
             to->mxcsr = __atomic_load_n(&own->mxcsr, __ATOMIC_RELAXED);
@@ -191,7 +190,7 @@ static void load_controls(const struct aee__instance *instance, const struct rec
     enum { MXCSR_RESET = 0x1f80, X87_RESET = 0x37f };
     for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
         struct aee_abi_lane_private *own = &instance->lanes[i].ring.shared->own;
-        const struct controls *from = &record->lanes[i];
+        const struct aee__controls *from = &record->lanes[i];
         __atomic_store_n(&own->mxcsr, from->known ? from->mxcsr : MXCSR_RESET, __ATOMIC_RELAXED);
         __atomic_store_n(&own->x87_control, from->known ? from->x87 : X87_RESET, __ATOMIC_RELAXED);
         __atomic_store_n(&own->controls, 1, __ATOMIC_RELEASE);
@@ -256,7 +255,7 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
     aee_result result = AEE_OK;
     bool first = context->checkpoints == NULL;
     if (first) {
-        result = create(context, &instance->memory, error);
+        result = create(context, &instance->memory, &context->checkpoints, error);
     }
     if (result != AEE_OK) {
         return result;
@@ -278,7 +277,7 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
     }
     follow(kept, instance);
     aee__instance_state_ranges(instance, &record->declared.ranges);
-    save_controls(instance, record);
+    aee__checkpoint_read_controls(instance, record->lanes);
     kept->layout = instance->memory;
     kept->newest = next;
     kept->count++;
@@ -458,6 +457,51 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
     }
     aee__quiesce_end(context, instance);
     return result;
+}
+
+/* ---- State from elsewhere ----------------------------------------------------------------- */
+
+aee_result aee__checkpoints_create(const struct aee__context *context,
+                                   const struct aee__memory *layout,
+                                   const struct aee__controls lanes[AEE_MAX_LANES],
+                                   struct aee__checkpoints **out, aee_error *error)
+{
+    *out = NULL;
+    aee_result result = create(context, layout, out, error);
+    if (result == AEE_OK) {
+        (*out)->layout = *layout;
+        (*out)->count = 1;
+        memcpy((*out)->records[0].lanes, lanes, sizeof(*out)->records[0].lanes);
+    }
+    return result;
+}
+
+struct aee__shadow *aee__checkpoints_copy(struct aee__checkpoints *checkpoints)
+{
+    return &checkpoints->shadow;
+}
+
+struct aee__declared *aee__checkpoints_declared(struct aee__checkpoints *checkpoints)
+{
+    return &checkpoints->records[checkpoints->newest].declared;
+}
+
+/* The lock: whoever ends an instance asks how many there are. */
+struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,
+                                                   struct aee__checkpoints *checkpoints)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__checkpoints *before = context->checkpoints;
+    context->checkpoints = checkpoints;
+    (void)pthread_mutex_unlock(&context->lock);
+    return before;
+}
+
+aee_result aee__checkpoints_apply(struct aee__context *context, struct aee__instance *instance,
+                                  aee_error *error)
+{
+    return is_declared(context) ? restore_declared(context->checkpoints, instance, error)
+                                : restore_in_place(context->checkpoints, instance, error);
 }
 
 /* ---- After a crash ------------------------------------------------------------------------ */

@@ -26,6 +26,13 @@ static inline aee_result scenario_nop(void *user, aee_host_call *call)
     return AEE_OK;
 }
 
+static inline const char *scenario_snapshot(void)
+{
+    static char path[64];
+    (void)snprintf(path, sizeof path, "/tmp/aee-faults-%d", (int)getpid());
+    return path;
+}
+
 /* Notes the step; checks the error. */
 static inline aee_result scenario_note(struct scenario *s, const char *step, aee_result result)
 {
@@ -125,6 +132,8 @@ static inline aee_result scenario_crash(struct scenario *s)
         STEP(scenario_call(s, s->crasher_context, "mod_tick", 9, &value));
     }
     STEP(aee_region_unmap(s->engine, s->crasher_context, s->region, &s->error));
+    STEP(aee_snapshot_save(s->engine, s->worker, scenario_snapshot(), &s->error));
+    STEP(aee_snapshot_load(s->engine, s->worker, scenario_snapshot(), &s->error));
     STEP(aee_restart(s->engine, s->worker, &s->error));
     STEP(scenario_call(s, s->worker, "bench_touch", 20, &value));
     STEP(aee_stop(s->engine, s->worker, &s->error));
@@ -152,6 +161,7 @@ static inline aee_result scenario_run(struct scenario *s)
     aee_result result = scenario_create(s);
     result = result == AEE_OK ? scenario_use(s) : result;
     result = result == AEE_OK ? scenario_crash(s) : result;
+    (void)unlink(scenario_snapshot());
     if (pthread_create(&thread, NULL, scenario_destroy, s->engine) != 0 ||
         !join_within(thread, 20000 * MS)) {
         (void)printf("aee_engine_destroy() does not come back after \"%s\"\n", s->step);

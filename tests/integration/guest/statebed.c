@@ -195,3 +195,35 @@ AEE_EXPORT int64_t ask(void)
     (void)aee_host_call("ask", &answer);
     return answer;
 }
+
+/* Pages that the image fills, and that are all zero after clear(). */
+static uint8_t filled[2 * PAGE] __attribute__((aligned(PAGE))) = {[0 ... 2 * PAGE - 1] = 0x5a};
+
+AEE_EXPORT int64_t clear(void)
+{
+    for (size_t i = 0; i < sizeof filled; i++) {
+        *(volatile uint8_t *)&filled[i] = 0;
+    }
+    return 1;
+}
+
+AEE_EXPORT int64_t cleared(void)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < sizeof filled; i++) {
+        all |= *(volatile uint8_t *)&filled[i];
+    }
+    return all == 0;
+}
+
+AEE_EXPORT int64_t chance(void)
+{
+    int64_t value;
+    memcpy(&value, aee_info()->seed, sizeof value);
+    return value;
+}
+
+AEE_EXPORT int64_t declare(int64_t page)
+{
+    return aee_state_add(&scratch[page * WORDS], 100 + (size_t)page);
+}
