@@ -8,6 +8,7 @@
 #include "ept/region.h"
 #include "isolation/context.h"
 #include "isolation/core.h"
+#include "engine/tracing.h"
 
 struct aee_engine {
     struct aee__core core;
@@ -31,6 +32,9 @@ struct aee_engine {
     pthread_mutex_t frame_lock;
     bool in_frame;
     uint64_t frame_begin_ns;
+    uint64_t frame_begin_ticks;
+
+    struct aee__tracing tracing;
 };
 
 /* Refuses NULL, a forked child and a closed engine. `operation` is a verb for the sentence. */

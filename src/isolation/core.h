@@ -12,6 +12,7 @@
 #include "isolation/pool.h"
 #include "isolation/warm.h"
 #include "isolation/watchdog.h"
+#include "monitor/trace.h"
 #include "runtime/workers.h"
 
 struct aee__context;
@@ -77,6 +78,7 @@ struct aee__core {
     struct aee__handles batch_handles;
     struct aee__warm warm;
     struct aee__counters counters;
+    struct aee__trace trace;
 };
 
 #endif

@@ -7,6 +7,7 @@
 #include "isolation/context.h"
 #include "isolation/host_call.h"
 #include "isolation/lane_internal.h"
+#include "isolation/tracing.h"
 
 #define NEVER_NS (UINT64_MAX / 2)
 /* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
@@ -200,7 +201,8 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
     if (count == 0) {
         return 0;
     }
-    aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+    uint64_t now = aee__ticks(&lane->instance->core->ticker);
+    aee__meter_count(&lane->meter, now);
     for (uint32_t i = 0; i < count; i++) {
         taken[i] = lane->in_flight[(at + i) % AEE_RING_SLOTS];
         taken[i]->result = replies[i];
@@ -212,6 +214,7 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
         lane->request_arena_used = 0;
         lane->reply_arena_used = 0;
     }
+    aee__tracing_run(lane, taken, count, at, now);
     tell(lane, taken, count);
     return count;
 }
@@ -252,6 +255,7 @@ void aee__lane_fail_all(struct aee__lane *lane)
     aee_result status = aee__instance_await_end(lane->instance);
     struct aee__call_ring *ring = &lane->ring;
     struct aee__call *ended[AEE_RING_SLOTS];
+    uint32_t first = atomic_load_explicit(&ring->completed, memory_order_relaxed);
     uint32_t count = 0;
     if (aee__lane_outstanding(lane) > 0) {
         aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
@@ -268,6 +272,7 @@ void aee__lane_fail_all(struct aee__lane *lane)
         count++;
         atomic_store_explicit(&ring->completed, at + 1, memory_order_relaxed);
     }
+    aee__tracing_failed(lane, ended, count, first);
     tell(lane, ended, count);
 }
 
@@ -357,7 +362,8 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     }
     (void)pthread_mutex_unlock(&queue->lock);
     if (idle && aee__lane_outstanding(lane) > 0) {
-        aee__meter_skip(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+        lane->trace_from = aee__ticks(&lane->instance->core->ticker);
+        aee__meter_skip(&lane->meter, lane->trace_from);
         aee__lane_arm(lane, oldest(lane)->budget_ns);
     }
     tell(lane, late, late_count);
@@ -446,6 +452,7 @@ static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint
 {
     const struct aee__core *core = lane->instance->core;
     struct aee__lane_costs *costs = &lane->costs;
+    struct aee__trace_ring *trace = aee__tracing_ring(lane);
     costs->last_end = aee__ticks(&core->ticker);
     uint64_t took = aee__ticks_to_ns(&core->ticker, costs->last_end - begin);
     aee__meter_count(&lane->meter, costs->last_end);
@@ -453,6 +460,9 @@ static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint
         costs->direct_ns = aee__lane_average(costs->direct_ns, took);
     } else if (awake) {
         costs->ring_ns = aee__lane_average(costs->ring_ns, took);
+    }
+    if (trace && !call->traced) {
+        aee__tracing_call(lane, trace, call, begin, costs->last_end);
     }
     if (call->status == AEE_OK) {
         aee__histogram_record(&lane->instance->context->stats.latency, took);
@@ -474,6 +484,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
     struct aee__core *core = lane->instance->core;
     call->level = 0;
     call->done = false;
+    call->traced = false;
     if (aee__lane_outstanding(lane) == AEE_RING_SLOTS || !fits(lane, call)) {
         aee__lane_await(lane, NULL);
     }
@@ -494,6 +505,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
     uint64_t begin = aee__ticks(&core->ticker);
     note_gap(lane, begin, awake);
     if (idle) {
+        lane->trace_from = begin;
         aee__meter_skip(&lane->meter, begin);
         aee__lane_arm(lane, call->budget_ns);
     }
@@ -533,9 +545,11 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
     aee__call_ring_nested_push(&lane->ring, call->level - 1u, &call->request);
     aee__lane_answered(lane);
     aee__lane_arm(lane, call->budget_ns);
-    aee__meter_skip(&lane->meter, aee__ticks(ticker));
+    uint64_t begin = aee__ticks(ticker);
+    aee__meter_skip(&lane->meter, begin);
     aee__lane_await(lane, call);
     aee__meter_count(&lane->meter, aee__ticks(ticker));
+    aee__tracing_nested(lane, call, begin);
     atomic_store(&lane->nested_called, called);
     lane->request_arena_used = request_used;
     lane->reply_arena_used = reply_used;
@@ -576,6 +590,7 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
 
 void aee__lane_destroy(struct aee__lane *lane)
 {
+    aee__tracing_detach(lane);
     aee__watchdog_remove(&lane->instance->core->watchdog, &lane->watch);
     for (unsigned i = 0; i < AEE_HOST_CALL_DEPTH; i++) {
         aee__alloc_free(&lane->instance->core->alloc, lane->host_buffers[i],

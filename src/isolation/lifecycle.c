@@ -9,6 +9,7 @@
 #include "isolation/lifecycle.h"
 #include "isolation/shells.h"
 #include "isolation/spares.h"
+#include "isolation/tracing.h"
 
 /* How long a life-cycle operation waits for the one before it, beside a call's budget. */
 #define LIFE_PATIENCE_NS (10 * AEE__NS_PER_SECOND)
@@ -98,6 +99,7 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     (void)pthread_mutex_lock(&context->lock);
     (*out)->next = context->living;
     context->living = *out;
+    aee__tracing_attach(*out);
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
     if (result == AEE_OK && image->image->entry != 0) {
