@@ -36,74 +36,74 @@ static uint64_t run_length(const struct aee__trace_slice *slices, uint64_t at, u
     return end - at;
 }
 
-/* Between which times call i of the run begins (its predecessor ends): not before the end of a host
- * function that a call before it called, not after the begin of one that it or a later one called.
- */
-struct bounds {
-    uint64_t low[RUN_MAX + 1];
-    uint64_t high[RUN_MAX + 1];
+/* Where the layout of a run has come to: within call `call`, at `time`. */
+struct progress {
+    struct aee__trace_slice *run;
+    uint64_t call;
+    uint64_t time;
 };
 
-static void bind_host(struct bounds *bounds, const struct aee__trace_slice *host, uint64_t call,
-                      uint64_t length)
+/* The calls up to call `call` begin within the time until `until`, which all of them share: the one
+ * that is under way, those between, and `call`, which is under way at its end. */
+static void advance(struct progress *at, uint64_t call, uint64_t until, uint64_t shares)
 {
-    for (uint64_t i = 0; i <= length; i++) {
-        if (i <= call) {
-            bounds->high[i] = bounds->high[i] < host->begin ? bounds->high[i] : host->begin;
-        } else {
-            bounds->low[i] = bounds->low[i] > host->end ? bounds->low[i] : host->end;
-        }
+    uint64_t first = at->call;
+    uint64_t from = at->time;
+    until = until > from ? until : from;
+    for (uint64_t i = first + 1; i <= call; i++) {
+        uint64_t time = from + (until - from) * (i - first) / shares;
+        at->run[i - 1].end = time;
+        at->run[i].begin = time;
     }
+    at->call = call;
+    at->time = until;
 }
 
-/* Host functions before slice `at`: those of this run, and the first of a later call. */
-static void bind_hosts(struct layout *layout, struct bounds *bounds, uint64_t at, uint64_t length)
+/* The call of the run that made the host call, by its number on the lane; -1: one before the run.
+ * What the component said of that goes as far as the order of its calls. */
+static int64_t caller(const struct aee__trace_slice *run, const struct aee__trace_slice *host)
 {
-    uint32_t first = aee__trace_place(&layout->slices[at]);
+    int8_t call = (int8_t)(uint8_t)(aee__trace_place(host) - aee__trace_place(run));
+    return call < 0 ? -1 : call;
+}
+
+/* The next host function that a call of the run or a later one called, or NULL. */
+static const struct aee__trace_slice *next_host(struct layout *layout, uint64_t at, uint64_t call)
+{
     for (; layout->hosts < at; layout->hosts++) {
         const struct aee__trace_slice *host = &layout->slices[layout->hosts];
-        if (!is_outer_host(host)) {
-            continue;
-        }
-        int8_t call = (int8_t)(uint8_t)(aee__trace_place(host) - first);
-        if (call >= 0 && (uint64_t)call >= length) {
-            bind_host(bounds, host, length, length);
-            return; /* a later run's */
-        }
-        if (call >= 0) {
-            bind_host(bounds, host, (uint64_t)call, length);
+        if (is_outer_host(host) && caller(&layout->slices[at], host) >= (int64_t)call) {
+            return host;
         }
     }
-}
-
-static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
-{
-    return value > high ? high : value < low ? low : value;
+    return NULL;
 }
 
 static void lay_run(struct layout *layout, uint64_t at, uint64_t length)
 {
     struct aee__trace_slice *run = layout->slices + at;
-    struct bounds bounds;
-    uint64_t begin = run->begin > layout->last_end ? run->begin : layout->last_end;
-    uint64_t end = run->end > begin ? run->end : begin;
-    for (uint64_t i = 0; i <= length; i++) {
-        bounds.low[i] = begin;
-        bounds.high[i] = end;
+    struct progress progress = {.run = run, .time = run->begin};
+    uint64_t end = run->end;
+    const struct aee__trace_slice *host = next_host(layout, at, 0);
+    if (host && caller(run, host) < (int64_t)length && host->begin < progress.time) {
+        progress.time = host->begin; /* the run before was seen to end only then */
     }
-    bind_hosts(layout, &bounds, at, length);
-    for (uint64_t i = 0; i <= length; i++) {
-        uint64_t even = begin + (end - begin) * i / length;
-        uint64_t time = clamp(even, bounds.low[i], bounds.high[i]);
-        time = time > layout->last_end ? time : layout->last_end;
-        if (i > 0) {
-            run[i - 1].end = time;
-        }
-        if (i < length) {
-            run[i].begin = time;
-        }
-        layout->last_end = time;
+    progress.time = progress.time > layout->last_end ? progress.time : layout->last_end;
+    run->begin = progress.time;
+    for (; host && caller(run, host) < (int64_t)length;
+         host = next_host(layout, at, progress.call)) {
+        uint64_t call = (uint64_t)caller(run, host);
+        advance(&progress, call, host->begin, call - progress.call + 1);
+        progress.time = host->end > progress.time ? host->end : progress.time;
+        layout->hosts++;
     }
+    if (host && host->begin < end) {
+        end = host->begin; /* a later run's */
+    }
+    uint64_t rest = length - 1 - progress.call;
+    advance(&progress, length - 1, end, rest + 1);
+    run[length - 1].end = progress.time;
+    layout->last_end = progress.time;
 }
 
 /* Its times are exact, but that another call may have been before it on the lane. */

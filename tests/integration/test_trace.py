@@ -113,6 +113,8 @@ def check_parents(trace):
     callers = {"host_add": "ask", "climb": "descend"}
     for event in slices(trace):
         parent = event["parent"]
+        if event["cat"] == "host call" and event["dur"] == 0 and parent is None:
+            continue  # between two calls, as far as the clock can tell
         if event["cat"] == "host call":
             expect(f"caller of {event}", parent and parent["name"], callers[event["name"]])
         elif event["cat"] == "nested call":
