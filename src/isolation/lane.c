@@ -452,7 +452,6 @@ static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint
 {
     const struct aee__core *core = lane->instance->core;
     struct aee__lane_costs *costs = &lane->costs;
-    struct aee__trace_ring *trace = aee__tracing_ring(lane);
     costs->last_end = aee__ticks(&core->ticker);
     uint64_t took = aee__ticks_to_ns(&core->ticker, costs->last_end - begin);
     aee__meter_count(&lane->meter, costs->last_end);
@@ -461,9 +460,7 @@ static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint
     } else if (awake) {
         costs->ring_ns = aee__lane_average(costs->ring_ns, took);
     }
-    if (trace && !call->traced) {
-        aee__tracing_call(lane, trace, call, begin, costs->last_end);
-    }
+    aee__tracing_call(lane, call, begin, costs->last_end);
     if (call->status == AEE_OK) {
         aee__histogram_record(&lane->instance->context->stats.latency, took);
     }

@@ -24,11 +24,15 @@ static inline struct aee__trace_ring *aee__tracing_ring(struct aee__lane *lane)
 /* Exits since the last look, one field for each kind. */
 uint64_t aee__tracing_exits(struct aee__lane *lane, struct aee__trace_ring *ring);
 
-/* A call that was alone on the lane, and has ended. */
-static inline void aee__tracing_call(struct aee__lane *lane, struct aee__trace_ring *ring,
-                                     const struct aee__call *call, uint64_t begin, uint64_t end)
+/* A call that a thread waited for has ended. If it was not alone on the lane it may be told of. */
+static inline void aee__tracing_call(struct aee__lane *lane, const struct aee__call *call,
+                                     uint64_t begin, uint64_t end)
 {
+    struct aee__trace_ring *ring = aee__tracing_ring(lane);
     uint64_t exits = 0;
+    if (__builtin_expect(!ring || call->traced, 1)) {
+        return;
+    }
     if (atomic_load_explicit(&lane->exits[AEE__TRACE_EXITS], memory_order_relaxed) !=
         atomic_load_explicit(&ring->exits_seen[AEE__TRACE_EXITS], memory_order_relaxed)) {
         exits = aee__tracing_exits(lane, ring);

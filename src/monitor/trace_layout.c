@@ -4,7 +4,7 @@
 
 /* Calls of one run, at most: as many as a lane's ring has places. */
 #define RUN_MAX 64u
-/* A call, within it a host function, within that a nested call, and so on. */
+/* A call, within it a host function, within that a nested call, and so on: there are not so many. */
 #define DEPTH_MAX 32u
 
 static bool is_call(const struct aee__trace_slice *slice)
@@ -145,8 +145,12 @@ static void nest(struct aee__trace_slice *slices, uint64_t count)
     uint64_t ends[DEPTH_MAX];
     uint32_t depth = 0;
     for (uint64_t i = 0; i < count; i++) {
-        while (depth > 0 && (ends[depth - 1] <= slices[i].begin || depth == DEPTH_MAX)) {
+        while (depth > 0 && ends[depth - 1] <= slices[i].begin) {
             depth--;
+        }
+        if (depth == DEPTH_MAX) {
+            slices[i].end = slices[i].begin;
+            continue;
         }
         if (depth > 0 && slices[i].end > ends[depth - 1]) {
             slices[i].end = ends[depth - 1];
