@@ -10,11 +10,17 @@
 #include "engine/engine.h"
 #include "engine/levels.h"
 #include "isolation/spares.h"
+#include "recovery/checkpoints.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
 
 static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
-                                                  .decide = aee__policy_decide};
+                                                  .decide = aee__policy_decide,
+                                                  .keeps_machine = aee__checkpoint_keeps_machine,
+                                                  .choose = aee__checkpoint_choose,
+                                                  .origin = aee__checkpoint_origin,
+                                                  .restore = aee__checkpoint_begin,
+                                                  .forget = aee__checkpoint_forget};
 
 /* ---- Settings ----------------------------------------------------------------------------- */
 

@@ -201,8 +201,8 @@ void aee__tracing_event(struct aee__core *core, const aee_event *event)
     }
 }
 
-void aee__tracing_checkpoint(struct aee__context *context, bool restore, uint64_t number,
-                             uint64_t begin)
+static void note_span(struct aee__context *context, enum aee__trace_note_type type, uint64_t number,
+                      uint64_t begin)
 {
     struct aee__core *core = context->core;
     if (aee__trace_is_on(&core->trace)) {
@@ -210,9 +210,18 @@ void aee__tracing_checkpoint(struct aee__context *context, bool restore, uint64_
                                        .end = aee__ticks(&core->ticker),
                                        .context = context->handle,
                                        .number = number,
-                                       .frame = atomic_load(&core->counters.frames),
-                                       .type = restore ? AEE__TRACE_RESTORE : AEE__TRACE_CHECKPOINT};
+                                       .type = type};
         memcpy(note.name, context->name, sizeof note.name);
         aee__trace_note(&core->trace, &note);
     }
+}
+
+void aee__tracing_checkpoint(struct aee__context *context, uint32_t kept, uint64_t begin)
+{
+    note_span(context, AEE__TRACE_CHECKPOINT, kept, begin);
+}
+
+void aee__tracing_restore(struct aee__context *context, uint32_t back, uint64_t begin)
+{
+    note_span(context, AEE__TRACE_RESTORE, back, begin);
 }

@@ -63,9 +63,9 @@ void aee__tracing_count_exit(struct aee__lane *lane, const struct aee__exit *exi
 /* ---- The rest, for any thread ------------------------------------------------------------- */
 
 void aee__tracing_event(struct aee__core *core, const aee_event *event);
-/* A checkpoint (or a restore from one) that began then, in ticks of the core's ticker, and has
- * ended now. */
-void aee__tracing_checkpoint(struct aee__context *context, bool restore, uint64_t number,
-                             uint64_t begin);
+/* A checkpoint, of which there are `kept` now, that began then, in ticks of the core's ticker, and
+ * has ended; a restore from the one so far back. */
+void aee__tracing_checkpoint(struct aee__context *context, uint32_t kept, uint64_t begin);
+void aee__tracing_restore(struct aee__context *context, uint32_t back, uint64_t begin);
 
 #endif

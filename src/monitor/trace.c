@@ -7,6 +7,9 @@
 #include "base/error.h"
 #include "base/sys.h"
 
+/* Between the two readings of the clocks, for them to tell the rate of the ticks. */
+#define SPAN_LEAST_NS UINT64_C(100000)
+
 /* ---- Memory ------------------------------------------------------------------------------- */
 
 /* Populated: a page fault in the middle of a call would cost more than all its records. */
@@ -274,7 +277,7 @@ uint64_t aee__trace_ns(const struct aee__trace *trace, uint64_t ticks)
     if (ticks <= trace->begin) {
         return 0;
     }
-    if (span == 0 || span_ns < AEE__NS_PER_SECOND / 100) {
+    if (span == 0 || span_ns < SPAN_LEAST_NS) {
         return aee__ticks_to_ns(trace->ticker, ticks - trace->begin);
     }
     return (uint64_t)((unsigned __int128)(ticks - trace->begin) * span_ns / span);

@@ -126,7 +126,7 @@ struct aee__trace_note {
     uint64_t begin; /* ticks */
     uint64_t end;   /* the same, but for frames, checkpoints and restores */
     uint64_t context;
-    uint64_t number; /* of the crash, checkpoint or frame; 0: none */
+    uint64_t number; /* of the crash or frame; checkpoints kept, or back; 0: none */
     uint64_t frame;
     uint32_t type;
     uint32_t late; /* of a frame */

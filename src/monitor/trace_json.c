@@ -306,16 +306,18 @@ static void print_spans(struct writer *w, uint64_t count, uint32_t thread)
     aee__trace_sort(w->slices, count);
     for (uint64_t i = 0; i < count; i++) {
         const struct aee__trace_slice *span = &w->slices[i];
-        const char *name = span->detail == AEE__TRACE_CHECKPOINT ? "checkpoint"
-                           : span->detail == AEE__TRACE_RESTORE  ? "restore"
-                                                                 : "down";
+        bool taken = span->detail == AEE__TRACE_CHECKPOINT;
+        bool restored = span->detail == AEE__TRACE_RESTORE;
         if (begin_event(w)) {
             begin_at(w, "X", thread, span->begin);
             print_span(w, span->begin, span->end);
-            print(w, ",\"cat\":\"recovery\",\"name\":\"%s\",\"args\":{\"%s\":%" PRIu64 "}}", name,
-                  span->detail == AEE__TRACE_CHECKPOINT || span->detail == AEE__TRACE_RESTORE
-                      ? "checkpoint"
-                      : "crash",
+            print(w, ",\"cat\":\"recovery\",\"name\":\"%s\",\"args\":{\"%s\":%" PRIu64 "}}",
+                  taken      ? "checkpoint"
+                  : restored ? "restore"
+                             : "down",
+                  taken      ? "kept"
+                  : restored ? "back"
+                             : "crash",
                   span->exits);
         }
     }

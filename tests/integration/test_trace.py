@@ -162,6 +162,22 @@ def check_script():
     expect("parks of direct calls", parks, {1})
 
 
+def check_recovery():
+    trace, facts, _ = play("recovery")
+    check_nesting(trace)
+    check_whole(trace)
+    expect("calls that nobody made", dict(check_counts(trace, facts)), {})
+    spans = [event for event in slices(trace) if event["cat"] == "recovery"]
+    found = [event["name"] for event in spans]
+    again = ["down", "restore", "checkpoint"]
+    expect("checkpoints and restores", found, ["checkpoint"] * 3 + ["restore"] + again * 5)
+    expect("checkpoints kept", [event["args"]["kept"] for event in spans if event["name"] == "checkpoint"][:3], [1, 2, 3])
+    expect("the first restore", spans[3]["args"], {"back": 1})
+    for event in spans[4:]:
+        parent = event["parent"] and event["parent"]["name"]
+        expect("what a restore is within", parent, "down" if event["name"] == "restore" else None)
+
+
 def check_batch_crash():
     trace, facts, _ = play("batch_crash")
     check_nesting(trace)
@@ -224,6 +240,7 @@ def check_names():
 def main():
     check_names()
     check_script()
+    check_recovery()
     check_batch_crash()
     check_overflow()
     check_limit()

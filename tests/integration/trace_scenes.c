@@ -206,6 +206,30 @@ static void play_script(struct scene *scene)
                  "mod|call|(initialisers)|AEE_OK 2\n");
 }
 
+/* State that is kept, and comes back on request and after a crash. */
+static void play_recovery(struct scene *scene)
+{
+    open_scene(scene, SECOND);
+    const aee_recovery_desc recovery = {
+        .struct_size = sizeof recovery, .history = 4, .restart = AEE_RESTART_CHECKPOINT};
+    aee_context context = make(scene, "saver", AEE_CALL_AUTO, 2);
+    CHECK(aee_set_recovery(scene->engine, context, &recovery, &scene->error));
+    start_trace(scene, 0, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        call_many(scene, context, "count", 0, 0, 10);
+        CHECK(aee_checkpoint(scene->engine, context, &scene->error));
+    }
+    CHECK(aee_restore(scene->engine, context, 1, &scene->error));
+    call_many(scene, context, "count", 0, 0, 10);
+    for (unsigned i = 0; i < 5; i++) {
+        crash(scene, context);
+        call_many(scene, context, "count", 0, 0, 10);
+        CHECK(aee_checkpoint(scene->engine, context, &scene->error));
+    }
+    CHECK(aee_trace_stop(scene->engine, &scene->error));
+    (void)printf("saver|call|count|AEE_OK 90\nsaver|call|trap|AEE_ERR_CRASHED 5\n");
+}
+
 /* Batches that end with their component: what began is there, once. */
 static void play_batch_crash(struct scene *scene)
 {
@@ -385,6 +409,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*play)(struct scene *scene);
     } scenes[] = {{"script", play_script},     {"batch_crash", play_batch_crash},
+                  {"recovery", play_recovery},
                   {"overflow", play_overflow}, {"limit", play_limit},
                   {"destroy", play_destroy},   {"threads", play_threads},
                   {"names", play_names}};
