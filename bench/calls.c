@@ -150,7 +150,8 @@ struct traced {
     bool on;
 };
 
-/* Calls of one sample: the difference is a few per cent of one call, less than a clock's reading. */
+/* Calls of one sample: the difference is a few per cent of one call, less than a clock's reading.
+ */
 #define TRACED_CALLS 250u
 
 static int measure_blocks(struct caller *caller, struct bench_samples *samples, uint32_t count,

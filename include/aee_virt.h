@@ -844,7 +844,7 @@ typedef struct aee_trace_desc {
     uint32_t calls_per_lane; /* and host calls, kept: the last ones. Rounded up to a power of two;
                               * 8192, at most 2^20. 32 bytes each */
     uint32_t reserved0;
-    uint64_t memory_bytes; /* for all lanes; 64 MiB. Those for which none is left are not recorded */
+    uint64_t memory_bytes; /* for all lanes, 64 MiB: those that find none are not recorded */
     uint64_t max_bytes;    /* of the output; 256 MiB, at least 64 KiB: the oldest calls go first */
 } aee_trace_desc;
 

@@ -5,10 +5,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "engine/tracing.h"
 #include "ept/region.h"
 #include "isolation/context.h"
 #include "isolation/core.h"
-#include "engine/tracing.h"
 
 struct aee_engine {
     struct aee__core core;

@@ -67,10 +67,9 @@ static aee_result open_file(aee_engine *engine, const char *path, aee_error *err
     (void)snprintf(tracing->paths + length + 1, length + 1 + strlen(PART), "%s" PART, path);
     tracing->desc.path = tracing->paths;
     tracing->fd = aee__sys_file_create(part_path(tracing));
-    return tracing->fd >= 0
-               ? AEE_OK
-               : aee__fail_os(error, errno, "cannot start a trace: cannot make \"%s\"",
-                              part_path(tracing));
+    return tracing->fd >= 0 ? AEE_OK
+                            : aee__fail_os(error, errno, "cannot start a trace: cannot make \"%s\"",
+                                           part_path(tracing));
 }
 
 /* What is left of it: the part that was written, unless it has got its name. */
@@ -90,8 +89,7 @@ static int write_file(void *user, const void *bytes, size_t size)
 {
     struct aee__tracing *tracing = user;
     for (size_t done = 0; done < size;) {
-        ssize_t wrote =
-            aee__sys_file_write(tracing->fd, (const char *)bytes + done, size - done);
+        ssize_t wrote = aee__sys_file_write(tracing->fd, (const char *)bytes + done, size - done);
         if (wrote < 0 && errno == EINTR) {
             continue;
         }
@@ -135,14 +133,13 @@ static aee_result write_trace(aee_engine *engine, aee_error *error)
     (void)snprintf(title, sizeof title, "aee engine, level %s",
                    aee_level_name(engine->core.ops->level));
     bool to_file = tracing->fd >= 0;
-    const struct aee__trace_output output = {
-        .write = to_file ? write_file : tracing->desc.write,
-        .user = to_file ? tracing : tracing->desc.write_user,
-        .max_bytes = tracing->desc.max_bytes,
-        .process = aee__sys_process(),
-        .title = title,
-        .host_name = host_name,
-        .host_names = &engine->core.functions};
+    const struct aee__trace_output output = {.write = to_file ? write_file : tracing->desc.write,
+                                             .user = to_file ? tracing : tracing->desc.write_user,
+                                             .max_bytes = tracing->desc.max_bytes,
+                                             .process = aee__sys_process(),
+                                             .title = title,
+                                             .host_name = host_name,
+                                             .host_names = &engine->core.functions};
     aee_result result = aee__trace_write(&engine->core.trace, &output, error);
     if (result == AEE_ERR_SYSTEM && to_file) {
         return aee__fail_os(error, tracing->os_errno, "cannot write the trace to \"%s\"",
@@ -176,8 +173,8 @@ static aee_result start(aee_engine *engine, const aee_trace_desc *desc, aee_erro
     tracing->desc = *desc;
     aee_result result = desc->path ? open_file(engine, desc->path, error) : AEE_OK;
     if (result == AEE_OK) {
-        result = aee__trace_begin(&engine->core.trace, desc->calls_per_lane, desc->memory_bytes,
-                                  error);
+        result =
+            aee__trace_begin(&engine->core.trace, desc->calls_per_lane, desc->memory_bytes, error);
     }
     if (result != AEE_OK) {
         drop_file(engine);

@@ -37,10 +37,10 @@ static inline void aee__tracing_call(struct aee__lane *lane, const struct aee__c
         atomic_load_explicit(&ring->exits_seen[AEE__TRACE_EXITS], memory_order_relaxed)) {
         exits = aee__tracing_exits(lane, ring);
     }
-    aee__trace_put(ring, begin, end,
-                   aee__trace_detail(AEE__TRACE_CALL, 0, call->mode_used, 0, call->status,
-                                     call->export_index),
-                   exits);
+    aee__trace_put(
+        ring, begin, end,
+        aee__trace_detail(AEE__TRACE_CALL, 0, call->mode_used, 0, call->status, call->export_index),
+        exits);
 }
 /* A nested one. */
 void aee__tracing_nested(struct aee__lane *lane, const struct aee__call *call, uint64_t begin);

@@ -26,8 +26,8 @@ struct writer {
     uint64_t left_out;
     uint64_t overwritten;
     uint32_t events;
-    uint32_t thread;  /* the next number that is free */
-    uint64_t share;   /* of 1024, of each track's calls that is written */
+    uint32_t thread;                 /* the next number that is free */
+    uint64_t share;                  /* of 1024, of each track's calls that is written */
     struct aee__trace_slice *slices; /* room for those of any track, or of the notes */
     uint32_t fill;
     bool failed;
@@ -59,6 +59,7 @@ __attribute__((format(printf, 2, 3))) static void print(struct writer *w, const 
     char text[512];
     va_list args;
     va_start(args, format);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it was begun in the line before
     int size = vsnprintf(text, sizeof text, format, args);
     va_end(args);
     put(w, text, size < 0 ? 0 : (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
@@ -142,7 +143,8 @@ static void print_span(struct writer *w, uint64_t begin, uint64_t end)
 static void name_thread(struct writer *w, uint32_t thread, const char *name, const char *rest)
 {
     if (begin_event(w)) {
-        print(w, "{\"ph\":\"M\",\"pid\":%d,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"",
+        print(w,
+              "{\"ph\":\"M\",\"pid\":%d,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"",
               w->output->process, thread);
         put_name(w, name);
         print(w, "%s\"}}", rest);
@@ -441,8 +443,8 @@ static void write_all(struct writer *w)
     print(w,
           "\n],\"displayTimeUnit\":\"ns\",\"otherData\":{\"version\":\"%s\","
           "\"clock_monotonic_ns\":\"%" PRIu64 "\",\"duration_ns\":\"%" PRIu64
-          "\",\"overwritten\":%" PRIu64 ",\"left_out\":%" PRIu64 ",\"lanes_without_buffer\":%" PRIu64
-          "}}\n",
+          "\",\"overwritten\":%" PRIu64 ",\"left_out\":%" PRIu64
+          ",\"lanes_without_buffer\":%" PRIu64 "}}\n",
           aee_version(), trace->begin_ns, trace->end_ns - trace->begin_ns, w->overwritten,
           w->left_out, trace->without_track);
     flush(w);
@@ -450,7 +452,7 @@ static void write_all(struct writer *w)
 
 static uint64_t most_slices(const struct aee__trace *trace)
 {
-    uint64_t most = 2 * AEE__TRACE_NOTES;
+    uint64_t most = AEE__TRACE_NOTES + AEE__TRACE_NOTES;
     for (const struct aee__trace_track *track = trace->tracks; track; track = track->next) {
         most = track->ring.mask + 1 > most ? track->ring.mask + 1 : most;
     }

@@ -4,7 +4,7 @@
 
 /* Calls of one run, at most: as many as a lane's ring has places. */
 #define RUN_MAX 64u
-/* A call, within it a host function, within that a nested call, and so on: there are not so many. */
+/* A call, within it a host function, within that a nested call: there are not so many. */
 #define DEPTH_MAX 32u
 
 static bool is_call(const struct aee__trace_slice *slice)

@@ -52,11 +52,10 @@ static aee_result climb(void *user, aee_host_call *call)
     aee_function descend;
     const int64_t args[3] = {call->args[0] - 1, call->args[1], call->args[2]};
     (void)user;
-    aee_result result =
-        aee_find_function(call->engine, call->context, "descend", &descend, NULL);
-    return result == AEE_OK ? aee_call_i64(call->engine, call->context, descend, args, 3,
-                                           &call->result, NULL)
-                            : result;
+    aee_result result = aee_find_function(call->engine, call->context, "descend", &descend, NULL);
+    return result == AEE_OK
+               ? aee_call_i64(call->engine, call->context, descend, args, 3, &call->result, NULL)
+               : result;
 }
 
 static void open_scene(struct scene *scene, uint64_t frame_budget_ns)
@@ -339,9 +338,10 @@ static void play_threads(struct scene *scene)
 
 /* ---- Names that nobody checked ------------------------------------------------------------ */
 
-static const char *const hostile[] = {"\"},{\"ph\":\"X", "back\\slash\\", "new\nline\ttab\x01",
-                                      "</script><script>", "\xff\xfe\xc3", "\xed\xa0\x80",
-                                      "\xf0\x9f\x98\x80 ok", "\x1b[31m\x7f\xc2\x9b", ""};
+static const char *const hostile[] = {
+    "\"},{\"ph\":\"X",     "back\\slash\\",        "new\nline\ttab\x01",
+    "</script><script>",   "\xff\xfe\xc3",         "\xed\xa0\x80",
+    "\xf0\x9f\x98\x80 ok", "\x1b[31m\x7f\xc2\x9b", ""};
 enum { HOSTILE = sizeof hostile / sizeof hostile[0] };
 
 static const char *hostile_name(const void *owner, int32_t function)
@@ -383,8 +383,8 @@ static void play_names(struct scene *scene)
     for (int32_t i = 0; i < HOSTILE + 2; i++) {
         struct aee__trace_ring *ring = atomic_load(&door.ring);
         uint64_t now = aee__ticks(&ticker);
-        aee__trace_put(ring, now, now + 1,
-                       aee__trace_detail(AEE__TRACE_CALL, 0, 99, 0, -200, i), UINT64_MAX);
+        aee__trace_put(ring, now, now + 1, aee__trace_detail(AEE__TRACE_CALL, 0, 99, 0, -200, i),
+                       UINT64_MAX);
         aee__trace_put(ring, now, now + 1, aee__trace_detail(AEE__TRACE_HOST, 0, 0, 0, 0, i), 0);
     }
     aee__trace_end(&trace);
@@ -409,10 +409,9 @@ int main(int argc, char **argv)
         const char *name;
         void (*play)(struct scene *scene);
     } scenes[] = {{"script", play_script},     {"batch_crash", play_batch_crash},
-                  {"recovery", play_recovery},
-                  {"overflow", play_overflow}, {"limit", play_limit},
-                  {"destroy", play_destroy},   {"threads", play_threads},
-                  {"names", play_names}};
+                  {"recovery", play_recovery}, {"overflow", play_overflow},
+                  {"limit", play_limit},       {"destroy", play_destroy},
+                  {"threads", play_threads},   {"names", play_names}};
     int skip = skip_without_level();
     if (skip || argc != 4) {
         return skip ? skip : 2;

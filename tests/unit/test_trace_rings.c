@@ -1,5 +1,6 @@
-/* test_trace_rings.c: monitor/trace and monitor/trace_layout: what is overwritten, who may write when,
- * what is freed when, and slices from records. What is written is in integration/test_trace.py. */
+/* test_trace_rings.c: monitor/trace and monitor/trace_layout: what is overwritten, who may write
+ * when, what is freed when, and slices from records. What is written is in
+ * integration/test_trace.py. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -301,8 +302,11 @@ static void a_writer_that_takes_no_more_ends_it(void **state)
 {
     struct aee__trace_door door = {0};
     uint64_t left = 10000;
-    const struct aee__trace_output output = {
-        .write = write_some, .user = &left, .max_bytes = 1 << 20, .title = "", .host_name = name_of};
+    const struct aee__trace_output output = {.write = write_some,
+                                             .user = &left,
+                                             .max_bytes = 1 << 20,
+                                             .title = "",
+                                             .host_name = name_of};
     (void)state;
     open_door(&door, 0, &owner_a);
     for (uint64_t i = 0; i < 3000; i++) {
@@ -333,14 +337,14 @@ static struct aee__trace_slice run_at(uint64_t begin, uint64_t end, uint32_t pla
 
 static struct aee__trace_slice host_at(uint64_t begin, uint64_t end, uint32_t place, uint32_t level)
 {
-    return (struct aee__trace_slice){
-        begin, end, aee__trace_detail(AEE__TRACE_HOST, level, 0, place, 0, -7), 0};
+    return (struct aee__trace_slice){begin, end,
+                                     aee__trace_detail(AEE__TRACE_HOST, level, 0, place, 0, -7), 0};
 }
 
 static struct aee__trace_slice nested_at(uint64_t begin, uint64_t end, uint32_t level)
 {
-    return (struct aee__trace_slice){
-        begin, end, aee__trace_detail(AEE__TRACE_NESTED, level, 0, 0, 0, 0), 0};
+    return (struct aee__trace_slice){begin, end,
+                                     aee__trace_detail(AEE__TRACE_NESTED, level, 0, 0, 0, 0), 0};
 }
 
 static void expect_slice(const struct aee__trace_slice *slice, enum aee__trace_kind kind,
@@ -380,10 +384,10 @@ static void a_run_shares_its_time(void **state)
 static void calls_of_a_run_hold_their_host_functions(void **state)
 {
     (void)state;
-    struct aee__trace_slice slices[] = {
-        host_at(140, 150, 11, 0), host_at(160, 170, 11, 0), host_at(230, 240, 14, 0),
-        run_at(100, 260, 10),     run_at(100, 260, 11),     run_at(100, 260, 12),
-        run_at(100, 260, 13),     run_at(260, 300, 14)};
+    struct aee__trace_slice slices[] = {host_at(140, 150, 11, 0), host_at(160, 170, 11, 0),
+                                        host_at(230, 240, 14, 0), run_at(100, 260, 10),
+                                        run_at(100, 260, 11),     run_at(100, 260, 12),
+                                        run_at(100, 260, 13),     run_at(260, 300, 14)};
     aee__trace_layout(slices, 8, 0);
     expect_slice(&slices[0], AEE__TRACE_RUN, 100, 120);
     expect_slice(&slices[1], AEE__TRACE_RUN, 120, 190);
@@ -399,8 +403,8 @@ static void calls_of_a_run_hold_their_host_functions(void **state)
 static void nothing_reaches_beyond_what_it_is_in(void **state)
 {
     (void)state;
-    struct aee__trace_slice slices[] = {run_at(10, 50, 0), run_at(50, 50, 1),
-                                        nested_at(25, 60, 1), host_at(20, 70, 0, 0)};
+    struct aee__trace_slice slices[] = {run_at(10, 50, 0), run_at(50, 50, 1), nested_at(25, 60, 1),
+                                        host_at(20, 70, 0, 0)};
     aee__trace_layout(slices, 4, 0);
     expect_slice(&slices[0], AEE__TRACE_RUN, 10, 50);
     expect_slice(&slices[1], AEE__TRACE_HOST, 20, 50);
@@ -419,11 +423,11 @@ static void any_records_make_slices_that_nest(void **state)
         for (unsigned i = 0; i < COUNT; i++) {
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
             uint64_t x = seed >> 24;
-            slices[i] = (struct aee__trace_slice){
-                x % 1000, (x >> 10) % 1000,
-                aee__trace_detail((enum aee__trace_kind)(x >> 20 & 3), x >> 22 & 15, 0,
-                                  x >> 26 & 0xff, 0, 0),
-                0};
+            slices[i] =
+                (struct aee__trace_slice){x % 1000, (x >> 10) % 1000,
+                                          aee__trace_detail((enum aee__trace_kind)(x >> 20 & 3),
+                                                            x >> 22 & 15, 0, x >> 26 & 0xff, 0, 0),
+                                          0};
         }
         aee__trace_layout(slices, COUNT, 100);
         uint64_t ends[COUNT];
