@@ -246,6 +246,7 @@ def main():
     terminal(options.aee)
     forced(options.aee, options.components)
     run_once(options.aee, options.components, options.testbed)
+    trace(options.aee, options.components, options.testbed)
     run_failing(options.aee, options.components, options.testbed)
     run_frames(options.aee, options.components, options.testbed)
 

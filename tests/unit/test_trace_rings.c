@@ -16,7 +16,8 @@
 #include "monitor/trace_json.h"
 #include "monitor/trace_layout.h"
 
-enum { RECORDS = 64, BYTES = RECORDS * sizeof(struct aee__trace_record) };
+#define RECORDS UINT64_C(64)
+#define BYTES (RECORDS * sizeof(struct aee__trace_record))
 
 static struct aee__ticker ticker;
 static struct aee__trace trace;
