@@ -106,7 +106,7 @@ static void expect_records(const struct aee__trace_track *track, uint64_t first,
 
 static void the_oldest_are_overwritten_and_counted(void **state)
 {
-    struct aee__trace_door door = {0};
+    static struct aee__trace_door door;
     struct aee__trace_slice few[8];
     uint64_t lost;
     (void)state;
@@ -154,7 +154,7 @@ static void *write_for_long(void *argument)
 
 static void a_reader_gets_whole_records(void **state)
 {
-    struct aee__trace_door door = {0};
+    static struct aee__trace_door door;
     struct aee__trace_slice slices[RECORDS];
     pthread_t writer;
     uint64_t total = 0;
@@ -181,9 +181,9 @@ static void a_reader_gets_whole_records(void **state)
 
 static void writers_share_a_track_one_after_the_other(void **state)
 {
-    struct aee__trace_door first = {0};
-    struct aee__trace_door second = {0};
-    struct aee__trace_door third = {0};
+    static struct aee__trace_door first;
+    static struct aee__trace_door second;
+    static struct aee__trace_door third;
     (void)state;
     open_door(&first, 0, &owner_a);
     open_door(&second, 0, &owner_a); /* at the same time: a track of its own */
@@ -217,7 +217,7 @@ static void writers_share_a_track_one_after_the_other(void **state)
  * trace begins where that one ended. */
 static void a_busy_writer_keeps_its_track(void **state)
 {
-    struct aee__trace_door door = {0};
+    static struct aee__trace_door door;
     (void)state;
     open_door(&door, 0, &owner_a);
     put(&door, 0);
@@ -269,7 +269,7 @@ static int fail_mmap(const char *name)
 
 static void without_memory_there_is_no_trace(void **state)
 {
-    struct aee__trace_door door = {0};
+    static struct aee__trace_door door;
     aee_error error;
     (void)state;
     fail_at = 1;
@@ -301,7 +301,7 @@ static int write_some(void *user, const void *bytes, size_t size)
 
 static void a_writer_that_takes_no_more_ends_it(void **state)
 {
-    struct aee__trace_door door = {0};
+    static struct aee__trace_door door;
     uint64_t left = 10000;
     const struct aee__trace_output output = {.write = write_some,
                                              .user = &left,
