@@ -386,6 +386,18 @@ typedef struct aee_value {
  * destroyed; restarts keep it. Errors: NOT_FOUND, NOT_LOADED, STALE. */
 AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, const char *name,
                                      aee_function *out, aee_error *error);
+#define AEE_FUNCTION_NAME_MAX 1024 /* bytes of an exported name, terminator included */
+
+typedef struct aee_function_info {
+    aee_function function;
+    char name[AEE_FUNCTION_NAME_MAX];
+    char signature[16]; /* "i:ii" and so on (aee_guest.h); "": the image declares none */
+} aee_function_info;
+
+/* What the image exports, one after the other: `index` from 0 on, until NOT_FOUND. Errors:
+ * NOT_FOUND, NOT_LOADED, STALE. */
+AEE_API aee_result aee_get_function_info(aee_engine *engine, aee_context context, uint32_t index,
+                                         aee_function_info *info, aee_error *error);
 /* Calls a function with up to AEE_ARGS_MAX integers and doubles and waits for its result.
  * `result` may be NULL; otherwise its `type`, set by the caller, says which of the two to take.
  * Where the image declares the function's signature, number and types are checked against it.
@@ -665,12 +677,78 @@ typedef struct aee_fork_desc {
 /* Makes a context that goes on where the template is now, between two calls: its image, state,
  * limits, grants, and the regions that it may only read. Neither sees what the other writes from
  * now on: the host's kernel copies a page when one of them first writes it (docs/recovery.md). A
- * fork has random numbers of its own, no checkpoints, and is restarted from the image. `desc` may
- * be NULL. Waits for the template's calls as aee_checkpoint() does. Fast where the template has not
- * been called since its last fork and the pool has a machine. Errors: those of aee_checkpoint(),
- * and LIMIT (max_contexts), INVALID_ARGUMENT, SYSTEM. */
+ * fork has random numbers of its own, unless its template has a fixed seed, no checkpoints, and is
+ * restarted from the image. `desc` may be NULL. Waits for the template's calls as aee_checkpoint()
+ * does. Fast where the template has not been called since its last fork and the pool has a machine.
+ * Errors: those of aee_checkpoint(), and LIMIT (max_contexts), INVALID_ARGUMENT, SYSTEM. */
 AEE_API aee_result aee_fork(aee_engine *engine, aee_context template_, const aee_fork_desc *desc,
                             aee_context *out, aee_error *error);
+
+/* ---- Debugging ---------------------------------------------------------------------------- */
+
+/* The component does not run, from its next instruction on, until a debugger has attached and lets
+ * it go, for up to hold_ns. */
+#define AEE_DEBUG_WAIT 1u
+/* A crash is held, before anybody learns of it, until a debugger has attached and lets it come to
+ * pass, for up to hold_ns. */
+#define AEE_DEBUG_HOLD_CRASHES 2u
+
+/* Zero in a field asks for the default. */
+typedef struct aee_debug_desc {
+    uint32_t struct_size;
+    uint32_t flags;      /* AEE_DEBUG_ bits */
+    const char *address; /* required: "unix:PATH", which must not exist and is made for this user
+                          * only, or "127.0.0.1:PORT", which every user of the machine can connect
+                          * to; port 0: any */
+    const char *file;    /* where gdb finds the image with its symbols; NULL: the user says so */
+    uint64_t hold_ns;    /* 5 min */
+    uint64_t timeout_ns; /* a component that is stopped goes on, as if the debugger had gone, when
+                          * that has said nothing for so long; 10 min */
+} aee_debug_desc;
+
+/* Lets gdb connect to a context ("target remote ADDRESS"; docs/debugging.md), until
+ * aee_debug_close() or the context's end: its lanes are gdb's threads. Starts a thread. While gdb
+ * is connected, calls have no budget; while it has stopped the component, whoever called waits.
+ * Other contexts go on. A debugger can read and write all that the component can, and nothing else.
+ * When gdb detaches or goes away, calls under way get their whole budget again. Errors:
+ * INVALID_ARGUMENT, EXISTS (somebody listens already), UNSUPPORTED (at level none), NO_MEMORY,
+ * STALE, SYSTEM. */
+AEE_API aee_result aee_debug_listen(aee_engine *engine, aee_context context,
+                                    const aee_debug_desc *desc, aee_error *error);
+/* Where it listens, with the port that was taken. Errors: NOT_FOUND, TOO_LARGE, STALE. */
+AEE_API aee_result aee_debug_address(aee_engine *engine, aee_context context, char *address,
+                                     size_t capacity, aee_error *error);
+/* Ends it; a debugger that is connected is let go. Errors: NOT_FOUND (nobody listens), STALE.
+ */
+AEE_API aee_result aee_debug_close(aee_engine *engine, aee_context context, aee_error *error);
+
+/* ---- Determinism: the same again, and the same elsewhere ------------------------------------ */
+
+#define AEE_FIXED_SEED 1u /* aee_seed() gives `seed` in instances that are made from now on */
+#define AEE_FIXED_TIME 2u /* aee_frame() and aee_time_ns() count from the values given here */
+
+/* What a component sees of time and chance (docs/rollback.md). */
+typedef struct aee_determinism {
+    uint32_t struct_size;
+    uint32_t flags; /* AEE_FIXED_ bits; without one, the seed is random and time the clock's */
+    uint64_t seed;
+    uint64_t frame;        /* number of the frame that is now */
+    uint64_t time_ns;      /* and its time */
+    uint64_t time_step_ns; /* what each aee_engine_frame_begin() from now on adds to it */
+} aee_determinism;
+
+/* Holds for calls that begin from now on, over restarts; call it again to go back or forward in
+ * time, or with no flags to end it. Without AEE_FIXED_TIME a component sees the number of the
+ * engine's frame and when that began (CLOCK_MONOTONIC). Any thread; does not wait for calls.
+ * Errors: INVALID_ARGUMENT, STALE. */
+AEE_API aee_result aee_set_determinism(aee_engine *engine, aee_context context,
+                                       const aee_determinism *determinism, aee_error *error);
+/* A checksum (XXH3, 64 bits, not cryptographic) of the component's declared state: addresses, sizes
+ * and bytes of AEE_STATE variables and of what aee_state_add() added, in that order. Peers that run
+ * the same image on the same inputs compare it. Waits as aee_checkpoint() does. Errors: STATE (no
+ * state is declared), and those of aee_checkpoint() for a context that takes no calls. */
+AEE_API aee_result aee_state_checksum(aee_engine *engine, aee_context context, uint64_t *checksum,
+                                      aee_error *error);
 
 /* ---- Information -------------------------------------------------------------------------- */
 
@@ -793,6 +871,7 @@ typedef enum aee_event_type {
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
     AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
+    AEE_EVENT_DEBUGGER,     /* one has attached, or is gone */
     AEE_EVENT_COUNT
 } aee_event_type;
 

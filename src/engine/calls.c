@@ -16,6 +16,11 @@ static uint64_t function_prefix(uint64_t context)
 
 #define FUNCTION_PREFIX (~UINT64_C(0) << 28)
 
+aee_function aee__function_handle(aee_context handle, uint16_t epoch, uint32_t index)
+{
+    return (aee_function){function_prefix(handle.id) | (uint64_t)epoch << 12 | index};
+}
+
 aee_result aee_find_function(aee_engine *engine, aee_context handle, const char *name,
                              aee_function *out, aee_error *error)
 {
@@ -33,7 +38,7 @@ aee_result aee_find_function(aee_engine *engine, aee_context handle, const char 
     }
     result = aee__context_find(context, name, &index, &epoch, error);
     if (result == AEE_OK) {
-        out->id = function_prefix(handle.id) | (uint64_t)epoch << 12 | index;
+        *out = aee__function_handle(handle, epoch, index);
     }
     aee__engine_leave(context);
     return result == AEE_OK ? aee__ok(error) : result;

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/levels.h"
 #include "isolation/spares.h"
+#include "recovery/gdb.h"
 #include "recovery/checkpoints.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
@@ -351,6 +352,7 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     aee__ticker_init(&engine->core.ticker);
     engine->core.spin_turns = cpus > 1 ? aee__ticker_turns(&engine->core.ticker, desc.spin_ns) : 0;
     engine->core.recovery = &recovery;
+    engine->core.debug = &aee__gdb_ops;
     engine->frame_budget_ns = desc.frame_budget_ns;
     aee__tracing_init(engine);
     (void)pthread_mutex_init(&engine->shutdown_lock, NULL);

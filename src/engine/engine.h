@@ -56,6 +56,7 @@ aee_result aee__copy_desc(const char *operation, const void *desc, void *known, 
 aee_result aee__function_check(aee_function function, aee_context handle,
                                const struct aee__context *context, aee_error *error);
 uint16_t aee__function_epoch(aee_function function);
+aee_function aee__function_handle(aee_context handle, uint16_t epoch, uint32_t index);
 
 /* limits.c */
 #define AEE__LIMIT_BUDGET_LEAST_NS UINT64_C(50000)

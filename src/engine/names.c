@@ -51,6 +51,7 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_LOG_DROPPED] = "log dropped",
                                         [AEE_EVENT_SPARE_FAILED] = "spare failed",
                                         [AEE_EVENT_FALLBACK] = "fallback",
-                                        [AEE_EVENT_THROTTLED] = "throttled"};
+                                        [AEE_EVENT_THROTTLED] = "throttled",
+                                        [AEE_EVENT_DEBUGGER] = "debugger"};
     return PICK(names, type);
 }

@@ -12,6 +12,7 @@
 #include "ept/region.h"
 #include "isolation/batch.h"
 #include "isolation/core.h"
+#include "isolation/guest_clock.h"
 #include "isolation/instance.h"
 #include "isolation/rates.h"
 #include "monitor/histogram.h"
@@ -64,6 +65,7 @@ struct aee__context {
     _Atomic uint32_t waiters;                /* threads that wait for a lane */
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */
     struct aee__rates rates;
+    struct aee__guest_clock clock;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;         /* state, paused */
@@ -89,10 +91,11 @@ struct aee__context {
     struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
     uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
     struct aee__crash_history history;
-    aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
-    struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
-    aee_crash crash;                      /* the last; id 0: none */
-    uint32_t instances;                   /* not freed yet */
+    aee_recovery_desc recovery;               /* as asked for: zero fields are defaults */
+    struct aee__checkpoints *checkpoints;     /* of src/recovery; NULL: none were taken */
+    _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
+    aee_crash crash;                          /* the last; id 0: none */
+    uint32_t instances;                       /* not freed yet */
 };
 
 struct aee__context_plan {
@@ -142,6 +145,9 @@ aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash
 /* Calls (calls.c). */
 aee_result aee__context_find(struct aee__context *context, const char *name, uint32_t *index,
                              uint16_t *epoch, aee_error *error);
+/* Name and signature of an export; NOT_FOUND beyond the last one. */
+aee_result aee__context_export(struct aee__context *context, uint32_t index,
+                               aee_function_info *info, uint16_t *epoch, aee_error *error);
 /* call->export_index and request.args and flags are set; checks signature and epoch. */
 aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struct aee__call *call,
                              aee_error *error);

@@ -99,7 +99,7 @@ static aee_result write_info(struct aee__instance *instance, aee_error *error)
                               .stack_size = instance->plan.stack_size,
                               .vdso_host_call = vdso.host_call,
                               .vdso_abort = vdso.abort};
-    if (aee__sys_random(info->seed, sizeof info->seed) != 0) {
+    if (aee__guest_clock_seed(instance->context, info->seed) != 0) {
         return aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
                             instance->context->name);
     }
@@ -271,8 +271,10 @@ void aee__instance_bury(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
-    /* With the lanes' watches goes the nudge that a quiet restart waits for. */
-    aee__housekeeper_nudge(&instance->core->restarter);
+    if (!instance
+             ->bereft) { /* with the lanes' watches goes the nudge that a quiet restart waits for */
+        aee__housekeeper_nudge(&instance->core->restarter);
+    }
     aee__shells_bury(instance->context, instance);
 }
 
@@ -292,6 +294,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->image = aee__image_ref_take(image);
     instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
     instance->plan = frozen ? frozen->plan : make_plan(core->ops, image->image, limits);
+    aee__state_ranges_begin(&instance->state, image->image);
     instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
     aee_result result = make_memory(instance, frozen, error);
@@ -383,6 +386,9 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
     }
     atomic_store(&instance->end, end);
     aee__sys_futex_wake_all(&instance->end);
+    if (atomic_load(&instance->debugged)) {
+        instance->core->debug->ended(instance);
+    }
     uint32_t lanes = atomic_load(&instance->lane_count);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_interrupt(&instance->lanes[lane]);

@@ -1,7 +1,5 @@
 #include "isolation/lane.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/context.h"
@@ -76,6 +74,7 @@ static void note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
 
 static void push(struct aee__lane *lane, struct aee__call *call)
 {
+    aee__guest_clock_note(lane->instance);
     note(lane, call, 0);
     aee__call_ring_push(&lane->ring, &call->request);
 }
@@ -322,6 +321,9 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
             begun[count++] = &call->request;
         }
     }
+    if (count > 0) {
+        aee__guest_clock_note(lane->instance);
+    }
     aee__call_ring_push_all(&lane->ring, begun, count);
     return taken;
 }
@@ -559,42 +561,4 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
     atomic_store(&budget->in_host, 1);
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
     return call->status;
-}
-
-/* ---- Life --------------------------------------------------------------------------------- */
-
-void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint32_t index)
-{
-    size_t keep = offsetof(struct aee__lane, attention);
-    memset((char *)lane + keep, 0, sizeof *lane - keep);
-    lane->instance = instance;
-    lane->index = index;
-    lane->idle_number = UINT64_MAX;
-    atomic_init(&lane->budget.wait_ns, UINT64_MAX);
-    lane->costs.gap_ns = 8 * instance->core->spin_ns;
-    lane->costs.last_end = aee__ticks(&instance->core->ticker);
-    aee__meter_pause(&lane->meter);
-    for (unsigned i = 0; i < AEE__LANE_NAMES; i++) {
-        lane->names[i].index = -1;
-    }
-    atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
-    lane->runnable.run = aee__lane_run;
-    lane->server.run = aee__lane_serve;
-    lane->watch.expire = aee__lane_expire;
-    lane->watch.approach = aee__lane_approach;
-    struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};
-    aee__call_ring_init(&lane->ring, aee__memory_at(&instance->memory, gva, AEE_LANE_STRIDE));
-    AEE__SHARED_STORE(lane->ring.shared->control.lane_index, index);
-    aee__watchdog_add(&instance->core->watchdog, &lane->watch);
-}
-
-void aee__lane_destroy(struct aee__lane *lane)
-{
-    aee__tracing_detach(lane);
-    aee__watchdog_remove(&lane->instance->core->watchdog, &lane->watch);
-    for (unsigned i = 0; i < AEE_HOST_CALL_DEPTH; i++) {
-        aee__alloc_free(&lane->instance->core->alloc, lane->host_buffers[i],
-                        2 * (size_t)AEE_MAX_PAYLOAD);
-        lane->host_buffers[i] = NULL;
-    }
 }

@@ -18,6 +18,8 @@
 #define RETRY_NS UINT64_C(10000000)
 /* How long the restarter waits for the threads of calls that ended with the instance. */
 #define LEAVE_NS (AEE__NS_PER_SECOND / 10)
+/* How long a thread whose call has failed waits for a restart that others have begun. */
+#define SETTLE_NS UINT64_C(5000000)
 
 static void restart_job(struct aee__job *job);
 
@@ -52,6 +54,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     (void)pthread_cond_init(&context->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_mutex_init(&context->lock, NULL);
+    aee__guest_clock_init(&context->clock);
     *out = context;
     return AEE_OK;
 }
@@ -61,9 +64,13 @@ void aee__context_free(struct aee__context *context)
     context->core->recovery->forget(context);
     aee__frozen_release(context->template);
     aee__image_ref_release(context->image);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->free(context);
+    }
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
     (void)pthread_mutex_destroy(&context->lock);
+    aee__guest_clock_destroy(&context->clock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
 }
@@ -144,6 +151,9 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     aee__tracing_attach(*out);
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->born(*out);
+    }
     if (result == AEE_OK) {
         result = begin_with(context, *out, origin, limits.call_budget_ns, error);
     }
@@ -159,9 +169,16 @@ static aee_result build_in_place(struct aee__context *context, struct aee__insta
     if (!*out) {
         return result;
     }
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->born(*out);
+    }
     if (result == AEE_OK) {
         (*out)->restored = true;
         result = context->core->recovery->restore(context, *out, true, NULL);
+    }
+    /* A call that waits for a lane of the one that crashed may look at this one's object. */
+    if (result != AEE_OK && aee__instance_claim_end(*out)) {
+        aee__instance_conclude(*out, AEE__END_CRASHED);
     }
     finish_building(context, out, result);
     return result;
@@ -508,6 +525,9 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     drop_fallen(context);
     aee__life_end(context);
     end_current(context, instance);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->close(context);
+    }
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);
@@ -748,9 +768,10 @@ static void restart_job(struct aee__job *job)
 }
 
 /* The operation, where nobody else has one and the machine is there for it. */
-static bool begin_settling(struct aee__context *context)
+static bool begin_settling(struct aee__context *context, bool *kept)
 {
     (void)pthread_mutex_lock(&context->lock);
+    *kept = context->fallen || context->in_operation;
     bool begun = context->fallen && context->state == AEE_STATE_RESTARTING && !context->dying &&
                  !context->in_operation && context->operations_waiting == 0;
     context->in_operation = context->in_operation || begun;
@@ -762,11 +783,15 @@ static bool begin_settling(struct aee__context *context)
 void aee__context_settle(struct aee__context *context)
 {
     aee_result result = AEE_ERR_BUSY;
-    if (begin_settling(context)) {
+    bool kept = false;
+    if (begin_settling(context, &kept)) {
         result = recover(context, 0, NULL);
         aee__life_end(context);
     }
     if (result != AEE_OK) {
         aee__housekeeper_nudge(&context->core->restarter);
+    }
+    if (kept && result != AEE_OK) { /* somebody else is about to */
+        (void)aee__context_wait_ready(context, SETTLE_NS, NULL);
     }
 }

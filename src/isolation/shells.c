@@ -59,7 +59,10 @@ struct aee__instance *aee__shells_take(struct aee__context *context, uint32_t la
         own_lanes(shell);
         atomic_store(&shell->lane_count, 0);
         atomic_store(&shell->end, AEE__END_NOT);
+        atomic_store(&shell->debugged, false);
+        atomic_store(&shell->unhurried, false);
         atomic_store(&shell->concluded, false);
+        atomic_store(&shell->clock_frame, 0);
         shell->kept = false;
         shell->restored = false;
         shell->restores = 0;

@@ -8,6 +8,9 @@
 #include "isolation/quiesce.h"
 #include "isolation/tracing.h"
 
+/* How long a restore waits for a restart that is under way. */
+#define RESTART_PATIENCE_NS (AEE__NS_PER_SECOND / 10)
+
 /* What a lane's registers keep between calls (aee_abi.h). */
 struct controls {
     uint32_t mxcsr;
@@ -324,8 +327,12 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
     struct aee__instance *instance;
     aee_error why;
     aee_result result = aee__quiesce_begin(context, "restore", true, &instance, error);
+    if (result == AEE_ERR_RESTARTING || result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG) {
+        (void)aee__context_wait_ready(context, RESTART_PATIENCE_NS, NULL); /* it comes back */
+        result = aee__quiesce_begin(context, "restore", true, &instance, error);
+    }
     if (result == AEE_ERR_STOPPED || result == AEE_ERR_QUARANTINED ||
-        result == AEE_ERR_RESTARTING || result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG) {
+        result == AEE_ERR_RESTARTING) {
         return aee__context_revive(context, back, error);
     }
     if (result != AEE_OK) {

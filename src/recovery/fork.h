@@ -8,6 +8,7 @@
 struct aee__fork {
     struct aee__frozen *frozen;
     struct aee__image_ref *image;
+    struct aee__state_ranges state;
     aee_limits limits;
     aee_kind kind;
     aee_call_mode mode;

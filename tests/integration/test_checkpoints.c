@@ -292,6 +292,7 @@ struct caller {
     aee_context context;
     _Atomic bool stop;
     _Atomic uint64_t good;
+    _Atomic int failed; /* aee_result */
 };
 
 static void *call_on(void *user)
@@ -310,6 +311,7 @@ static void *call_on(void *user)
             (void)atomic_fetch_add(&caller->good, 1);
         } else if (result != AEE_ERR_CRASHED && result != AEE_ERR_RESTARTING &&
                    result != AEE_ERR_BUSY) {
+            atomic_store(&caller->failed, result);
             return caller;
         }
     }
@@ -336,13 +338,16 @@ static void test_while_others_call(void **state)
         wait_ready(&bed, context);
         if (i % 3 == 0) {
             result = aee_restore(bed.engine, context, 0, &bed.error);
-            assert_true(result == AEE_OK || result == AEE_ERR_BUSY || result == AEE_ERR_NOT_FOUND);
+            if (result != AEE_OK && result != AEE_ERR_BUSY && result != AEE_ERR_NOT_FOUND) {
+                fail_msg("%s", bed.error.text);
+            }
         }
     }
     atomic_store(&caller.stop, true);
     for (int i = 0; i < THREADS; i++) {
         void *failed;
         assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_string_equal(aee_result_name((aee_result)atomic_load(&caller.failed)), "AEE_OK");
         assert_null(failed);
     }
     assert_true(atomic_load(&caller.good) > 0);
