@@ -924,7 +924,7 @@ typedef struct aee_trace_desc {
                               * 8192, at most 2^20. 32 bytes each */
     uint32_t reserved0;
     uint64_t memory_bytes; /* for all lanes, 64 MiB: those that find none are not recorded */
-    uint64_t max_bytes;    /* of the output; 256 MiB, at least 64 KiB: the oldest calls go first */
+    uint64_t max_bytes;    /* of the output; 256 MiB, at least 2 MiB: the oldest calls go first */
 } aee_trace_desc;
 
 /* Begins to record calls, host calls, exits, frames and events of all contexts: names, times,

@@ -35,7 +35,7 @@ static aee_result complete(aee_trace_desc *desc, aee_error *error)
     } else if (desc->calls_per_lane > CALLS_MOST) {
         wrong = "calls_per_lane is more than 2^20";
     } else if (desc->max_bytes > 0 && desc->max_bytes < AEE__TRACE_BYTES_LEAST) {
-        wrong = "max_bytes is less than 64 KiB";
+        wrong = "max_bytes is less than 2 MiB";
     }
     if (wrong) {
         return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot start a trace: %s", wrong);

@@ -15,7 +15,8 @@ struct aee__trace_output {
     const char *(*host_name)(const void *owner, int32_t function);
     const void *host_names;
 };
-#define AEE__TRACE_BYTES_LEAST UINT64_C(65536)
+/* So that all notes have room. */
+#define AEE__TRACE_BYTES_LEAST (UINT64_C(2) << 20)
 
 /* Where not all fits into max_bytes, the oldest calls of every track are left out, and counted. On
  * AEE_ERR_SYSTEM, `write` took no more; error->text is for the caller to fill. */

@@ -221,7 +221,7 @@ static void wrong_descriptions_are_refused(void **state)
     wrong[3].write = take;
     wrong[4].path = "";
     wrong[5].calls_per_lane = (1u << 20) + 1;
-    wrong[6].max_bytes = 65535;
+    wrong[6].max_bytes = (2u << 20) - 1;
     wrong[7].reserved0 = 1;
     for (unsigned i = 0; i < 8; i++) {
         assert_int_equal(aee_trace_start(engine, &wrong[i], &error), AEE_ERR_INVALID_ARGUMENT);

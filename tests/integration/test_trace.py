@@ -192,6 +192,19 @@ def check_batch_crash():
         common.fail(f"{found} of {facts}")
 
 
+def check_mixed():
+    """A call that was among submitted ones on its lane looks like one of them."""
+    trace, facts, _ = play("mixed")
+    check_nesting(trace)
+    check_whole(trace)
+    wanted = facts.pop("mixed calls")
+    rest = check_counts(trace, facts)
+    found = {key: rest.pop(f"mixed|{key}|count|AEE_OK", 0) for key in ("call", "submitted call")}
+    expect("calls that nobody made", dict(rest), {})
+    expect(f"calls among others {found}", sum(found.values()), wanted)
+    print(f"of {wanted} calls {found['submitted call']} were among others")
+
+
 def check_overflow():
     trace, facts, _ = play("overflow")
     check_nesting(trace)
@@ -242,6 +255,7 @@ def main():
     check_script()
     check_recovery()
     check_batch_crash()
+    check_mixed()
     check_overflow()
     check_limit()
     check_destroy()

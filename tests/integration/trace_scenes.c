@@ -244,6 +244,30 @@ static void play_batch_crash(struct scene *scene)
     (void)printf("good %u\n", good);
 }
 
+/* A thread's calls among submitted ones, on one lane. */
+static void play_mixed(struct scene *scene)
+{
+    open_scene(scene, SECOND);
+    aee_context context = make(scene, "mixed", AEE_CALL_RING, 1);
+    aee_function blend = find(scene, context, "blend");
+    aee_call_item items[20];
+    start_trace(scene, 0, 0);
+    for (unsigned i = 0; i < 20; i++) {
+        items[i] = (aee_call_item){.context = context,
+                                   .function = blend,
+                                   .arg_count = 2,
+                                   .args = {aee_i64(i), aee_i64(1)}};
+    }
+    for (unsigned round = 0; round < 100; round++) {
+        aee_batch batch;
+        CHECK(aee_submit(scene->engine, items, 20, 0, &batch, &scene->error));
+        call_many(scene, context, "count", 0, 0, 2);
+        CHECK(aee_wait(scene->engine, batch, NULL, 0, NULL, 60 * SECOND, &scene->error));
+    }
+    CHECK(aee_trace_stop(scene->engine, &scene->error));
+    (void)printf("mixed|submitted call|blend|AEE_OK 2000\nmixed calls 200\n");
+}
+
 static void play_overflow(struct scene *scene)
 {
     open_scene(scene, SECOND);
@@ -259,11 +283,11 @@ static void play_limit(struct scene *scene)
     open_scene(scene, SECOND);
     aee_context one = make(scene, "one", AEE_CALL_AUTO, 1);
     aee_context other = make(scene, "other", AEE_CALL_AUTO, 1);
-    start_trace(scene, 4096, 65536);
-    call_many(scene, one, "count", 0, 0, 1000);
-    call_many(scene, other, "count", 0, 0, 1000);
+    start_trace(scene, 16384, 2 << 20);
+    call_many(scene, one, "count", 0, 0, 15000);
+    call_many(scene, other, "count", 0, 0, 10000);
     CHECK(aee_trace_stop(scene->engine, &scene->error));
-    (void)printf("calls 2000\nbytes 65536\n");
+    (void)printf("calls 25000\nbytes %u\n", 2u << 20);
 }
 
 /* A trace that is on when the engine goes is written then. */
@@ -410,8 +434,9 @@ int main(int argc, char **argv)
         void (*play)(struct scene *scene);
     } scenes[] = {{"script", play_script},     {"batch_crash", play_batch_crash},
                   {"recovery", play_recovery}, {"overflow", play_overflow},
-                  {"limit", play_limit},       {"destroy", play_destroy},
-                  {"threads", play_threads},   {"names", play_names}};
+                  {"mixed", play_mixed},       {"limit", play_limit},
+                  {"destroy", play_destroy},   {"threads", play_threads},
+                  {"names", play_names}};
     int skip = skip_without_level();
     if (skip || argc != 4) {
         return skip ? skip : 2;

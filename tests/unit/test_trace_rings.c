@@ -319,6 +319,11 @@ static void a_writer_that_takes_no_more_ends_it(void **state)
     assert_int_equal(aee__trace_write(&trace, &output, NULL), AEE_ERR_SYSTEM);
     left = 10000000;
     assert_int_equal(aee__trace_write(&trace, &output, NULL), AEE_OK);
+    assert_true(left >= 10000000 - output.max_bytes);
+    struct aee__trace_output small = output; /* less than the frames take */
+    small.max_bytes = 65536;
+    left = small.max_bytes;
+    assert_int_equal(aee__trace_write(&trace, &small, NULL), AEE_OK);
     aee__trace_clear(&trace);
 }
 
