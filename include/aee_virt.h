@@ -138,7 +138,8 @@ typedef enum aee_state {
     AEE_STATE_READY,       /* takes calls */
     AEE_STATE_PAUSED,
     AEE_STATE_RESTARTING,  /* crashed or hung; comes back by itself */
-    AEE_STATE_STOPPED,     /* aee_stop() was called; aee_restart() brings it back */
+    AEE_STATE_STOPPED,     /* aee_stop() was called, or it waits for a supervisor that is stopped or
+                            * in quarantine; aee_restart() brings it back */
     AEE_STATE_QUARANTINED, /* crashed too often; aee_restart() brings it back */
     AEE_STATE_COUNT
 } aee_state;
@@ -654,6 +655,15 @@ typedef struct aee_recovery_desc {
  * INVALID_ARGUMENT, STALE, BUSY, NO_MEMORY, UNSUPPORTED, SYSTEM. */
 AEE_API aee_result aee_set_recovery(aee_engine *engine, aee_context context,
                                     const aee_recovery_desc *desc, aee_error *error);
+/* Says (non-zero) or takes back that a call of the function may be made twice with the effect of
+ * once, until another image is loaded. Such a call of aee_call() and its kin, or of aee_submit() or
+ * aee_parallel_for(), that ends with CRASHED or HUNG is made once more after the restart, and what
+ * comes of that is its result. Calls that a thread waits for have the first result where the
+ * context is not back within the restart's wait and a call budget; submitted ones wait until it is
+ * back, stopped, paused, in quarantine or destroyed. Not for calls from within a host function that
+ * the context called. Errors: NOT_LOADED, WRONG_HANDLE, STALE. */
+AEE_API aee_result aee_set_idempotent(aee_engine *engine, aee_context context,
+                                      aee_function function, int idempotent, aee_error *error);
 /* Keeps the state that the component has now as its newest checkpoint. Waits for calls in flight,
  * at most about a call budget (BUSY); calls that come meanwhile wait. A failure leaves the earlier
  * ones as they were. Not from within a host function that this context called (BUSY). Errors:
@@ -872,6 +882,7 @@ typedef enum aee_event_type {
     AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
     AEE_EVENT_DEBUGGER,     /* one has attached, or is gone */
+    AEE_EVENT_RESTARTING,   /* a restart waits: for its time, or for the supervisor's */
     AEE_EVENT_COUNT
 } aee_event_type;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "isolation/retry.h"
 
 _Static_assert(AEE__IMAGE_MAX_EXPORTS <= 1u << 12, "an export index fits a function handle");
 
@@ -70,10 +71,32 @@ static aee_result call(aee_engine *engine, aee_context handle, aee_function func
     result = aee__function_check(function, handle, context, error);
     if (result == AEE_OK) {
         call->export_index = (int32_t)(function.id & 0xfff);
-        result = aee__context_call(context, aee__function_epoch(function), call, error);
+        uint16_t epoch = aee__function_epoch(function);
+        result = aee__context_call(context, epoch, call, error);
+        if (result != AEE_OK) {
+            result = aee__retry_call(context, epoch, call, result, error);
+        }
     }
     aee__engine_leave(context);
     return result;
+}
+
+aee_result aee_set_idempotent(aee_engine *engine, aee_context handle, aee_function function,
+                              int idempotent, aee_error *error)
+{
+    struct aee__context *context;
+    aee_result result =
+        aee__engine_enter(engine, handle, "mark a function as idempotent", &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = aee__function_check(function, handle, context, error);
+    if (result == AEE_OK) {
+        result = aee__retry_mark(context, (uint32_t)(function.id & 0xfff),
+                                 aee__function_epoch(function), idempotent != 0, error);
+    }
+    aee__engine_leave(context);
+    return result == AEE_OK ? aee__ok(error) : result;
 }
 
 static aee_result check_arguments(const void *args, uint32_t count, aee_error *error)

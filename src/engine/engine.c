@@ -10,13 +10,15 @@
 #include "engine/engine.h"
 #include "engine/levels.h"
 #include "isolation/spares.h"
-#include "recovery/gdb.h"
 #include "recovery/checkpoints.h"
+#include "recovery/gdb.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
 
 static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
                                                   .decide = aee__policy_decide,
+                                                  .backoff = aee__policy_backoff,
+                                                  .configure = aee__checkpoint_configure,
                                                   .keeps_machine = aee__checkpoint_keeps_machine,
                                                   .choose = aee__checkpoint_choose,
                                                   .origin = aee__checkpoint_origin,
@@ -276,6 +278,7 @@ static void free_engine(aee_engine *engine)
     }
     (void)pthread_mutex_destroy(&engine->shutdown_lock);
     (void)pthread_mutex_destroy(&engine->limits_lock);
+    (void)pthread_mutex_destroy(&engine->recovery_lock);
     (void)pthread_mutex_destroy(&engine->regions_lock);
     (void)pthread_mutex_destroy(&engine->events_lock);
     (void)pthread_mutex_destroy(&engine->frame_lock);
@@ -357,6 +360,7 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     aee__tracing_init(engine);
     (void)pthread_mutex_init(&engine->shutdown_lock, NULL);
     (void)pthread_mutex_init(&engine->limits_lock, NULL);
+    (void)pthread_mutex_init(&engine->recovery_lock, NULL);
     (void)pthread_mutex_init(&engine->regions_lock, NULL);
     (void)pthread_mutex_init(&engine->events_lock, NULL);
     (void)pthread_mutex_init(&engine->frame_lock, NULL);

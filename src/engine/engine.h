@@ -17,6 +17,7 @@ struct aee_engine {
     uint64_t frame_budget_ns;
     pthread_mutex_t shutdown_lock; /* shutdowns wait for each other */
     pthread_mutex_t limits_lock;   /* from reading a context's limits to setting them */
+    pthread_mutex_t recovery_lock; /* from following supervisors to naming another */
     uint32_t parts;                /* how many parts of the core were started */
 
     pthread_mutex_t regions_lock; /* arena, and the regions' objects */

@@ -52,6 +52,7 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_SPARE_FAILED] = "spare failed",
                                         [AEE_EVENT_FALLBACK] = "fallback",
                                         [AEE_EVENT_THROTTLED] = "throttled",
-                                        [AEE_EVENT_DEBUGGER] = "debugger"};
+                                        [AEE_EVENT_DEBUGGER] = "debugger",
+                                        [AEE_EVENT_RESTARTING] = "restarting"};
     return PICK(names, type);
 }

@@ -56,6 +56,7 @@ struct aee__context {
     struct aee__grants grants;
     struct aee__context_stats stats;
     struct aee__job restart_job; /* holds a reference to the handle while queued */
+    struct aee__job group_job;   /* the same: those it supervises are looked at */
     struct aee__call_queue queue;
 
     /* What a call looks at without the lock. */
@@ -66,6 +67,8 @@ struct aee__context {
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */
     struct aee__rates rates;
     struct aee__guest_clock clock;
+    _Atomic bool keeps_calls; /* those of an instance that crashed may wait for the next one */
+    _Atomic uint64_t idempotent[AEE__IMAGE_MAX_EXPORTS / 64]; /* exports, one bit each */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;         /* state, paused */
@@ -91,8 +94,12 @@ struct aee__context {
     struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
     uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
     struct aee__crash_history history;
-    aee_recovery_desc recovery;               /* as asked for: zero fields are defaults */
-    struct aee__checkpoints *checkpoints;     /* of src/recovery; NULL: none were taken */
+    uint64_t restart_due_ns;              /* no restart after a crash begins before this */
+    bool awaits_supervisor;               /* it went down with it, and comes back with it */
+    bool fell;                            /* it crashed: those that it supervises are to go down */
+    char rises_with[AEE_NAME_MAX];        /* the supervisor with which it restarts; "": alone */
+    aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
+    struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
     _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
     aee_crash crash;                          /* the last; id 0: none */
     uint32_t instances;                       /* not freed yet */

@@ -44,6 +44,13 @@ struct aee__recovery_ops {
                      const char *detail, aee_crash *crash);
     enum aee__verdict (*decide)(struct aee__crash_history *history, const aee_limits *limits,
                                 uint64_t now_ns);
+    /* How long the restart waits after a crash that decide() has just noted. */
+    uint64_t (*backoff)(const struct aee__crash_history *history, const aee_limits *limits,
+                        const aee_recovery_desc *recovery, uint64_t now_ns);
+    /* Within an operation, before `wanted` replaces context->recovery; a failure leaves it as it
+     * was. NULL: nobody needs to know. */
+    aee_result (*configure)(struct aee__context *context, const aee_recovery_desc *wanted,
+                            aee_error *error);
     /* With the context's lock held: the machine of an instance that has crashed so can go on with
      * what a checkpoint kept. */
     bool (*keeps_machine)(const struct aee__context *context, const aee_crash *crash);

@@ -5,6 +5,7 @@
 #include "isolation/context.h"
 #include "isolation/host_call.h"
 #include "isolation/lane_internal.h"
+#include "isolation/retry.h"
 #include "isolation/tracing.h"
 
 #define NEVER_NS (UINT64_MAX / 2)
@@ -265,14 +266,18 @@ void aee__lane_fail_all(struct aee__lane *lane)
            (ended[count] = take_one(lane)) != NULL) {
         count++;
     }
+    uint32_t answered = count;
     while (aee__lane_outstanding(lane) > 0) {
         uint32_t at = atomic_load_explicit(&ring->completed, memory_order_relaxed);
-        ended[count] = lane->in_flight[at % AEE_RING_SLOTS];
-        finish(lane, ended[count], status);
-        count++;
+        ended[count++] = lane->in_flight[at % AEE_RING_SLOTS];
         atomic_store_explicit(&ring->completed, at + 1, memory_order_relaxed);
     }
-    aee__tracing_failed(lane, ended, count, first);
+    aee__tracing_failed(lane, ended, answered, count, first, status);
+    count = answered +
+            aee__retry_ring(lane->instance->context, &ended[answered], count - answered, status);
+    for (uint32_t i = answered; i < count; i++) {
+        finish(lane, ended[i], status);
+    }
     tell(lane, ended, count);
 }
 
@@ -313,7 +318,9 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
         taken++;
         if (call->epoch != lane->instance->epoch || is_late(call)) {
             finish(lane, call,
-                   call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED : AEE_ERR_TIMED_OUT);
+                   call->retried                          ? call->status
+                   : call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED
+                                                          : AEE_ERR_TIMED_OUT);
             late[(*late_count)++] = call;
         } else {
             note(lane, call, count);

@@ -120,15 +120,18 @@ void aee__tracing_nested(struct aee__lane *lane, const struct aee__call *call, u
     }
 }
 
+/* The first `answered` calls of the run have their status, a call after them ended with `status`.
+ */
 static void put_run(struct aee__lane *lane, struct aee__trace_ring *ring,
-                    struct aee__call *const *calls, uint32_t count, uint32_t first, uint64_t begin,
-                    uint64_t end)
+                    struct aee__call *const *calls, uint32_t answered, uint32_t count,
+                    uint32_t first, uint64_t end, aee_result status)
 {
     uint64_t exits = aee__tracing_exits(lane, ring);
     for (uint32_t i = 0; i < count; i++) {
         calls[i]->traced = true;
-        aee__trace_put(ring, begin, end,
-                       aee__trace_detail(AEE__TRACE_RUN, 0, 0, first + i, calls[i]->status,
+        aee__trace_put(ring, lane->trace_from, end,
+                       aee__trace_detail(AEE__TRACE_RUN, 0, 0, first + i,
+                                         i < answered ? calls[i]->status : status,
                                          calls[i]->export_index),
                        exits);
         exits = 0;
@@ -147,26 +150,20 @@ void aee__tracing_run(struct aee__lane *lane, struct aee__call *const *calls, ui
 {
     struct aee__trace_ring *ring = aee__tracing_ring(lane);
     if (ring && !is_exact(calls, count)) {
-        put_run(lane, ring, calls, count, first, lane->trace_from, now);
+        put_run(lane, ring, calls, count, count, first, now, AEE_OK);
     }
     lane->trace_from = now;
 }
 
-void aee__tracing_failed(struct aee__lane *lane, struct aee__call *const *calls, uint32_t count,
-                         uint32_t first)
+void aee__tracing_failed(struct aee__lane *lane, struct aee__call *const *calls, uint32_t answered,
+                         uint32_t count, uint32_t first, aee_result status)
 {
     struct aee__trace_ring *ring = aee__tracing_ring(lane);
-    uint32_t ran = 0;
-    if (!ring || count == 0 || is_exact(calls, count)) {
-        return;
+    uint32_t ran = answered < count ? answered + 1 : count;
+    if (ring && ran > 0 && !is_exact(calls, ran)) {
+        put_run(lane, ring, calls, answered, ran, first, aee__ticks(&lane->instance->core->ticker),
+                status);
     }
-    uint64_t now = aee__ticks(&lane->instance->core->ticker);
-    while (ran < count && calls[ran]->status == AEE_OK) {
-        ran++;
-    }
-    ran += ran < count; /* the one that failed */
-    put_run(lane, ring, calls, ran, first, lane->trace_from, now);
-    put_run(lane, ring, calls + ran, count - ran, first + ran, now, now);
 }
 
 /* For which of the calls on the lane it is: going by the component's word, as far as it goes. */

@@ -48,10 +48,10 @@ void aee__tracing_nested(struct aee__lane *lane, const struct aee__call *call, u
  * They have their status. */
 void aee__tracing_run(struct aee__lane *lane, struct aee__call *const *calls, uint32_t count,
                       uint32_t first, uint64_t now);
-/* The same of calls that ended with their instance: what comes after the first failure never ran.
- */
-void aee__tracing_failed(struct aee__lane *lane, struct aee__call *const *calls, uint32_t count,
-                         uint32_t first);
+/* The same when the instance has ended with `status`: so many were answered before, the next one of
+ * `count` was under way, and the others never ran. */
+void aee__tracing_failed(struct aee__lane *lane, struct aee__call *const *calls, uint32_t answered,
+                         uint32_t count, uint32_t first, aee_result status);
 /* A host function of that number has run for the lane. */
 void aee__tracing_host(struct aee__lane *lane, uint32_t function, aee_result result, uint64_t begin,
                        uint64_t end);

@@ -408,6 +408,75 @@ static void test_growth(void **state)
     bed_close(&bed);
 }
 
+/* ---- Declared state ----------------------------------------------------------------------- */
+
+static void test_declared(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    const aee_recovery_desc recovery = {.mode = AEE_CHECKPOINT_DECLARED, .history = 16};
+    aee_context context = make(&bed, AEE_CALL_AUTO, 1, &recovery);
+    assert_int_equal(get(&bed, context, "add_block"), 0);
+    for (int64_t i = 1; i <= 16; i++) {
+        (void)value2(&bed, context, "set_declared", 999, i, 2);
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    restore(&bed, context, 7);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 9);
+    assert_int_equal(get(&bed, context, "counted"), 116); /* was not declared */
+    restore(&bed, context, 8);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 1);
+    assert_int_equal(aee_restore(bed.engine, context, 1, &bed.error), AEE_ERR_NOT_FOUND);
+    /* After a crash initialisers run, and declared state comes over what they made. */
+    expect_fall(&bed, context, "wreck", AEE_ERR_CRASHED);
+    assert_int_equal(get(&bed, context, "counted"), 100);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 1);
+    bed_close(&bed);
+}
+
+static void test_nothing_declared(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_context context = make_context(&bed, "testbed", AEE_CALL_DIRECT, 1);
+    const aee_recovery_desc recovery = {.struct_size = sizeof recovery,
+                                        .mode = AEE_CHECKPOINT_DECLARED};
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    assert_int_equal(aee_checkpoint(bed.engine, context, &bed.error), AEE_ERR_STATE);
+    assert_non_null(strstr(bed.error.text, "declared no state"));
+    assert_int_equal(aee_restore(bed.engine, context, 0, &bed.error), AEE_ERR_NOT_FOUND);
+    bed_close(&bed);
+}
+
+/* A longer history keeps what there is; another mode does not. */
+static void test_settings_change(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_recovery_desc recovery = {.struct_size = sizeof recovery, .history = 2};
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, &recovery);
+    for (int i = 0; i < 5; i++) {
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    recovery.history = 5;
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    for (int i = 0; i < 3; i++) {
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    restore(&bed, context, 4);
+    assert_int_equal(get(&bed, context, "counted"), 104);
+    recovery.mode = AEE_CHECKPOINT_FULL;
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    assert_int_equal(aee_restore(bed.engine, context, 0, &bed.error), AEE_ERR_NOT_FOUND);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     skip_without_backend();
@@ -426,6 +495,9 @@ int main(void)
         cmocka_unit_test(test_while_others_call),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_declared),
+        cmocka_unit_test(test_nothing_declared),
+        cmocka_unit_test(test_settings_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
