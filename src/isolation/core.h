@@ -13,6 +13,7 @@
 #include "isolation/pool.h"
 #include "isolation/warm.h"
 #include "isolation/watchdog.h"
+#include "monitor/trace.h"
 #include "runtime/workers.h"
 
 struct aee__context;
@@ -110,6 +111,7 @@ struct aee__core {
     struct aee__warm warm;
     struct aee__counters counters;
     _Atomic uint64_t frame_begin_ns; /* of the last frame; 0: none has begun */
+    struct aee__trace trace;
 };
 
 #endif

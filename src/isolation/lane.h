@@ -13,6 +13,7 @@
 #include "isolation/call.h"
 #include "isolation/lane_meter.h"
 #include "isolation/watchdog.h"
+#include "monitor/trace.h"
 #include "ring/call_ring.h"
 #include "runtime/workers.h"
 
@@ -89,7 +90,11 @@ struct aee__lane {
     bool cut;                     /* a call on it ended with the instance */
     uint64_t spurious_address;    /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
+    /* Of the runner: its exits, of each kind and of all. */
+    _Atomic uint32_t exits[AEE__TRACE_EXITS + 1];
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
+    uint64_t trace_from; /* ticks: the oldest call without an answer ran no earlier */
+    struct aee__trace_door trace;
     struct aee__lane_costs costs;
     struct aee__lane_name names[AEE__LANE_NAMES];
 };
