@@ -51,6 +51,8 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_LOG_DROPPED] = "log dropped",
                                         [AEE_EVENT_SPARE_FAILED] = "spare failed",
                                         [AEE_EVENT_FALLBACK] = "fallback",
-                                        [AEE_EVENT_THROTTLED] = "throttled"};
+                                        [AEE_EVENT_THROTTLED] = "throttled",
+                                        [AEE_EVENT_CRASH_SAVED] = "crash saved",
+                                        [AEE_EVENT_CRASH_NOT_SAVED] = "crash not saved"};
     return PICK(names, type);
 }

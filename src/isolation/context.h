@@ -12,6 +12,7 @@
 #include "ept/region.h"
 #include "isolation/batch.h"
 #include "isolation/core.h"
+#include "isolation/crash_record.h"
 #include "isolation/instance.h"
 #include "isolation/rates.h"
 #include "monitor/histogram.h"
@@ -56,6 +57,7 @@ struct aee__context {
     struct aee__context_stats stats;
     struct aee__job restart_job; /* holds a reference to the handle while queued */
     struct aee__call_queue queue;
+    struct aee__crash_keep keep; /* for reports */
 
     /* What a call looks at without the lock. */
     _Atomic(struct aee__instance *) current; /* takes calls; NULL unless state is READY */

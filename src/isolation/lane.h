@@ -27,6 +27,10 @@ struct aee__lane_name {
     int32_t index; /* -1: none */
 };
 
+/* Host calls that a lane made lately, for reports: the function, or one of these. */
+#define AEE__LANE_ASKED 32u
+enum { AEE__ASKED_LOG = -1, AEE__ASKED_UNKNOWN = -2 };
+
 /* What AUTO knows of a lane. */
 struct aee__lane_costs {
     uint64_t last_end; /* ticks: when the last call ended */
@@ -88,6 +92,8 @@ struct aee__lane {
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
     struct aee__lane_costs costs;
     struct aee__lane_name names[AEE__LANE_NAMES];
+    _Atomic int32_t asked[AEE__LANE_ASKED]; /* ring */
+    _Atomic uint32_t asked_count;
 };
 
 /* Makes a lane whose owner the caller is. */

@@ -41,6 +41,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     aee__rates_set(context, &plan->limits);
     context->restart_job.run = restart_job;
     aee__call_queue_init(&context->queue);
+    aee__crash_keep_init(&context->keep);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);
     pthread_condattr_t monotonic;
     (void)pthread_condattr_init(&monotonic);
@@ -57,6 +58,8 @@ void aee__context_free(struct aee__context *context)
     aee__image_ref_release(context->image);
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
+    context->core->recovery->forget_files(context->core, context->keep.files);
+    aee__crash_keep_destroy(&context->keep, &context->core->alloc);
     (void)pthread_mutex_destroy(&context->lock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
@@ -250,11 +253,16 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
     char what[AEE_NAME_MAX + 32];
     struct aee__image *image;
     (void)snprintf(what, sizeof what, "image of context \"%s\"", context->name);
-    aee_result result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
+    aee_result result = aee__crash_keep_prepare(context, error);
     if (result != AEE_OK) {
         return result;
     }
-    struct aee__image_ref *reference = aee__image_ref_create(&context->core->alloc, image);
+    result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    struct aee__image_ref *reference =
+        aee__image_ref_create(context->core, image, bytes, size);
     if (!reference) {
         aee__image_destroy(image);
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
@@ -490,6 +498,7 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     (void)pthread_mutex_lock(&context->lock);
     crash->id = context->crash.id + 1;
     context->crash = *crash;
+    context->core->recovery->number(context, instance, crash->id);
     bool current = atomic_load(&context->current) == instance;
     enum aee__verdict verdict = AEE__VERDICT_RESTART;
     if (current) {

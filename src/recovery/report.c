@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "recovery/capture.h"
 
 /* A sentence under construction; what does not fit is cut. */
 struct text {
@@ -51,7 +52,67 @@ static const char *vector_name(uint32_t vector)
     return name ? name : "unknown exception";
 }
 
+void aee__report_heap(const struct aee__heap_place *place, char words[AEE__HEAP_WORDS])
+{
+    unsigned long long size = place->size;
+    unsigned long long offset = place->offset;
+    words[0] = '\0';
+    switch (place->kind) {
+    case AEE__HEAP_USED:
+        (void)snprintf(words, AEE__HEAP_WORDS, "allocated block of %llu bytes at +%llu", size,
+                       offset);
+        break;
+    case AEE__HEAP_FREE:
+        (void)snprintf(words, AEE__HEAP_WORDS, "inside a freed block of %llu bytes at +%llu", size,
+                       offset);
+        break;
+    case AEE__HEAP_BEHIND:
+        (void)snprintf(words, AEE__HEAP_WORDS, "%llu bytes past the end of a block of %llu bytes",
+                       offset - size, size);
+        break;
+    default:
+        break;
+    }
+}
+
+const char *aee__report_area(const struct aee__memory_area *area)
+{
+    uint64_t gva = area->gva.value;
+    if (gva == AEE_GVA_SYSTEM) {
+        return "system";
+    }
+    if (gva == AEE_GVA_VDSO) {
+        return "vdso";
+    }
+    if (gva == AEE_GVA_INFO) {
+        return "information";
+    }
+    if (gva == AEE_GVA_HEAP) {
+        return "heap";
+    }
+    if (gva == AEE_GVA_LANES) {
+        return "protocol";
+    }
+    if (gva >= AEE_GVA_STACKS && gva < AEE_GVA_LANES) {
+        uint64_t in_lane = (gva - AEE_GVA_STACKS) % AEE_STACK_STRIDE;
+        return in_lane < AEE_STACK_GUARD + AEE_STACK_MAX ? "stack" : "thread";
+    }
+    return "image";
+}
+
 /* ---- What lies at an address -------------------------------------------------------------- */
+
+const char *aee__report_cause(aee_crash_cause cause)
+{
+    static const char *const names[] = {
+        [AEE_CRASH_EXCEPTION] = "exception", [AEE_CRASH_SYSCALL] = "syscall",
+        [AEE_CRASH_MEMORY] = "memory",       [AEE_CRASH_ABORT] = "abort",
+        [AEE_CRASH_HUNG] = "hung",           [AEE_CRASH_PROTOCOL] = "protocol",
+        [AEE_CRASH_HOST] = "host",           [AEE_CRASH_OUT_OF_MEMORY] = "out of memory",
+        [AEE_CRASH_KILLED] = "killed"};
+    const unsigned index = (unsigned)cause;
+    return index < sizeof names / sizeof names[0] && names[index] ? names[index] : "unknown";
+}
 
 static void add_stack_area(struct text *text, const struct aee__memory_plan *plan, uint64_t address)
 {
@@ -68,6 +129,17 @@ static void add_stack_area(struct text *text, const struct aee__memory_plan *pla
     }
 }
 
+static void add_variable(struct text *text, const struct aee__image *image, uint64_t address)
+{
+    uint64_t offset = 0;
+    const char *name = aee__image_variable_at(image, address, &offset);
+    if (name) {
+        char clean[AEE_NAME_MAX];
+        aee__text_copy(clean, sizeof clean, name, sizeof clean);
+        add(text, ", variable \"%s\"+0x%llx", clean, (unsigned long long)offset);
+    }
+}
+
 static void add_image_area(struct text *text, const struct aee__image *image, uint64_t address)
 {
     for (uint32_t i = 0; i < image->segment_count; i++) {
@@ -77,6 +149,7 @@ static void add_image_area(struct text *text, const struct aee__image *image, ui
                 segment->rights & AEE__SEG_EXECUTE ? "code"
                 : segment->rights & AEE__SEG_WRITE ? "data"
                                                    : "read-only data");
+            add_variable(text, image, address);
             return;
         }
     }
@@ -103,7 +176,11 @@ static void add_place(struct text *text, struct aee__context *context,
         add(text, "the pages of the calling protocol");
     } else if (address - AEE_GVA_HEAP < AEE_HEAP_MAX) {
         bool inside = address - AEE_GVA_HEAP < instance->memory.heap_size;
+        struct aee__heap_place place = aee__capture_heap_place(instance, address);
+        char words[AEE__HEAP_WORDS];
+        aee__report_heap(&place, words);
         add(text, inside ? "the heap" : "beyond the heap's limit");
+        add(text, "%s%s", words[0] ? ", " : "", words);
     } else if (address - AEE_GVA_REGIONS < AEE_REGIONS_SIZE) {
         add(text, "no region that is mapped");
     } else {

@@ -22,6 +22,7 @@ struct cli_verb {
 extern const struct cli_verb cli_doctor;
 extern const struct cli_verb cli_run;
 extern const struct cli_verb cli_bench;
+extern const struct cli_verb cli_crash;
 extern const struct cli_verb cli_version;
 extern const struct cli_verb cli_help;
 

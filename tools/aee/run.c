@@ -96,6 +96,34 @@ static void name_session(struct session *session, const char *path)
     }
 }
 
+/* On the main thread, from aee_poll_events(). */
+static void on_event(void *user, const aee_event *event)
+{
+    const struct session *session = user;
+    const bool saved = event->type == AEE_EVENT_CRASH_SAVED;
+    if (saved || event->type == AEE_EVENT_CRASH_NOT_SAVED) {
+        (void)fputs(saved ? "core file: " : "aee run: ", stderr);
+        if (saved) {
+            term_print_safe(stderr, session->options->core_dir);
+            (void)fputc('/', stderr);
+        }
+        term_print_safe(stderr, event->text);
+        (void)fputs(saved ? ".core\n" : "\n", stderr);
+    }
+}
+
+/* A file of the last crash may still be under way. */
+static void await_core_file(struct session *session)
+{
+    const struct timespec moment = {.tv_nsec = 10000000};
+    for (unsigned i = 0; i < 1000 && session->cores_told < session->cores; i++) {
+        (void)aee_poll_events(session->engine, NULL, NULL);
+        if (session->cores_told < session->cores) {
+            (void)nanosleep(&moment, NULL);
+        }
+    }
+}
+
 static int open_session(struct session *session)
 {
     const struct run_options *options = session->options;
@@ -110,6 +138,11 @@ static int open_session(struct session *session)
     aee_result result = aee_engine_create(&engine, &session->engine, &error);
     if (result == AEE_OK) {
         result = aee_context_create(session->engine, &context, &session->context, &error);
+    }
+    if (result == AEE_OK && options->core_dir) {
+        const aee_crash_files_desc files = {.struct_size = sizeof files,
+                                            .directory = options->core_dir};
+        result = aee_set_crash_files(session->engine, session->context, &files, &error);
     }
     if (result != AEE_OK) {
         return complain(&error, exit_code(result));
@@ -338,6 +371,7 @@ const struct cli_verb cli_run = {
             "  --budget MS     time that one call may take (default 100)\n"
             "  --memory MB     heap of the component (default 16)\n"
             "  --mode MODE     auto, ring or direct (default auto)\n"
+            "  --core-dir DIR  leave core files of crashes there, for 'aee crash show' and gdb\n"
             "  --returns TYPE  int, double or nothing: what NAME returns (default int)\n"
             "  --json          one JSON object instead; its fields are in docs/cli.md\n"
             "  --              what follows are arguments\n"

@@ -10,6 +10,7 @@
 struct run_options {
     const char *image;
     const char *call;
+    const char *core_dir; /* NULL: no core files */
     aee_value args[AEE_ARGS_MAX];
     uint32_t arg_count;
     int frame_arg;      /* index of the argument that was given as {frame}; -1: none */

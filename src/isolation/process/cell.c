@@ -59,6 +59,7 @@ __attribute__((used)) static void cell_hypercall(uint32_t number, uint32_t lane)
     exit->kind = AEE_CELL_EXIT_HYPERCALL;
     exit->number = number;
     exit->registers[AEE_CELL_RIP] = AEE_GVA_VDSO; /* its code, or as good as that */
+    exit->registers[AEE_CELL_RSP] = (uintptr_t)__builtin_frame_address(0);
     exchange(exit);
     STORE_RELEASE(exit->inside, AEE_CELL_OUTSIDE);
 }
