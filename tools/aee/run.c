@@ -26,6 +26,7 @@ struct session {
     uint32_t frames;  /* done */
     uint32_t skipped; /* of them, because the component was being restarted */
     uint32_t failed;  /* of them, because it crashed or hung */
+    uint64_t told_id; /* of the crash whose core file was told of last */
     aee_error error;  /* of the last call that failed */
 };
 
@@ -99,9 +100,10 @@ static void name_session(struct session *session, const char *path)
 /* On the main thread, from aee_poll_events(). */
 static void on_event(void *user, const aee_event *event)
 {
-    const struct session *session = user;
+    struct session *session = user;
     const bool saved = event->type == AEE_EVENT_CRASH_SAVED;
     if (saved || event->type == AEE_EVENT_CRASH_NOT_SAVED) {
+        session->told_id = event->crash_id;
         (void)fputs(saved ? "core file: " : "aee run: ", stderr);
         if (saved) {
             term_print_safe(stderr, session->options->core_dir);
@@ -116,11 +118,14 @@ static void on_event(void *user, const aee_event *event)
 static void await_core_file(struct session *session)
 {
     const struct timespec moment = {.tv_nsec = 10000000};
-    for (unsigned i = 0; i < 1000 && session->cores_told < session->cores; i++) {
+    aee_crash crash;
+    if (!session->options->core_dir ||
+        aee_last_crash(session->engine, session->context, &crash, NULL) != AEE_OK) {
+        return;
+    }
+    for (unsigned i = 0; i < 500 && session->told_id < crash.id; i++) {
+        (void)nanosleep(&moment, NULL);
         (void)aee_poll_events(session->engine, NULL, NULL);
-        if (session->cores_told < session->cores) {
-            (void)nanosleep(&moment, NULL);
-        }
     }
 }
 
@@ -142,6 +147,7 @@ static int open_session(struct session *session)
     if (result == AEE_OK && options->core_dir) {
         const aee_crash_files_desc files = {.struct_size = sizeof files,
                                             .directory = options->core_dir};
+        (void)aee_set_event_callback(session->engine, on_event, session, NULL);
         result = aee_set_crash_files(session->engine, session->context, &files, &error);
     }
     if (result != AEE_OK) {
@@ -352,6 +358,7 @@ static int run(int argc, char **argv)
             print_result(&session);
         }
     }
+    await_core_file(&session);
     aee_engine_destroy(session.engine);
     return code;
 }
