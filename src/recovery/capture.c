@@ -138,6 +138,14 @@ static void copy_stack(struct aee__crash_record *record, const struct aee__insta
     if (view.size == 0) { /* not so far below an area's start */
         aee__stack_view_of(&instance->memory, rsp, &view);
     }
+    if (view.size == 0 && rsp - AEE_GVA_STACKS < AEE_GVA_LANES - AEE_GVA_STACKS) {
+        /* An overflow has left it below the stack, in whose guard nothing is. */
+        uint32_t lane = (uint32_t)((rsp - AEE_GVA_STACKS) / AEE_STACK_STRIDE);
+        uint64_t start = aee__memory_stack_top(lane).value - instance->plan.stack_size;
+        if (rsp < start) {
+            aee__stack_view_of(&instance->memory, start, &view);
+        }
+    }
     record->stack_start = view.start;
     record->stack_size = (uint32_t)view.size;
     if (view.size > 0) {

@@ -202,10 +202,9 @@ static bool add_lane(struct writer *writer, uint32_t lane, const aee_registers *
         r->rcx, r->rdx, r->rsi, r->rdi, UINT64_MAX, r->rip, 0x33, r->rflags, r->rsp, 0x2b,
         aee__memory_tcb(lane, &instance->plan).value, AEE_GVA_LANES + lane * AEE_LANE_STRIDE};
     memcpy(status.pr_reg, registers, sizeof registers);
-    if (lane == writer->content->record->crash.lane) {
-        status.pr_cursig = (short)signal_of(&writer->content->record->crash);
-        status.pr_info.si_signo = status.pr_cursig;
-    }
+    /* The same for all, as Linux has it: readers take the last. */
+    status.pr_cursig = (short)signal_of(&writer->content->record->crash);
+    status.pr_info.si_signo = status.pr_cursig;
     return add_note(writer, "CORE", NT_PRSTATUS, &status, sizeof status);
 }
 
@@ -245,8 +244,9 @@ static bool add_process(struct writer *writer)
 {
     const struct aee__context *context = writer->content->instance->context;
     struct elf_prpsinfo info = {.pr_sname = 'R', .pr_pid = 1, .pr_pgrp = 1, .pr_sid = 1};
-    (void)snprintf(info.pr_fname, sizeof info.pr_fname, "%.15s", context->name);
-    (void)snprintf(info.pr_psargs, sizeof info.pr_psargs, "%s", context->name);
+    /* What gdb compares with the name of the image that it is given. */
+    (void)snprintf(info.pr_fname, sizeof info.pr_fname, "%.11s.elf", context->name);
+    (void)snprintf(info.pr_psargs, sizeof info.pr_psargs, "%s.elf", context->name);
     siginfo_t signal = {.si_signo = signal_of(&writer->content->record->crash)};
     /* An address, of the component: where a fault has one. */
     uint64_t address = writer->content->record->crash.fault_address;

@@ -285,11 +285,26 @@ static void add_range(struct aee__json *json, uint64_t start, uint64_t size, con
     aee__json_close(json, '}');
 }
 
-static void add_map(struct aee__json *json, const struct aee__crash_record *record)
+/* The area with the lowest address at or above `from`, or NULL. */
+static const struct aee__memory_area *next_area(const struct aee__crash_record *record,
+                                                uint64_t from)
 {
-    aee__json_open(json, "map", '[');
+    const struct aee__memory_area *next = NULL;
     for (uint32_t i = 0; i < record->area_count; i++) {
         const struct aee__memory_area *area = &record->areas[i];
+        if (area->gva.value >= from && area->size > 0 &&
+            (!next || area->gva.value < next->gva.value)) {
+            next = area;
+        }
+    }
+    return next;
+}
+
+static void add_map(struct aee__json *json, const struct aee__crash_record *record)
+{
+    const struct aee__memory_area *area = next_area(record, 0);
+    aee__json_open(json, "map", '[');
+    for (; area; area = next_area(record, area->gva.value + 1)) {
         uint64_t size = area->gva.value == AEE_GVA_HEAP ? record->heap_size : area->size;
         char lane[16];
         const char *what = aee__report_area(area);

@@ -2,7 +2,6 @@
  * deep. Tests look for the lines that are marked with "line:". */
 #include <aee_guest.h>
 #include <stdlib.h>
-#include <string.h>
 
 int64_t world[4] = {1, 2, 3, 4};
 static const int64_t constants[4] = {1, 2, 3, 4};
@@ -51,7 +50,7 @@ __attribute__((noinline)) static int64_t call_freed(void)
     block = behind;
     free(freed);
     int64_t (*function)(void) = (int64_t (*)(void))(void *)(freed + 8);
-    return function(); /* line: freed */
+    return function() + sink; /* line: freed */
 }
 
 __attribute__((noinline)) static int64_t heap_kinds(int64_t kind)
@@ -64,7 +63,9 @@ __attribute__((noinline)) static int64_t heap_kinds(int64_t kind)
     } else {
         char *next = malloc(32);
         block = next;
-        memset(memory, 0x41, 48 + (size_t)sink);
+        for (volatile char *at = memory; at < memory + 48 + sink; at++) {
+            *at = 0x41;
+        }
         free(memory);
         free(next);
     }
@@ -81,7 +82,7 @@ __attribute__((noinline)) static int64_t inner(int64_t kind)
         *(volatile int64_t *)(uintptr_t)&constants[2] = sink; /* line: constant */
         break;
     case DIVISION:
-        return divide(kind, sink);
+        return divide(kind, sink) + sink; /* line: division */
     case CALL_NULL:
         return nowhere(kind) + 1; /* line: nowhere */
     case ABORT:
