@@ -10,9 +10,10 @@
 #include "base/sys.h"
 #include "base/sys_file.h"
 #include "recovery/backtrace.h"
+#include "recovery/core_library.h"
 
 #define PIECE ((size_t)256 * 1024)
-#define PARTS_MAX (AEE__MEMORY_MAX_AREAS + AEE__MEMORY_MAX_CHUNKS + AEE__MAPPINGS_MAX)
+#define PARTS_MAX (1 + AEE__MEMORY_MAX_AREAS + AEE__MEMORY_MAX_CHUNKS + AEE__MAPPINGS_MAX)
 
 /* A stretch of guest memory and the file that holds it. */
 struct part {
@@ -20,7 +21,7 @@ struct part {
     uint64_t size;
     uint64_t offset; /* in its memory file */
     uint64_t at;     /* in the core file */
-    int fd;
+    int fd; /* -1: it is the library's own page */
     uint32_t flags; /* PF_ */
     bool own_fd;    /* to be closed */
     bool left_out;
@@ -49,6 +50,15 @@ static struct part *add_part(struct writer *writer, uint64_t gva, uint64_t size,
     struct part *part = &writer->parts[writer->part_count++];
     *part = (struct part){.gva = gva, .size = size, .fd = fd, .offset = offset, .flags = PF_R};
     return part;
+}
+
+static void add_library(struct writer *writer)
+{
+    struct part *part =
+        add_part(writer, AEE__CORE_LIBRARY_GVA, AEE__CORE_LIBRARY_SIZE, -1, 0);
+    if (part) {
+        part->flags |= PF_X;
+    }
 }
 
 static void add_memory(struct writer *writer)
@@ -103,6 +113,11 @@ static int next_data(const struct part *part, uint64_t from, uint64_t *start, ui
 {
     uint64_t data;
     uint64_t hole;
+    if (part->fd < 0) { /* all of it, once */
+        *start = 0;
+        *end = part->size;
+        return from == 0;
+    }
     int found = aee__sys_next_data(part->fd, part->offset + from, &data, &hole);
     if (found <= 0 || data >= part->offset + part->size) {
         return found < 0 ? -1 : 0;
@@ -236,6 +251,7 @@ static bool add_auxiliary(struct writer *writer)
                                 {AT_PHENT, sizeof(Elf64_Phdr)},
                                 {AT_PHNUM, header.e_phnum},
                                 {AT_ENTRY, header.e_entry + reference->image->bias},
+                                {AT_SYSINFO_EHDR, AEE__CORE_LIBRARY_GVA},
                                 {AT_NULL, 0}};
     return add_note(writer, "CORE", NT_AUXV, list, sizeof list);
 }
@@ -295,8 +311,12 @@ static aee_result write_part(struct writer *writer, const struct part *part, aee
     while ((found = next_data(part, end, &start, &end)) > 0) {
         for (uint64_t at = start; at < end;) {
             size_t size = end - at < PIECE ? (size_t)(end - at) : PIECE;
-            ssize_t got =
-                aee__sys_pread(part->fd, writer->piece, size, (off_t)(part->offset + at));
+            ssize_t got = (ssize_t)size;
+            if (part->fd < 0) {
+                aee__core_library(writer->piece);
+            } else {
+                got = aee__sys_pread(part->fd, writer->piece, size, (off_t)(part->offset + at));
+            }
             if (got <= 0) {
                 return aee__fail_os(error, got < 0 ? errno : EIO,
                                     "cannot read the memory of the instance");
@@ -353,6 +373,7 @@ static aee_result write_headers(struct writer *writer, uint64_t *size, aee_error
 static aee_result write_all(struct writer *writer, uint64_t *left_out, aee_error *error)
 {
     const struct aee__core_content *content = writer->content;
+    add_library(writer);
     add_memory(writer);
     add_regions(writer);
     aee_result result = choose(writer, left_out, error);

@@ -4,6 +4,8 @@
 
 #define UNIT AEE__HEAP_BLOCK
 #define LEAST_UNITS 2u
+/* Blocks below one that must fit together. */
+#define CHAIN_MAX 128u
 #define STATE_USED 0x55534544u
 #define STATE_FREE 0x46524545u
 
@@ -52,17 +54,27 @@ static bool read_block(const struct aee__heap_view *view, uint64_t at, struct bl
            (block->state == STATE_USED || block->state == STATE_FREE);
 }
 
-/* An old header within a block of today is as sound as it was; but those around it do not fit. */
-static bool has_neighbours(const struct aee__heap_view *view, uint64_t at,
-                           const struct block *block)
+/* An old header within a block of today is as sound as it was, and so may those before it be, down
+ * to where the block of today begins. */
+static bool is_of_today(struct aee__heap_view *view, uint64_t at, struct block block)
 {
-    struct block before;
-    uint64_t below = (uint64_t)block->prev_units * UNIT;
-    if (block->prev_units == 0) {
-        return at == view->base;
+    for (unsigned i = 0; i < CHAIN_MAX && block.prev_units > 0 && view->steps > 0; i++) {
+        struct block before;
+        uint64_t below = (uint64_t)block.prev_units * UNIT;
+        view->steps--;
+        if (below > at - view->base) {
+            return false;
+        }
+        at -= below;
+        if (!read_block(view, at, &before)) {
+            return i > 0; /* damaged; the nearest tells whose end it is */
+        }
+        if (before.units != block.prev_units) {
+            return false;
+        }
+        block = before;
     }
-    return below <= at - view->base && read_block(view, at - below, &before) &&
-           before.units == block->prev_units;
+    return block.prev_units > 0 || at == view->base;
 }
 
 /* Memory above the top was a free block until it was given back. */
@@ -101,7 +113,7 @@ struct aee__heap_place aee__heap_place_of(struct aee__heap_view *view, uint64_t 
     for (uint32_t i = 0; i < most && view->steps > 0; i++) {
         struct block block;
         view->steps--;
-        if (read_block(view, at, &block) && has_neighbours(view, at, &block)) {
+        if (read_block(view, at, &block) && is_of_today(view, at, block)) {
             return describe(view, at, &block, address);
         }
         if (at == view->base) {

@@ -514,7 +514,7 @@ static void test_gdb(void **state)
     }
     for (unsigned i = 0; i < 2; i++) {
         open_files(&bed, 0, 0);
-        const char *const names[] = {"crashbed", "crashbed_pie"};
+        const char *const names[] = {"crashbed", "crash_pie"};
         aee_context context = make_image(&bed, names[i], images[i]);
         crash(&bed, context, NULL_POINTER);
         await_told(&bed, 1);
@@ -540,7 +540,12 @@ static void test_gdb(void **state)
         assert_non_null(at);
         at = strstr(at, "middle (");
         assert_non_null(at);
-        assert_non_null(strstr(at, "in crash (kind="));
+        at = strstr(at, "in crash (kind=");
+        assert_non_null(at);
+        at = strstr(at, "in aee_library ()"); /* and there it ends */
+        assert_non_null(at);
+        assert_non_null(strchr(at, '\n'));
+        assert_int_equal(strchr(at, '\n')[1], '$');
         expect("$1 = {1, 2, 3, 4}");
         expect("* 1 "); /* the crashed lane; the other is a thread, too */
         expect("  2 ");
