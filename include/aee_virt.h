@@ -766,14 +766,14 @@ typedef struct aee_crash_files_desc {
     uint64_t max_bytes; /* of memory in one core file; regions and heap are left out first; 1 GiB */
 } aee_crash_files_desc;
 
-/* From now on each crash of the context, or for the zero handle of all contexts that have no setting
- * of their own, leaves an ELF core file, which gdb opens beside the image, and its report in the
- * directory: aee-TIME-PROCESS-CONTEXT-CRASH.core and .json. They are written by a thread of the
- * library under a temporary name; AEE_EVENT_CRASH_SAVED has the name without its end,
- * AEE_EVENT_CRASH_NOT_SAVED the reason, and then there is none. Until then the memory of the crashed
- * instance is kept, and a restart makes a new one. A crash while files of an earlier one of the same
- * context are written has none. A desc of NULL takes the setting away. Errors: INVALID_ARGUMENT,
- * SYSTEM or DENIED (the directory), NO_MEMORY, STALE. */
+/* From now on each crash of the context, or for the zero handle of all contexts that have no
+ * setting of their own, leaves an ELF core file, which gdb opens beside the image, and its report
+ * in the directory: aee-TIME-PROCESS-CONTEXT-CRASH.core and .json. They are written by a thread of
+ * the library under a temporary name; AEE_EVENT_CRASH_SAVED has the name without its end,
+ * AEE_EVENT_CRASH_NOT_SAVED the reason, and then there is none. Until then the memory of the
+ * crashed instance is kept, and a restart makes a new one. A crash while files of an earlier one of
+ * the same context are written has none. A desc of NULL takes the setting away. Errors:
+ * INVALID_ARGUMENT, SYSTEM or DENIED (the directory), NO_MEMORY, STALE. */
 AEE_API aee_result aee_set_crash_files(aee_engine *engine, aee_context context,
                                        const aee_crash_files_desc *desc, aee_error *error);
 
@@ -796,7 +796,7 @@ typedef enum aee_event_type {
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
     AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
-    AEE_EVENT_CRASH_SAVED,     /* of aee_set_crash_files(): the text is the files' name */
+    AEE_EVENT_CRASH_SAVED,  /* of aee_set_crash_files(): the text is the files' name */
     AEE_EVENT_CRASH_NOT_SAVED, /* and why there are none */
     AEE_EVENT_COUNT
 } aee_event_type;

@@ -24,9 +24,9 @@ aee_result aee_crash_json(aee_engine *engine, aee_context handle, uint32_t flags
     if (!size || (!buffer && capacity > 0) || (flags & ~(uint32_t)AEE_CRASH_NO_TRACE) != 0) {
         result = aee__fail(error, AEE_ERR_INVALID_ARGUMENT,
                            "cannot report the crash of context \"%s\": %s", context->name,
-                           !size                       ? "size is NULL"
+                           !size                     ? "size is NULL"
                            : !buffer && capacity > 0 ? "buffer is NULL"
-                                                       : "unknown flags");
+                                                     : "unknown flags");
         aee__engine_leave(context);
         return result;
     }

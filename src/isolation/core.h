@@ -92,7 +92,7 @@ struct aee__core {
     struct aee__handles batch_handles;
     struct aee__warm warm;
     struct aee__kept_files kept_files;
-    pthread_mutex_t crash_files_lock; /* of the next, and of references to such */
+    pthread_mutex_t crash_files_lock;     /* of the next, and of references to such */
     struct aee__crash_files *crash_files; /* of contexts that have none of their own; or NULL */
     _Atomic bool crash_files_wanted;      /* somebody has some */
     struct aee__counters counters;

@@ -59,8 +59,8 @@ struct aee__record_lane {
     bool known;   /* the registers are */
     bool running; /* it ran when another lane crashed */
     uint32_t host_depth;
-    uint32_t calls; /* in the next, newest first */
-    int32_t called[AEE__RECORD_CALLS];    /* export, or AEE__CALLED_ values */
+    uint32_t calls;                    /* in the next, newest first */
+    int32_t called[AEE__RECORD_CALLS]; /* export, or AEE__CALLED_ values */
     bool answered[AEE__RECORD_CALLS];
     uint32_t host_calls;
     int32_t asked[AEE__RECORD_CALLS]; /* host function, or AEE__ASKED_ values */

@@ -59,8 +59,8 @@ struct aee__instance {
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
-    struct aee__job keep_job; /* writes what was asked to be kept of its crash */
-    _Atomic bool kept;        /* until then: nobody may write to its memory */
+    struct aee__job keep_job;                 /* writes what was asked to be kept of its crash */
+    _Atomic bool kept;                        /* until then: nobody may write to its memory */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */
     _Atomic uint32_t references;
     _Atomic uint32_t end; /* enum aee__end */

@@ -89,11 +89,11 @@ struct aee__lane {
     bool parked;                  /* of the runner: how the last exit ended the run */
     uint64_t spurious_address;    /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
+    _Atomic uint32_t asked_count;
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
     struct aee__lane_costs costs;
     struct aee__lane_name names[AEE__LANE_NAMES];
-    _Atomic int32_t asked[AEE__LANE_ASKED]; /* ring */
-    _Atomic uint32_t asked_count;
+    _Atomic int32_t asked[AEE__LANE_ASKED]; /* ring of host calls, for reports */
 };
 
 /* Makes a lane whose owner the caller is. */

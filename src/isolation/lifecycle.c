@@ -261,8 +261,7 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
     if (result != AEE_OK) {
         return result;
     }
-    struct aee__image_ref *reference =
-        aee__image_ref_create(context->core, image, bytes, size);
+    struct aee__image_ref *reference = aee__image_ref_create(context->core, image, bytes, size);
     if (!reference) {
         aee__image_destroy(image);
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",

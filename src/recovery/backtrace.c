@@ -17,7 +17,7 @@
 
 struct walk {
     struct aee__stack_view stack;
-    const struct aee__kept_file *file;
+    struct aee__kept_file *file;
     const struct aee__image *image;
     Dwfl *dwfl;
     struct aee__frame *frames;
@@ -253,10 +253,8 @@ static int find_elf(Dwfl_Module *module, void **user, const char *name, Dwarf_Ad
     (void)name;
     (void)base;
     const struct walk *walk = *user;
-    const struct aee__kept_file *file = walk->file;
     *file_name = NULL;
-    /* libelf reads only: it takes no const. */
-    *elf = elf_memory((char *)(uintptr_t)file->bytes, file->size);
+    *elf = elf_memory((char *)walk->file->bytes, walk->file->size); /* which is only read */
     return -1;
 }
 
@@ -308,9 +306,23 @@ static bool set_registers(Dwfl_Thread *thread, void *argument)
 {
     const struct walk *walk = argument;
     const aee_registers *r = &walk->start;
-    const Dwarf_Word list[17] = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi,
-                                 r->rbp, r->rsp, r->r8,  r->r9,  r->r10, r->r11,
-                                 r->r12, r->r13, r->r14, r->r15, r->rip - walk->behind_call};
+    const Dwarf_Word list[17] = {r->rax,
+                                 r->rdx,
+                                 r->rcx,
+                                 r->rbx,
+                                 r->rsi,
+                                 r->rdi,
+                                 r->rbp,
+                                 r->rsp,
+                                 r->r8,
+                                 r->r9,
+                                 r->r10,
+                                 r->r11,
+                                 r->r12,
+                                 r->r13,
+                                 r->r14,
+                                 r->r15,
+                                 r->rip - walk->behind_call};
     return dwfl_thread_state_registers(thread, 0, 17, list);
 }
 
@@ -380,8 +392,8 @@ static bool open_image(struct walk *walk)
         return false;
     }
     dwfl_report_begin(walk->dwfl);
-    Dwfl_Module *module = dwfl_report_module(walk->dwfl, "image", image->segments[0].start,
-                                             last->start + last->size);
+    Dwfl_Module *module =
+        dwfl_report_module(walk->dwfl, "image", image->segments[0].start, last->start + last->size);
     void **user = NULL;
     if (!module || !dwfl_module_info(module, &user, NULL, NULL, NULL, NULL, NULL, NULL)) {
         return false;

@@ -15,8 +15,8 @@ struct aee__frame {
     uint64_t offset; /* of it in the function */
     uint32_t line;   /* 0: not known */
     uint32_t column;
-    bool inlined;    /* part of the next frame, with the same pc */
-    bool guessed;    /* no rule says how its caller was found */
+    bool inlined; /* part of the next frame, with the same pc */
+    bool guessed; /* no rule says how its caller was found */
     char function[128];
     char file[192];
 };

@@ -76,8 +76,8 @@ static void copy_calls(struct aee__record_lane *to, const struct aee__lane *lane
     }
     for (uint32_t back = 1; back <= submitted && to->calls < AEE__RECORD_CALLS; back++) {
         uint32_t at = submitted - back;
-        to->called[to->calls] = atomic_load_explicit(&lane->called[at % AEE_RING_SLOTS],
-                                                     memory_order_relaxed);
+        to->called[to->calls] =
+            atomic_load_explicit(&lane->called[at % AEE_RING_SLOTS], memory_order_relaxed);
         to->answered[to->calls++] = (int32_t)(at - completed) < 0;
     }
 }
@@ -92,12 +92,14 @@ static void copy_host_calls(struct aee__record_lane *to, const struct aee__lane 
     }
 }
 
-/* Of a lane that nobody runs: while we look, nobody begins to. */
+/* Of a lane that nobody runs: while we look, nobody begins to. Where it has no call under way, they
+ * are those of its wait for one, and not worth the 5 us that KVM takes for them. */
 static bool read_parked(struct aee__lane *lane, aee_registers *registers)
 {
     const struct aee__instance *instance = lane->instance;
     uint32_t parked = AEE__LANE_PARKED;
-    if (!atomic_compare_exchange_strong(&lane->state, &parked, AEE__LANE_RUNNING)) {
+    if (aee__lane_outstanding(lane) == 0 ||
+        !atomic_compare_exchange_strong(&lane->state, &parked, AEE__LANE_RUNNING)) {
         return false;
     }
     instance->core->ops->lane_registers(instance->vm, lane->index, registers);
@@ -119,7 +121,7 @@ static void copy_lanes(struct aee__crash_record *record, struct aee__instance *i
             to->registers = record->crash.registers;
         } else if (instance->vm) {
             to->known = read_parked(lane, &to->registers);
-            to->running = !to->known;
+            to->running = !to->known && atomic_load(&lane->state) == AEE__LANE_RUNNING;
         }
         to->host_depth = atomic_load(&lane->host_depth);
         copy_calls(to, lane);
@@ -158,8 +160,7 @@ static void copy_map(struct aee__crash_record *record, const struct aee__context
                      const struct aee__instance *instance)
 {
     record->area_count = instance->memory.area_count;
-    memcpy(record->areas, instance->memory.areas,
-           record->area_count * sizeof record->areas[0]);
+    memcpy(record->areas, instance->memory.areas, record->area_count * sizeof record->areas[0]);
     record->heap_size = instance->memory.heap_size;
     record->region_count = 0;
     for (uint32_t i = 0; i < context->mapping_count && i < AEE__RECORD_REGIONS; i++) {

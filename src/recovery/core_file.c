@@ -21,9 +21,9 @@ struct part {
     uint64_t size;
     uint64_t offset; /* in its memory file */
     uint64_t at;     /* in the core file */
-    int fd; /* -1: it is the library's own page */
-    uint32_t flags; /* PF_ */
-    bool own_fd;    /* to be closed */
+    int fd;          /* -1: it is the library's own page */
+    uint32_t flags;  /* PF_ */
+    bool own_fd;     /* to be closed */
     bool left_out;
 };
 
@@ -54,8 +54,7 @@ static struct part *add_part(struct writer *writer, uint64_t gva, uint64_t size,
 
 static void add_library(struct writer *writer)
 {
-    struct part *part =
-        add_part(writer, AEE__CORE_LIBRARY_GVA, AEE__CORE_LIBRARY_SIZE, -1, 0);
+    struct part *part = add_part(writer, AEE__CORE_LIBRARY_GVA, AEE__CORE_LIBRARY_SIZE, -1, 0);
     if (part) {
         part->flags |= PF_X;
     }
@@ -162,9 +161,8 @@ static aee_result choose(struct writer *writer, uint64_t *left_out, aee_error *e
 static bool add_note(struct writer *writer, const char *owner, uint32_t type, const void *content,
                      size_t size)
 {
-    Elf64_Nhdr header = {.n_namesz = (uint32_t)strlen(owner) + 1,
-                         .n_descsz = (uint32_t)size,
-                         .n_type = type};
+    Elf64_Nhdr header = {
+        .n_namesz = (uint32_t)strlen(owner) + 1, .n_descsz = (uint32_t)size, .n_type = type};
     size_t name_size = (header.n_namesz + 3u) & ~(size_t)3;
     size_t total = sizeof header + name_size + ((size + 3) & ~(size_t)3);
     if (writer->notes_capacity - writer->notes_size < total) {
@@ -188,8 +186,9 @@ static bool add_note(struct writer *writer, const char *owner, uint32_t type, co
 
 static int signal_of(const aee_crash *crash)
 {
-    static const uint8_t by_vector[32] = {[0] = SIGFPE,  [1] = SIGTRAP, [3] = SIGTRAP, [4] = SIGSEGV,
-                                          [6] = SIGILL,  [16] = SIGFPE, [17] = SIGBUS, [19] = SIGFPE};
+    static const uint8_t by_vector[32] = {
+        [0] = SIGFPE, [1] = SIGTRAP, [3] = SIGTRAP, [4] = SIGSEGV,
+        [6] = SIGILL, [16] = SIGFPE, [17] = SIGBUS, [19] = SIGFPE};
     switch (crash->cause) {
     case AEE_CRASH_EXCEPTION:
         return crash->vector < 32 && by_vector[crash->vector] ? by_vector[crash->vector] : SIGSEGV;
@@ -212,10 +211,29 @@ static bool add_lane(struct writer *writer, uint32_t lane, const aee_registers *
     const struct aee__instance *instance = writer->content->instance;
     struct elf_prstatus status = {.pr_pid = (pid_t)lane + 1, .pr_pgrp = 1, .pr_sid = 1};
     /* In the order of struct user_regs_struct (sys/user.h); selectors are those of Linux. */
-    const uint64_t registers[ELF_NGREG] = {
-        r->r15, r->r14, r->r13, r->r12, r->rbp, r->rbx, r->r11, r->r10, r->r9, r->r8, r->rax,
-        r->rcx, r->rdx, r->rsi, r->rdi, UINT64_MAX, r->rip, 0x33, r->rflags, r->rsp, 0x2b,
-        aee__memory_tcb(lane, &instance->plan).value, AEE_GVA_LANES + lane * AEE_LANE_STRIDE};
+    const uint64_t registers[ELF_NGREG] = {r->r15,
+                                           r->r14,
+                                           r->r13,
+                                           r->r12,
+                                           r->rbp,
+                                           r->rbx,
+                                           r->r11,
+                                           r->r10,
+                                           r->r9,
+                                           r->r8,
+                                           r->rax,
+                                           r->rcx,
+                                           r->rdx,
+                                           r->rsi,
+                                           r->rdi,
+                                           UINT64_MAX,
+                                           r->rip,
+                                           0x33,
+                                           r->rflags,
+                                           r->rsp,
+                                           0x2b,
+                                           aee__memory_tcb(lane, &instance->plan).value,
+                                           AEE_GVA_LANES + lane * AEE_LANE_STRIDE};
     memcpy(status.pr_reg, registers, sizeof registers);
     /* The same for all, as Linux has it: readers take the last. */
     status.pr_cursig = (short)signal_of(&writer->content->record->crash);
@@ -278,10 +296,9 @@ static bool add_lanes(struct writer *writer)
     struct aee__instance *instance = writer->content->instance;
     uint32_t lanes = atomic_load(&instance->lane_count);
     uint32_t crashed = record->crash.lane < lanes ? record->crash.lane : 0;
-    aee_registers registers =
-        aee__backtrace_component(record->image->image, &record->crash.registers,
-                                 &(struct aee__stack_view){record->stack, record->stack_start,
-                                                           record->stack_size});
+    aee_registers registers = aee__backtrace_component(
+        record->image->image, &record->crash.registers,
+        &(struct aee__stack_view){record->stack, record->stack_start, record->stack_size});
     bool added = add_lane(writer, crashed, &registers);
     for (uint32_t i = 0; i < lanes && added; i++) {
         if (i == crashed) {

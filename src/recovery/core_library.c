@@ -98,8 +98,8 @@ void aee__core_library(uint8_t page[AEE__CORE_LIBRARY_SIZE])
     image.sections[FRAMES] =
         section(FRAMES_NAME, SHT_PROGBITS, offsetof(struct image, frames), sizeof frames);
     image.sections[FRAMES].sh_flags = SHF_ALLOC;
-    image.sections[SYMBOLS] = section(SYMBOLS_NAME, SHT_SYMTAB, offsetof(struct image, symbols),
-                                      sizeof image.symbols);
+    image.sections[SYMBOLS] =
+        section(SYMBOLS_NAME, SHT_SYMTAB, offsetof(struct image, symbols), sizeof image.symbols);
     image.sections[SYMBOLS].sh_link = STRINGS;
     image.sections[SYMBOLS].sh_info = 1;
     image.sections[SYMBOLS].sh_entsize = sizeof image.symbols[0];

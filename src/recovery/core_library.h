@@ -1,6 +1,6 @@
-/* core_library.h: what tells a debugger of the library's code in a component (the vDSO), which is no
- * ELF file there: a small one that a core file has beside it, as Linux has its vDSO. It names the
- * code, and says that a stack ends where it was entered. Pure. */
+/* core_library.h: what tells a debugger of the library's code in a component (the vDSO), which is
+ * no ELF file there: a small one that a core file has beside it, as Linux has its vDSO. It names
+ * the code, and says that a stack ends where it was entered. Pure. */
 #ifndef AEE_RECOVERY_CORE_LIBRARY_H
 #define AEE_RECOVERY_CORE_LIBRARY_H
 

@@ -92,8 +92,7 @@ static struct aee__crash_files *take_files(struct aee__context *context)
 {
     struct aee__core *core = context->core;
     (void)pthread_mutex_lock(&core->crash_files_lock);
-    struct aee__crash_files *files =
-        context->keep.files ? context->keep.files : core->crash_files;
+    struct aee__crash_files *files = context->keep.files ? context->keep.files : core->crash_files;
     files = files && files->directory >= 0 ? files : NULL;
     if (files) {
         files->references++;
@@ -316,8 +315,8 @@ static void tell(const struct job *job, aee_result result, const aee_error *erro
                        (unsigned long long)(job->left_out + 1023) / 1024);
     }
     if (result == AEE_OK) {
-        aee__context_event(context, AEE_EVENT_CRASH_SAVED, job->record->crash.id, "%s%s",
-                           job->name, missing);
+        aee__context_event(context, AEE_EVENT_CRASH_SAVED, job->record->crash.id, "%s%s", job->name,
+                           missing);
     } else {
         aee__context_event(context, AEE_EVENT_CRASH_NOT_SAVED, job->record->crash.id,
                            "context \"%s\": no files of crash %llu in \"%.80s\": %.80s",
@@ -347,9 +346,8 @@ static void write_files(struct aee__instance *instance)
     struct aee__context *context = instance->context;
     sigset_t mask;
     aee_error error = {0};
-    struct job job = {.instance = instance,
-                      .files = take_files(context),
-                      .record = context->keep.core};
+    struct job job = {
+        .instance = instance, .files = take_files(context), .record = context->keep.core};
     if (!job.files) {
         return; /* switched off meanwhile */
     }

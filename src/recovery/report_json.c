@@ -119,8 +119,8 @@ static void add_time(struct aee__json *json, const struct aee__crash_record *rec
     char text[40];
     struct tm parts;
     aee__sys_wall_clock(&seconds, &ns);
-    int64_t at = seconds * 1000 + ns / 1000000 -
-                 (int64_t)((aee__now_ns() - record->time_ns) / 1000000);
+    int64_t at =
+        seconds * 1000 + ns / 1000000 - (int64_t)((aee__now_ns() - record->time_ns) / 1000000);
     time_t whole = at / 1000;
     if (gmtime_r(&whole, &parts)) {
         (void)snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
@@ -205,8 +205,7 @@ static void add_calls(struct aee__json *json, const struct aee__crash_record *re
         int32_t called = lane->called[i];
         bool known = image && called >= 0 && (uint32_t)called < image->export_count;
         aee__json_open(json, NULL, '{');
-        aee__json_string(json, "function",
-                         known ? image->exports[called].name : "(initialiser)");
+        aee__json_string(json, "function", known ? image->exports[called].name : "(initialiser)");
         aee__json_bool(json, "answered", lane->answered[i]);
         aee__json_close(json, '}');
     }
@@ -222,9 +221,9 @@ static void add_host_calls(struct aee__json *json, const struct aee__context *co
         int32_t asked = lane->asked[i];
         bool known = asked >= 0 && (uint32_t)asked < atomic_load(&functions->count);
         aee__json_string(json, NULL,
-                         known                      ? functions->entries[asked].name
+                         known                     ? functions->entries[asked].name
                          : asked == AEE__ASKED_LOG ? "(log)"
-                                                    : "(unknown function)");
+                                                   : "(unknown function)");
     }
     aee__json_close(json, ']');
 }
@@ -238,10 +237,7 @@ static void add_lanes(struct aee__json *json, const struct aee__context *context
         bool crashed = i == record->crash.lane;
         aee__json_open(json, NULL, '{');
         aee__json_uint(json, "lane", i);
-        aee__json_string(json, "state",
-                         crashed         ? "crashed"
-                         : lane->running ? "running"
-                                         : "parked");
+        aee__json_string(json, "state", crashed ? "crashed" : lane->running ? "running" : "parked");
         aee__json_uint(json, "in_host_calls", lane->host_depth);
         if (lane->known && !crashed) {
             add_registers(json, &lane->registers);
@@ -379,8 +375,8 @@ aee_result aee__report_last(struct aee__context *context, bool trace, struct aee
                                context->name);
         }
     } else {
-        result = aee__fail(error, AEE_ERR_NOT_FOUND, "context \"%s\" has not crashed",
-                           context->name);
+        result =
+            aee__fail(error, AEE_ERR_NOT_FOUND, "context \"%s\" has not crashed", context->name);
     }
     aee__crash_record_destroy(copy, alloc);
     return result;

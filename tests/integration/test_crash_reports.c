@@ -1,6 +1,6 @@
 /* test_crash_reports.c: what aee_crash_json() and core files say of crashes of each kind: the stack
- * trace with its lines, for both kinds of image, the calls, the log, the map; and what happens where
- * files cannot be written. */
+ * trace with its lines, for both kinds of image, the calls, the log, the map; and what happens
+ * where files cannot be written. */
 #include "harness.h"
 
 #include <dirent.h>
@@ -220,8 +220,8 @@ static void test_contents(void **state)
     aee_region region;
     uint64_t address = 0;
     ASSERT_OK(&bed, aee_region_create(bed.engine, &desc, &region, &bed.error));
-    ASSERT_OK(&bed, aee_region_map(bed.engine, context, region, AEE_ACCESS_READ, &address,
-                                   &bed.error));
+    ASSERT_OK(&bed,
+              aee_region_map(bed.engine, context, region, AEE_ACCESS_READ, &address, &bed.error));
     for (int64_t i = 0; i < 40; i++) {
         assert_int_equal(value2(&bed, context, "fine", i, 0, 1), i);
     }
@@ -273,8 +273,7 @@ static void test_wrong_use(void **state)
     assert_int_equal(aee_set_crash_files(bed.engine, context, &files, &bed.error),
                      AEE_ERR_INVALID_ARGUMENT);
     files.directory = "/nowhere/at/all";
-    assert_int_equal(aee_set_crash_files(bed.engine, context, &files, &bed.error),
-                     AEE_ERR_SYSTEM);
+    assert_int_equal(aee_set_crash_files(bed.engine, context, &files, &bed.error), AEE_ERR_SYSTEM);
     assert_non_null(strstr(bed.error.text, "/nowhere/at/all"));
     files.directory = "/tmp";
     files.flags = 64;
@@ -440,7 +439,7 @@ static void test_readers_and_crashes(void **state)
 /* ---- Core files --------------------------------------------------------------------------- */
 
 static char directory[64];
-static char saved[256];    /* of the last event: the text */
+static char saved[256];  /* of the last event: the text */
 static unsigned told[2]; /* events: saved, not saved */
 
 static void on_event(void *user, const aee_event *event)
@@ -688,9 +687,8 @@ static void test_file_size_limit(void **state)
     size_t size;
     char *bytes = read_image(AEE_CRASHBED, &size);
     open_files(&bed, 0, 0);
-    const aee_context_desc desc = {.struct_size = sizeof desc,
-                                   .name = "crashbed",
-                                   .limits = {.never_restart = 1, .lanes = 1}};
+    const aee_context_desc desc = {
+        .struct_size = sizeof desc, .name = "crashbed", .limits = {.never_restart = 1, .lanes = 1}};
     aee_context context = {0};
     ASSERT_OK(&bed, aee_context_create(bed.engine, &desc, &context, &bed.error));
     ASSERT_OK(&bed, aee_load(bed.engine, context, bytes, size, &bed.error));
@@ -711,13 +709,20 @@ int main(void)
 {
     skip_without_backend();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_traces),          cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_contents),        cmocka_unit_test(test_wrong_use),
-        cmocka_unit_test(test_older_image),     cmocka_unit_test(test_damaged_component),
-        cmocka_unit_test(test_damaged_sections), cmocka_unit_test(test_readers_and_crashes),
-        cmocka_unit_test(test_gdb),             cmocka_unit_test(test_limit_of_files),
-        cmocka_unit_test(test_limit_of_bytes),  cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_directory_gone),  cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_traces),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_wrong_use),
+        cmocka_unit_test(test_older_image),
+        cmocka_unit_test(test_damaged_component),
+        cmocka_unit_test(test_damaged_sections),
+        cmocka_unit_test(test_readers_and_crashes),
+        cmocka_unit_test(test_gdb),
+        cmocka_unit_test(test_limit_of_files),
+        cmocka_unit_test(test_limit_of_bytes),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_directory_gone),
+        cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_file_size_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,8 +118,8 @@ static void test_steps(void **state)
     (void)state;
     struct aee__heap_view view;
     char *a = aee__heap_alloc(&heap, 100000, 16, 0);
-    assert_true(aee__heap_view_open(&view, (const uint8_t *)&heap, memory, (uintptr_t)memory, SIZE,
-                                    1000));
+    assert_true(
+        aee__heap_view_open(&view, (const uint8_t *)&heap, memory, (uintptr_t)memory, SIZE, 1000));
     struct aee__heap_place place = aee__heap_place_of(&view, (uintptr_t)a + 90000, 600);
     assert_int_equal(place.kind, AEE__HEAP_UNKNOWN);
     assert_int_equal(view.steps, 400); /* a header each */

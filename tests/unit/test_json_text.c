@@ -47,8 +47,8 @@ static void test_text(void **state)
         {"\xe2\x82\xac", "\"\xe2\x82\xac\""},
         {"\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\""},
         {"\x80", "\"\\ufffd\""},
-        {"\xc3", "\"\\ufffd\""},         /* cut off */
-        {"\xc0\x80", "\"\\ufffd\\ufffd\""}, /* too long for what it is */
+        {"\xc3", "\"\\ufffd\""},                       /* cut off */
+        {"\xc0\x80", "\"\\ufffd\\ufffd\""},            /* too long for what it is */
         {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""}, /* a surrogate */
         {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""},
     };

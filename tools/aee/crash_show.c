@@ -1,5 +1,6 @@
 /* crash_show.c: the verb crash. Shows the report of a crash from its file, or from the note in a
- * core file. Both may come from anywhere: what they say is printed, and nothing else done with it. */
+ * core file. Both may come from anywhere: what they say is printed, and nothing else done with it.
+ */
 #include <elf.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -203,9 +204,9 @@ static void show_registers(const struct term *term, const json_t *object, const 
     if (!points_to) { /* four in a line */
         json_object_foreach(registers, name, value)
         {
-            (void)fprintf(term->out, "%s%-6.6s %016llx", column % 4 == 0 ? "  " : "   ", name,
-                          strtoull(json_string_value(value) ? json_string_value(value) : "0", NULL,
-                                   0));
+            (void)fprintf(
+                term->out, "%s%-6.6s %016llx", column % 4 == 0 ? "  " : "   ", name,
+                strtoull(json_string_value(value) ? json_string_value(value) : "0", NULL, 0));
             (void)fputs(++column % 4 == 0 ? "\n" : "", term->out);
         }
         (void)fputs(column % 4 != 0 ? "\n" : "", term->out);
@@ -317,8 +318,8 @@ static void show_map(const struct term *term, const json_t *report)
     json_array_foreach(map, index, area)
     {
         const uint64_t size = number_of(area, "size");
-        (void)fprintf(term->out, "  0x%012" PRIx64 "  %8" PRIu64 " KiB  ",
-                      number_of(area, "start"), size / 1024);
+        (void)fprintf(term->out, "  0x%012" PRIx64 "  %8" PRIu64 " KiB  ", number_of(area, "start"),
+                      size / 1024);
         term_print_safe(term->out, string_of(area, "rights"));
         (void)fputs("  ", term->out);
         term_print_safe(term->out, string_of(area, "what"));
@@ -386,15 +387,16 @@ static int crash(int argc, char **argv)
 const struct cli_verb cli_crash = {
     .name = "crash",
     .summary = "shows the report of a crash",
-    .help = "usage: aee crash show FILE [--json]\n"
-            "\n"
-            "Shows what is known of a crash: why, the stack trace with source lines, registers and\n"
-            "what they point to, the last calls and host calls, the end of the log, the memory map.\n"
-            "FILE is a report (.json) or a core file (.core), as `aee run --core-dir DIR` and\n"
-            "aee_set_crash_files() leave them. `gdb IMAGE FILE.core` opens the latter, too.\n"
-            "\n"
-            "  --json  the report as it is, one JSON object\n"
-            "\n"
-            "exit codes: 0 shown, 2 wrong command line, 3 the file cannot be read or is no report\n",
+    .help =
+        "usage: aee crash show FILE [--json]\n"
+        "\n"
+        "Shows what is known of a crash: why, the stack trace with source lines, registers and\n"
+        "what they point to, the last calls and host calls, the end of the log, the memory map.\n"
+        "FILE is a report (.json) or a core file (.core), as `aee run --core-dir DIR` and\n"
+        "aee_set_crash_files() leave them. `gdb IMAGE FILE.core` opens the latter, too.\n"
+        "\n"
+        "  --json  the report as it is, one JSON object\n"
+        "\n"
+        "exit codes: 0 shown, 2 wrong command line, 3 the file cannot be read or is no report\n",
     .run = crash,
 };

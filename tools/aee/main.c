@@ -8,8 +8,8 @@
 
 #include "term.h"
 
-static const struct cli_verb *const verbs[] = {&cli_doctor, &cli_run, &cli_bench, &cli_crash,
-                                               &cli_version, &cli_help};
+static const struct cli_verb *const verbs[] = {&cli_doctor, &cli_run,     &cli_bench,
+                                               &cli_crash,  &cli_version, &cli_help};
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
 
 const struct cli_verb *cli_verb_at(unsigned index)

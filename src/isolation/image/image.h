@@ -56,7 +56,7 @@ struct aee__image {
     size_t signatures_size;
     uint32_t *hash; /* open addressing over exports; size is a power of two */
     uint32_t hash_mask;
-    struct aee__symbol *symbols; /* all functions, sorted by address, for crash reports */
+    struct aee__symbol *symbols;   /* all functions, sorted by address, for crash reports */
     struct aee__symbol *variables; /* the same of data */
     uint32_t variable_count;
 };

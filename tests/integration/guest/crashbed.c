@@ -49,7 +49,7 @@ __attribute__((noinline)) static int64_t call_freed(void)
     block = freed;
     block = behind;
     free(freed);
-    int64_t (*function)(void) = (int64_t (*)(void))(void *)(freed + 8);
+    int64_t (*function)(void) = (int64_t(*)(void))(void *)(freed + 8);
     return function() + sink; /* line: freed */
 }
 
