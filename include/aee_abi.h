@@ -222,7 +222,12 @@ struct aee_abi_lane_private { /* the guest's own, one line */
     uint32_t reserved0;
     uint64_t gate; /* level none only: where a hypercall leads, void (uint32_t, uint64_t) */
     uint64_t gate_argument; /* and its second argument; written by the host */
-    uint32_t reserved1[10];
+    /* Of the registers only these live between calls (System V ABI, 3.2.3): saved when the lane
+     * parks, loaded when it goes on or begins, where `controls` is set. */
+    uint32_t controls;
+    uint32_t mxcsr;
+    uint32_t x87_control;
+    uint32_t reserved1[7];
 };
 
 struct aee_abi_lane {

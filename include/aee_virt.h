@@ -638,6 +638,40 @@ typedef struct aee_recovery_desc {
     uint32_t reserved0;
 } aee_recovery_desc;
 
+/* Sets all of it. Checkpoints that were taken in another mode are dropped. Errors:
+ * INVALID_ARGUMENT, STALE, BUSY, NO_MEMORY, UNSUPPORTED, SYSTEM. */
+AEE_API aee_result aee_set_recovery(aee_engine *engine, aee_context context,
+                                    const aee_recovery_desc *desc, aee_error *error);
+/* Keeps the state that the component has now as its newest checkpoint. Waits for calls in flight,
+ * at most about a call budget (BUSY); calls that come meanwhile wait. A failure leaves the earlier
+ * ones as they were. Not from within a host function that this context called (BUSY). Errors:
+ * NOT_LOADED, STALE, BUSY, STATE (nothing was declared), LIMIT, NO_MEMORY, and those of aee_call()
+ * for a context that takes no calls. */
+AEE_API aee_result aee_checkpoint(aee_engine *engine, aee_context context, aee_error *error);
+/* Gives the component the state of the checkpoint `back` before the newest one (0) again; those
+ * after it are gone. Functions, regions and limits stay as they are. Waits as aee_checkpoint()
+ * does. A context that is stopped, in quarantine or restarting is restarted in that state. Errors:
+ * NOT_FOUND (there are not so many), and those of aee_checkpoint() and aee_restart(). */
+AEE_API aee_result aee_restore(aee_engine *engine, aee_context context, uint32_t back,
+                               aee_error *error);
+
+typedef struct aee_fork_desc {
+    uint32_t struct_size;
+    uint32_t flags;   /* none are defined: must be 0 */
+    const char *name; /* NULL: the template's; copied */
+    void *user;       /* of the fork, for host functions and events */
+} aee_fork_desc;
+
+/* Makes a context that goes on where the template is now, between two calls: its image, state,
+ * limits, grants, and the regions that it may only read. Neither sees what the other writes from
+ * now on: the host's kernel copies a page when one of them first writes it (docs/recovery.md). A
+ * fork has random numbers of its own, no checkpoints, and is restarted from the image. `desc` may
+ * be NULL. Waits for the template's calls as aee_checkpoint() does. Fast where the template has not
+ * been called since its last fork and the pool has a machine. Errors: those of aee_checkpoint(),
+ * and LIMIT (max_contexts), INVALID_ARGUMENT, SYSTEM. */
+AEE_API aee_result aee_fork(aee_engine *engine, aee_context template_, const aee_fork_desc *desc,
+                            aee_context *out, aee_error *error);
+
 /* ---- Information -------------------------------------------------------------------------- */
 
 typedef struct aee_context_info {

@@ -140,11 +140,31 @@ static void tell(const struct aee_abi_lane *lane)
     }
 }
 
+/* Rounding modes and masks of exceptions, which a component may set for good. */
+static void save_controls(struct aee_abi_lane *lane)
+{
+    uint32_t mxcsr;
+    uint16_t x87;
+    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(x87));
+    STORE(lane->own.mxcsr, mxcsr);
+    STORE(lane->own.x87_control, x87);
+    STORE(lane->own.controls, 1);
+}
+
+static void load_controls(const struct aee_abi_lane *lane)
+{
+    uint32_t mxcsr = LOAD(lane->own.mxcsr);
+    uint16_t x87 = (uint16_t)LOAD(lane->own.x87_control);
+    if (LOAD(lane->own.controls)) {
+        __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(x87));
+    }
+}
+
 /* Waits for request `seq` in `slot`; parks after the spin that the host allows. The host sets
  * notify and then looks at seq of the last answer; we do it the other way round, with the fence
  * between. Only an idle lane pays for the fence: a busy one meets a late notify after its next
  * answer. */
-static void await(const struct aee_abi_lane *lane, const struct aee_abi_slot *slot, uint32_t seq)
+static void await(struct aee_abi_lane *lane, const struct aee_abi_slot *slot, uint32_t seq)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     tell(lane);
@@ -158,13 +178,16 @@ static void await(const struct aee_abi_lane *lane, const struct aee_abi_slot *sl
                 __builtin_ia32_pause();
             }
         }
+        save_controls(lane);
         hypercall(lane, AEE_HC_PARK);
+        load_controls(lane);
     }
 }
 
 static void __attribute__((noreturn, used)) lane_loop(void)
 {
     struct aee_abi_lane *lane = this_lane();
+    load_controls(lane);
     for (uint32_t seq = 1;; seq++) {
         struct aee_abi_slot *slot = &lane->slots[(seq - 1) % AEE_RING_SLOTS];
         if (LOAD_ACQUIRE(slot->request.seq) != seq) {

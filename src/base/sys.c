@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -104,6 +105,40 @@ uint64_t aee__sys_file_resident(int fd)
 {
     struct stat status;
     return fstat(fd, &status) == 0 ? (uint64_t)status.st_blocks * 512u : 0;
+}
+
+int64_t aee__sys_find_data(int fd, int64_t from, int64_t *end)
+{
+    *end = from;
+    if (injected("lseek")) {
+        return -1;
+    }
+    off_t start = lseek(fd, from, SEEK_DATA);
+    if (start < 0) {
+        return errno == ENXIO ? -2 : -1;
+    }
+    *end = lseek(fd, start, SEEK_HOLE);
+    return *end < 0 ? -1 : start;
+}
+
+/* Documentation/admin-guide/mm/pagemap.rst: present or swapped, and not of a file. */
+int aee__sys_private_pages(const void *at, uint32_t count, uint64_t *bits)
+{
+    uint64_t entries[64];
+    size_t size = count * sizeof entries[0];
+    *bits = 0;
+    int fd = injected("pagemap") ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    ssize_t got = pread(fd, entries, size, (off_t)((uintptr_t)at / 4096 * sizeof entries[0]));
+    (void)close(fd);
+    for (uint32_t i = 0; i < count && got == (ssize_t)size; i++) {
+        bool there = (entries[i] >> 62) != 0; /* swapped or present */
+        bool file = (entries[i] >> 61) & 1;
+        *bits |= (uint64_t)(there && !file) << i;
+    }
+    return got == (ssize_t)size ? 0 : -1;
 }
 
 ssize_t aee__sys_pread(int fd, void *buffer, size_t size, off_t offset)

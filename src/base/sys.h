@@ -24,6 +24,12 @@ int aee__sys_madvise(void *address, size_t size, int advice);
 int aee__sys_memfd(const char *name, uint64_t size);
 int aee__sys_resize_memfd(int fd, uint64_t size);
 uint64_t aee__sys_file_resident(int fd); /* bytes that a memory file occupies; 0 on failure */
+/* The next part of a memory file at or after `from` that it has memory for: where it begins, and in
+ * *end where it ends; -2: there is none. */
+int64_t aee__sys_find_data(int fd, int64_t from, int64_t *end);
+/* One bit for each of at most 64 pages from `at` on: it is the process's own by now, not a file's.
+ */
+int aee__sys_private_pages(const void *at, uint32_t count, uint64_t *bits);
 ssize_t aee__sys_pread(int fd, void *buffer, size_t size, off_t offset);
 int64_t aee__sys_file_size(int fd);
 int aee__sys_random(void *buffer, size_t size);

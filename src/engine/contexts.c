@@ -38,21 +38,11 @@ static aee_result check_desc(const aee_engine *engine, const aee_context_desc *d
 
 static aee_result destroy_handle(aee_engine *engine, uint64_t handle, aee_error *error);
 
-static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_context *out,
-                         aee_error *error)
+aee_result aee__contexts_add(aee_engine *engine, const struct aee__context_plan *plan,
+                             aee_context *out, aee_error *error)
 {
-    struct aee__context_plan plan = {.name = desc->name,
-                                     .kind = desc->kind,
-                                     .mode = desc->call_mode,
-                                     .user = desc->user,
-                                     .limits = desc->limits};
-    aee_limits defaults;
     struct aee__context *context;
-    aee__limits_default(desc->kind, &defaults);
-    aee_result result = aee__limits_complete(desc->name, &defaults, &plan.limits, error);
-    if (result == AEE_OK) {
-        result = aee__context_create(&engine->core, &plan, &context, error);
-    }
+    aee_result result = aee__context_create(&engine->core, plan, &context, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -61,7 +51,7 @@ static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_c
     if (context->handle == 0) {
         aee__context_free(context);
         return aee__fail(error, AEE_ERR_LIMIT,
-                         "cannot create context \"%s\": the engine has %u contexts", desc->name,
+                         "cannot create context \"%s\": the engine has %u contexts", plan->name,
                          engine->core.contexts.capacity);
     }
     uint64_t handle = context->handle;
@@ -72,6 +62,20 @@ static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_c
     }
     out->id = handle;
     return aee__ok(error);
+}
+
+static aee_result create(aee_engine *engine, const aee_context_desc *desc, aee_context *out,
+                         aee_error *error)
+{
+    struct aee__context_plan plan = {.name = desc->name,
+                                     .kind = desc->kind,
+                                     .mode = desc->call_mode,
+                                     .user = desc->user,
+                                     .limits = desc->limits};
+    aee_limits defaults;
+    aee__limits_default(desc->kind, &defaults);
+    aee_result result = aee__limits_complete(desc->name, &defaults, &plan.limits, error);
+    return result == AEE_OK ? aee__contexts_add(engine, &plan, out, error) : result;
 }
 
 aee_result aee_context_create(aee_engine *engine, const aee_context_desc *user_desc,

@@ -11,6 +11,7 @@
 #include "engine/levels.h"
 #include "isolation/spares.h"
 #include "recovery/capture.h"
+#include "recovery/checkpoints.h"
 #include "recovery/crash_files.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
@@ -18,9 +19,13 @@
 static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
                                                   .capture = aee__capture,
                                                   .number = aee__capture_number,
-                                                  .write_files = aee__crash_files_write,
                                                   .forget_files = aee__crash_files_release,
-                                                  .decide = aee__policy_decide};
+                                                  .decide = aee__policy_decide,
+                                                  .keeps_machine = aee__checkpoint_keeps_machine,
+                                                  .choose = aee__checkpoint_choose,
+                                                  .origin = aee__checkpoint_origin,
+                                                  .restore = aee__checkpoint_begin,
+                                                  .forget = aee__checkpoint_forget};
 
 /* ---- Settings ----------------------------------------------------------------------------- */
 

@@ -60,7 +60,10 @@ void aee__limits_default(aee_kind kind, aee_limits *limits);
 aee_result aee__limits_complete(const char *name, const aee_limits *base, aee_limits *limits,
                                 aee_error *error);
 
-/* contexts.c: the calling thread is inside a host function (then *error says so); closes the engine
+/* contexts.c: makes a context of a complete plan and gives it a handle. */
+aee_result aee__contexts_add(aee_engine *engine, const struct aee__context_plan *plan,
+                             aee_context *out, aee_error *error);
+/* The calling thread is inside a host function (then *error says so); closes the engine
  * and destroys every context. */
 bool aee__contexts_any_reentry(aee_engine *engine, aee_error *error);
 void aee__contexts_destroy_all(aee_engine *engine);

@@ -7,10 +7,14 @@
 
 #include "base/checked.h"
 #include "base/sys.h"
+#include "ept/frozen.h"
 
 #define TABLE_POOL_PAGES 512u
 #ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
 #define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
 #endif
 
 #define TABLE_POOL_SIZE (TABLE_POOL_PAGES * AEE__PAGE_SIZE)
@@ -143,7 +147,10 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
     add_area(memory, (struct aee__gva){AEE_GVA_HEAP}, plan->heap_size);
     memory->heap_size = plan->heap_size;
     for (uint32_t i = 0; i < memory->area_count; i++) {
-        memory->areas[i].rights = find_rights(plan, i);
+        struct aee__memory_area *area = &memory->areas[i];
+        bool stack = i < first_segment(plan) && i % 2 == 0;
+        area->rights = find_rights(plan, i);
+        area->state = (area->rights & AEE__PT_WRITE) && !stack && area->gva.value != AEE_GVA_LANES;
     }
 }
 
@@ -223,6 +230,10 @@ static void *map_file(const struct aee__memory *memory, uint64_t offset, uint64_
         }
         flags |= MAP_FIXED;
     }
+    if (memory->fd < 0) { /* what a fork grows by */
+        flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        offset = 0;
+    }
     void *host =
         aee__sys_mmap(place, size, PROT_READ | PROT_WRITE, flags, memory->fd, (off_t)offset);
     if (host == MAP_FAILED && place) {
@@ -266,6 +277,7 @@ static void ask_for_huge_pages(const struct aee__memory *memory, uint64_t heap_s
 #define READY_STACK (2 * AEE__PAGE_SIZE)
 #define READY_TLS_MAX (4 * AEE__PAGE_SIZE)
 #define READY_ZEROES_MAX (16 * AEE__PAGE_SIZE) /* of a segment, behind its content */
+#define READY_FORK_DATA (2 * AEE__PAGE_SIZE)
 #define READY_LANE (offsetof(struct aee_abi_lane, slots) + AEE__PAGE_SIZE) /* 32 of 64 slots */
 
 /* Page tables that an instance with a small image fills: the root, the two levels below it, system
@@ -406,6 +418,7 @@ void aee__memory_destroy(struct aee__memory *memory)
     if (memory->fd >= 0) {
         (void)aee__sys_close(memory->fd);
     }
+    aee__frozen_release(memory->frozen);
     memset(memory, 0, sizeof *memory);
     memory->fd = -1;
 }
@@ -419,6 +432,21 @@ void *aee__memory_at(const struct aee__memory *memory, struct aee__gva gva, uint
         }
     }
     return NULL;
+}
+
+uint8_t *aee__memory_page(const struct aee__memory *memory, uint64_t offset)
+{
+    uint32_t chunk = memory->chunk_count - 1;
+    while (chunk > 0 && memory->chunks[chunk].gpa.value - AEE__GPA_PRIVATE > offset) {
+        chunk--;
+    }
+    return memory->chunks[chunk].host +
+           (offset - (memory->chunks[chunk].gpa.value - AEE__GPA_PRIVATE));
+}
+
+uint64_t aee__memory_area_size(const struct aee__memory *memory, uint32_t area)
+{
+    return area == memory->area_count - 1 ? memory->heap_size : memory->areas[area].size;
 }
 
 /* ---- Growth ------------------------------------------------------------------------------- */
@@ -437,7 +465,7 @@ aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size,
     }
     uint64_t added = heap_size - memory->heap_size;
     uint64_t file_size = memory->file_size + added;
-    if (file_size > memory->file_capacity) { /* else a growth was taken back */
+    if (memory->fd >= 0 && file_size > memory->file_capacity) { /* else a growth was taken back */
         if (aee__sys_resize_memfd(memory->fd, file_size) != 0) {
             return aee__fail_os(error, errno, "cannot grow the heap to %llu bytes",
                                 (unsigned long long)heap_size);
@@ -469,7 +497,121 @@ void aee__memory_ungrow_heap(struct aee__memory *memory)
     (void)aee__sys_munmap(chunk->host, chunk->size);
 }
 
+/* ---- What is there ------------------------------------------------------------------------ */
+
+static aee_result find_in_file(const struct aee__memory *memory, struct aee__pages *pages,
+                               aee_error *error)
+{
+    int64_t at = 0;
+    for (;;) {
+        int64_t end;
+        int64_t start = aee__sys_find_data(memory->fd, at, &end);
+        if (start == -1) {
+            return aee__fail_os(error, errno, "cannot find the pages of a memory file");
+        }
+        if (start < 0 || (uint64_t)start >= memory->file_size) {
+            return AEE_OK;
+        }
+        for (at = start; at < end && (uint64_t)at < memory->file_size;
+             at += (int64_t)AEE__PAGE_SIZE) {
+            aee__pages_mark(pages, (uint64_t)at / AEE__PAGE_SIZE);
+        }
+    }
+}
+
+/* The next pages of a fork's chunk from `at` on: one bit each in *own, for those that are its own
+ * by now; how many were looked at, 0 on failure. */
+static uint32_t look_at_own(const struct aee__memory_chunk *chunk, uint64_t at, uint64_t *own)
+{
+    uint64_t left = (chunk->size - at) / AEE__PAGE_SIZE;
+    uint32_t count = left < AEE__PAGES_WORD ? (uint32_t)left : AEE__PAGES_WORD;
+    return aee__sys_private_pages(chunk->host + at, count, own) == 0 ? count : 0;
+}
+
+static aee_result find_in_fork(const struct aee__memory *memory, struct aee__pages *pages,
+                               aee_error *error)
+{
+    for (uint32_t i = 0; i < memory->chunk_count; i++) {
+        const struct aee__memory_chunk *chunk = &memory->chunks[i];
+        uint64_t first = (chunk->gpa.value - AEE__GPA_PRIVATE) / AEE__PAGE_SIZE;
+        for (uint64_t at = 0; at < chunk->size;) {
+            uint64_t own;
+            uint32_t count = look_at_own(chunk, at, &own);
+            if (count == 0) {
+                return aee__fail_os(error, errno, "cannot find the pages of a fork");
+            }
+            pages->bits[(first + at / AEE__PAGE_SIZE) / AEE__PAGES_WORD] |= own;
+            at += count * AEE__PAGE_SIZE;
+        }
+    }
+    for (uint64_t i = 0; i < aee__pages_words(&memory->frozen->has); i++) {
+        pages->bits[i] |= memory->frozen->has.bits[i];
+    }
+    return AEE_OK;
+}
+
+aee_result aee__memory_find_present(const struct aee__memory *memory, struct aee__pages *pages,
+                                    aee_error *error)
+{
+    return memory->fd >= 0 ? find_in_file(memory, pages, error)
+                           : find_in_fork(memory, pages, error);
+}
+
+/* What is read only comes from the template's file; the host maps many pages of it at once. */
+static void map_template(const struct aee__memory *memory)
+{
+    for (uint32_t i = 0; i < memory->area_count; i++) {
+        const struct aee__memory_area *area = &memory->areas[i];
+        if (!(area->rights & AEE__PT_WRITE)) {
+            (void)aee__sys_madvise(memory->chunks[0].host + area->offset, area->size,
+                                   MADV_POPULATE_READ);
+        }
+    }
+    (void)aee__sys_madvise(memory->table.pool, memory->table.used * AEE__PAGE_SIZE,
+                           MADV_POPULATE_READ);
+}
+
+void aee__memory_populate_fork(const struct aee__memory *memory,
+                               const struct aee__memory_plan *plan)
+{
+    struct stretch stretch = {0};
+    uint64_t tls = tls_pages_size(plan);
+    map_template(memory);
+    for (uint32_t lane = 0; lane < plan->lanes; lane++) {
+        add_ready(memory, &stretch, 2 * lane, plan->stack_size - READY_STACK, READY_STACK);
+        add_ready(memory, &stretch, 2 * lane + 1, tls - AEE__PAGE_SIZE, AEE__PAGE_SIZE);
+    }
+    for (uint32_t i = 0; i < plan->segment_count; i++) {
+        if (plan->segments[i].rights & AEE__PT_WRITE) {
+            add_ready(memory, &stretch, first_segment(plan) + i, 0, READY_FORK_DATA);
+        }
+    }
+    add_ready(memory, &stretch, first_fixed(plan) + FIXED_INFO, 0, AEE__PAGE_SIZE);
+    for (uint32_t lane = 0; lane < plan->lanes; lane++) {
+        add_ready(memory, &stretch, first_fixed(plan) + FIXED_LANES, lane * AEE_LANE_STRIDE,
+                  READY_LANE);
+    }
+    flush(memory, &stretch);
+}
+
+static uint64_t resident_of_fork(const struct aee__memory *memory)
+{
+    uint64_t pages = 0;
+    for (uint32_t i = 0; i < memory->chunk_count; i++) {
+        uint32_t count = 0;
+        for (uint64_t at = 0; at < memory->chunks[i].size; at += count * AEE__PAGE_SIZE) {
+            uint64_t own;
+            count = look_at_own(&memory->chunks[i], at, &own);
+            if (count == 0) {
+                break;
+            }
+            pages += (uint64_t)__builtin_popcountll(own);
+        }
+    }
+    return pages * AEE__PAGE_SIZE;
+}
+
 uint64_t aee__memory_resident(const struct aee__memory *memory)
 {
-    return memory->fd >= 0 ? aee__sys_file_resident(memory->fd) : 0;
+    return memory->fd >= 0 ? aee__sys_file_resident(memory->fd) : resident_of_fork(memory);
 }

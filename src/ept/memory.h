@@ -8,7 +8,10 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "ept/pages.h"
 #include "ept/pagetable.h"
+
+struct aee__frozen;
 
 #define AEE__MEMORY_MAX_SEGMENTS 16u
 #define AEE__MEMORY_MAX_CHUNKS 32u
@@ -43,6 +46,7 @@ struct aee__memory_area {
     uint64_t size;
     uint64_t offset; /* in the file; gpa is AEE__GPA_PRIVATE + offset */
     uint32_t rights; /* AEE__PT_ values; without AEE__PT_USER it is not the component's */
+    bool state;      /* what the component keeps between calls: not its stacks, nor the rings */
 };
 
 /* One memory slot: a host mapping and where the guest has it. */
@@ -55,7 +59,8 @@ struct aee__memory_chunk {
 #define AEE__MEMORY_MAX_AREAS (8u + AEE__MEMORY_MAX_SEGMENTS + 2u * AEE_MAX_LANES)
 
 struct aee__memory {
-    int fd;
+    int fd;                     /* -1: of a fork, */
+    struct aee__frozen *frozen; /* ... which has its first chunk from there, page by page */
     uint32_t chunk_count;
     uint32_t area_count;
     uint64_t file_size; /* in use; the file itself only grows */
@@ -79,6 +84,11 @@ void aee__memory_destroy(struct aee__memory *memory);
  * The heap counts as far as its first chunk. */
 void *aee__memory_at(const struct aee__memory *memory, struct aee__gva gva, uint64_t size);
 
+/* Host address of the page at that place of the file, which lies below file_size. */
+uint8_t *aee__memory_page(const struct aee__memory *memory, uint64_t offset);
+/* Bytes of an area, with what its heap has grown by. */
+uint64_t aee__memory_area_size(const struct aee__memory *memory, uint32_t area);
+
 /* Adds a chunk that makes the heap `heap_size` bytes, without mapping it in the page tables: give
  * the chunk to the machine first, then, where there are tables, call aee__memory_publish_heap(). */
 aee_result aee__memory_grow_heap(struct aee__memory *memory, uint64_t heap_size, aee_error *error);
@@ -89,7 +99,14 @@ void aee__memory_ungrow_heap(struct aee__memory *memory);
 /* Populates the first `size` bytes of the heap as far as they exist. Never fails. */
 void aee__memory_populate_heap(const struct aee__memory *memory, uint64_t size);
 
-/* Bytes backed by host memory now. */
+/* Marks the pages that have host memory, beside those that are marked: all others are zero. */
+aee_result aee__memory_find_present(const struct aee__memory *memory, struct aee__pages *pages,
+                                    aee_error *error);
+/* Populates what a fork writes in its first call. Never fails. */
+void aee__memory_populate_fork(const struct aee__memory *memory,
+                               const struct aee__memory_plan *plan);
+
+/* Bytes backed by host memory now; of a fork, beside its template's. */
 uint64_t aee__memory_resident(const struct aee__memory *memory);
 
 /* Where a lane's stack ends (the first stack pointer) and its control block lies. */

@@ -86,8 +86,8 @@ struct aee__backend_ops {
     bool (*vm_has_ended)(const struct aee__vm *vm);
     /* Memory comes in one of two ways. With page tables (src/ept): vm_add_memory() shows [host,
      * host + size) to the machine at `gpa`, also while lanes run; vm_set_system() writes what the
-     * processor needs into the system area, which is zero, once, before any lane starts. The area
-     * stays mapped as long as the machine lives. */
+     * processor needs into the system area, which is zero, once, before any lane starts; `lanes` is
+     * 0 where it is written already. The area stays mapped as long as the machine lives. */
     aee_result (*vm_add_memory)(struct aee__vm *vm, struct aee__gpa gpa, void *host, uint64_t size,
                                 aee_error *error);
     void (*vm_set_system)(struct aee__vm *vm, uint8_t *system, uint64_t size, uint32_t lanes);
@@ -101,12 +101,25 @@ struct aee__backend_ops {
      * NULL: nothing is to be done. */
     aee_result (*vm_seal)(struct aee__vm *vm, aee__vm_ended_fn *notice, void *user,
                           aee_error *error);
+    /* From now on the end is told to that `user`. NULL: as for vm_seal(). */
+    void (*vm_adopt)(struct aee__vm *vm, void *user);
     /* No lane is to go on, ever: those that run are stopped by force. NULL: lane_kick() is enough.
      */
     void (*vm_stop)(struct aee__vm *vm);
 
+    /* Which pages of the private memory the lanes have written: vm_track() begins, where it
+     * has not begun; vm_written() tells since then, or since it was asked last, by one bit for each
+     * page of the memory file (src/ept), and may be asked while lanes run. Both NULL, or
+     * failing: it is not known, and pages must be compared. */
+    aee_result (*vm_track)(struct aee__vm *vm, aee_error *error);
+    aee_result (*vm_written)(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+                             aee_error *error);
+
     aee_result (*lane_start)(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start,
                              aee_error *error);
+    /* Makes a lane that was started, and is not in lane_run(), begin anew. False: it cannot. NULL:
+     * none can. */
+    bool (*lane_restart)(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start);
     /* Runs the lane until it comes back. One thread at a time; the kick signal is blocked in it. */
     void (*lane_run)(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
     /* Makes a running or the next lane_run() return KICKED soon. From any thread. */

@@ -219,7 +219,7 @@ static struct aee__lane *try_current(struct aee__context *context)
 }
 
 /* What keeps calls from beginning now, in words. */
-static aee_result refuse(struct aee__context *context, aee_error *error)
+aee_result aee__context_refuse(struct aee__context *context, aee_error *error)
 {
     (void)pthread_mutex_lock(&context->lock);
     aee_result result = refuse_state(context, error);
@@ -245,7 +245,7 @@ static aee_result wait_for_lane(struct aee__context *context, struct aee__call *
         if (instance && aee__instance_ended(instance) != AEE_OK) {
             call->status = aee__instance_await_end(instance);
         } else {
-            call->status = refuse(context, error);
+            call->status = aee__context_refuse(context, error);
         }
         if (call->status == AEE_OK && aee__now_ns() >= deadline) {
             call->status = AEE_ERR_BUSY;
@@ -361,6 +361,9 @@ aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struc
     }
     aee_result result = call_on(lane, context, epoch, call, error);
     aee__lane_give(lane);
+    if (result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG) {
+        aee__context_settle(context);
+    }
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
@@ -405,7 +408,7 @@ aee_result aee__context_submit(struct aee__context *context, struct aee__call *f
         aee__call_queue_append(queue, first, last, count);
     }
     (void)pthread_mutex_unlock(&queue->lock);
-    aee_result result = open ? AEE_OK : refuse(context, NULL);
+    aee_result result = open ? AEE_OK : aee__context_refuse(context, NULL);
     return open || result != AEE_OK ? result : AEE_ERR_RESTARTING; /* it has come back since */
 }
 

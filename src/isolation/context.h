@@ -84,7 +84,12 @@ struct aee__context {
     uint32_t operations_waiting; /* life-cycle operations that wait for their turn */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
-    uint16_t image_epoch; /* counts loads; part of function handles */
+    uint16_t image_epoch;         /* counts loads; part of function handles */
+    struct aee__frozen *template; /* of the instance as it was at the last fork, or NULL */
+    uint64_t template_machine;    /* of that instance, */
+    uint64_t template_age;        /* ... and what aee__instance_age() was */
+    struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
+    uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
     struct aee__crash_history history;
     aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
     struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
@@ -109,7 +114,15 @@ void aee__context_free(struct aee__context *context);
 /* Life cycle; each blocks until done. BUSY from within a host function of this context. */
 aee_result aee__context_load(struct aee__context *context, const void *bytes, size_t size,
                              aee_error *error);
+/* Loads as aee__context_load() does, with a template's memory instead of initialisers. */
+aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__image_ref *image,
+                                     struct aee__frozen *frozen, aee_error *error);
 aee_result aee__context_restart(struct aee__context *context, aee_error *error);
+/* The same with the state of a checkpoint. */
+aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_error *error);
+/* For the thread whose call crashed or hung, when its lane is given back: restarts the context now,
+ * where its machine is there for that, or sees to it that the restarter does. */
+void aee__context_settle(struct aee__context *context);
 aee_result aee__context_stop(struct aee__context *context, aee_error *error);
 aee_result aee__context_pause(struct aee__context *context, bool paused, aee_error *error);
 aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeout_ns,
@@ -134,6 +147,8 @@ aee_result aee__context_find(struct aee__context *context, const char *name, uin
 /* call->export_index and request.args and flags are set; checks signature and epoch. */
 aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struct aee__call *call,
                              aee_error *error);
+/* What keeps calls from beginning now, in words; AEE_OK: nothing. */
+aee_result aee__context_refuse(struct aee__context *context, aee_error *error);
 /* Checks a call that is to be submitted and completes its request. */
 aee_result aee__context_check_call(struct aee__context *context, uint16_t epoch,
                                    struct aee__call *call, aee_error *error);

@@ -24,6 +24,14 @@ struct aee__lane;
 /* What recovery decides after a crash. */
 enum aee__verdict { AEE__VERDICT_RESTART, AEE__VERDICT_QUARANTINE };
 
+/* What a restarted instance begins with. */
+enum aee__origin {
+    AEE__ORIGIN_IMAGE,    /* its initialisers run */
+    AEE__ORIGIN_DECLARED, /* its initialisers run, and declared state comes over it */
+    AEE__ORIGIN_STATE,    /* all that it could write */
+    AEE__ORIGIN_FROZEN,   /* a template's memory: only forks do */
+};
+
 /* Crashes of one context that the policy remembers. */
 #define AEE__HISTORY_MAX 64u
 struct aee__crash_history {
@@ -41,14 +49,25 @@ struct aee__recovery_ops {
     void (*capture)(struct aee__context *context, struct aee__instance *instance,
                     struct aee__lane *lane, const aee_crash *crash);
     /* What was captured of that instance has this number. Where files are wanted, holds the
-     * instance until write_files() has written them. With the context's lock held. */
+     * instance until the housekeeper has written them. With the context's lock held. */
     void (*number)(struct aee__context *context, struct aee__instance *instance, uint64_t id);
-    /* aee__instance.keep_job, on the housekeeper's thread. */
-    void (*write_files)(struct aee__job *job);
     /* Gives a context's settings for such files back; NULL is fine. */
     void (*forget_files)(struct aee__core *core, struct aee__crash_files *files);
     enum aee__verdict (*decide)(struct aee__crash_history *history, const aee_limits *limits,
                                 uint64_t now_ns);
+    /* With the context's lock held: the machine of an instance that has crashed so can go on with
+     * what a checkpoint kept. */
+    bool (*keeps_machine)(const struct aee__context *context, const aee_crash *crash);
+    /* Within an operation: the next instance is to begin with that checkpoint. NOT_FOUND. */
+    aee_result (*choose)(struct aee__context *context, uint32_t back, aee_error *error);
+    /* Within an operation: what the next instance after a crash is to begin with. */
+    enum aee__origin (*origin)(struct aee__context *context);
+    /* Within an operation: gives an instance, whose lanes the caller owns, that state. `succeeded`:
+     * its memory is the one of the instance before. */
+    aee_result (*restore)(struct aee__context *context, struct aee__instance *instance,
+                          bool succeeded, aee_error *error);
+    /* The context goes: so do its checkpoints. */
+    void (*forget)(struct aee__context *context);
 };
 
 struct aee__counters {
@@ -85,6 +104,7 @@ struct aee__core {
     struct aee__workers servers; /* not jailed: host functions that nobody waits for */
     struct aee__housekeeper housekeeper;
     struct aee__housekeeper restarter;
+    _Atomic uint64_t machines;  /* numbers given */
     _Atomic bool spares_wanted; /* by a context: the restarter should look for it */
     struct aee__events events;
     struct aee__host_functions functions;

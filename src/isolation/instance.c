@@ -83,17 +83,16 @@ static void copy_image(struct aee__memory *memory, const struct aee__image *imag
     }
 }
 
-static void write_vdso(const struct aee__backend_ops *ops, struct aee__memory *memory,
-                       struct aee_abi_vdso *table)
+static void write_vdso(const struct aee__backend_ops *ops, struct aee__memory *memory)
 {
     size_t size = (size_t)(ops->vdso_end - ops->vdso);
     memcpy(aee__memory_at(memory, (struct aee__gva){AEE_GVA_VDSO}, size), ops->vdso, size);
-    memcpy(table, ops->vdso, sizeof *table);
 }
 
-static aee_result write_info(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
-                             aee_error *error)
+static aee_result write_info(struct aee__instance *instance, aee_error *error)
 {
+    struct aee_abi_vdso vdso;
+    memcpy(&vdso, instance->core->ops->vdso, sizeof vdso);
     struct aee_abi_info *info =
         aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);
     *info =
@@ -105,8 +104,8 @@ static aee_result write_info(struct aee__instance *instance, const struct aee_ab
                               .heap_base = AEE_GVA_HEAP,
                               .heap_size = instance->plan.heap_size,
                               .stack_size = instance->plan.stack_size,
-                              .vdso_host_call = vdso->host_call,
-                              .vdso_abort = vdso->abort};
+                              .vdso_host_call = vdso.host_call,
+                              .vdso_abort = vdso.abort};
     if (aee__sys_random(info->seed, sizeof info->seed) != 0) {
         return aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
                             instance->context->name);
@@ -155,7 +154,7 @@ static aee_result hide_region(void *vm, struct aee__gva gva, uint64_t size, aee_
     return instance->core->ops->vm_unmap(instance->vm, gva, size, error);
 }
 
-static const struct aee__window_ops *window_ops(const struct aee__core *core)
+const struct aee__window_ops *aee__instance_window_ops(const struct aee__core *core)
 {
     static const struct aee__window_ops by_tables = {.add_slot = add_slot};
     static const struct aee__window_ops by_mapping = {.show = show_region, .hide = hide_region};
@@ -181,7 +180,7 @@ static aee_result map_memory(struct aee__instance *instance, aee_error *error)
     return instance->core->ops->vm_map(instance->vm, memory->fd, list, count, error);
 }
 
-/* With page tables: they lie in the memory, too. */
+/* With page tables: they lie in the memory, too. A fork's system area is there already. */
 static aee_result add_memory(struct aee__instance *instance, aee_error *error)
 {
     const struct aee__backend_ops *ops = instance->core->ops;
@@ -194,7 +193,7 @@ static aee_result add_memory(struct aee__instance *instance, aee_error *error)
     uint64_t size = AEE__SYSTEM_PAGES * AEE__PAGE_SIZE;
     ops->vm_set_system(instance->vm,
                        aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, size),
-                       size, instance->plan.lanes);
+                       size, instance->memory.frozen ? 0 : instance->plan.lanes);
     return AEE_OK;
 }
 
@@ -203,17 +202,22 @@ static void note_end(void *user, aee_crash_cause cause, const char *how)
     aee__instance_fail(user, cause, how);
 }
 
-static aee_result start_lanes(struct aee__instance *instance, const struct aee_abi_vdso *vdso,
-                              aee_error *error)
+struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance, uint32_t lane)
+{
+    struct aee_abi_vdso vdso;
+    memcpy(&vdso, instance->core->ops->vdso, sizeof vdso);
+    return (struct aee__lane_start){.rip = {vdso.lane_entry},
+                                    .rsp = aee__memory_stack_top(lane),
+                                    .fs_base = aee__memory_tcb(lane, &instance->plan),
+                                    .gs_base = {AEE_GVA_LANES + lane * AEE_LANE_STRIDE},
+                                    .syscall = {vdso.syscall},
+                                    .root = instance->memory.table.base};
+}
+
+static aee_result start_lanes(struct aee__instance *instance, aee_error *error)
 {
     for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
-        write_tls(instance, lane);
-        struct aee__lane_start start = {.rip = {vdso->lane_entry},
-                                        .rsp = aee__memory_stack_top(lane),
-                                        .fs_base = aee__memory_tcb(lane, &instance->plan),
-                                        .gs_base = {AEE_GVA_LANES + lane * AEE_LANE_STRIDE},
-                                        .syscall = {vdso->syscall},
-                                        .root = instance->memory.table.base};
+        struct aee__lane_start start = aee__instance_lane_start(instance, lane);
         aee_result result = instance->core->ops->lane_start(instance->vm, lane, &start, error);
         if (result != AEE_OK) {
             return result;
@@ -224,22 +228,31 @@ static aee_result start_lanes(struct aee__instance *instance, const struct aee_a
     return AEE_OK;
 }
 
+static aee_result make_memory(struct aee__instance *instance, struct aee__frozen *frozen,
+                              aee_error *error)
+{
+    aee_result result = frozen ? aee__frozen_thaw(frozen, &instance->memory, error)
+                               : aee__memory_create(&instance->memory, &instance->plan, error);
+    if (result == AEE_OK && !frozen) {
+        copy_image(&instance->memory, instance->image->image);
+        write_vdso(instance->core->ops, &instance->memory);
+        for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
+            write_tls(instance, lane);
+        }
+    }
+    return result == AEE_OK ? write_info(instance, error) : result;
+}
+
 static aee_result fill(struct aee__instance *instance, aee_error *error)
 {
     struct aee__core *core = instance->core;
-    struct aee_abi_vdso vdso;
-    copy_image(&instance->memory, instance->image->image);
-    write_vdso(core->ops, &instance->memory, &vdso);
-    aee_result result = write_info(instance, &vdso, error);
-    if (result == AEE_OK) {
-        result = aee__pool_take(&core->pool, &instance->vm, error);
-    }
+    aee_result result = aee__pool_take(&core->pool, &instance->vm, error);
     if (result != AEE_OK) {
         return result;
     }
     result = core->ops->vm_map ? map_memory(instance, error) : add_memory(instance, error);
     if (result == AEE_OK) {
-        result = start_lanes(instance, &vdso, error);
+        result = start_lanes(instance, error);
     }
     return result == AEE_OK && core->ops->vm_seal
                ? core->ops->vm_seal(instance->vm, note_end, instance, error)
@@ -249,11 +262,11 @@ static aee_result fill(struct aee__instance *instance, aee_error *error)
 void aee__instance_strip(struct aee__instance *instance)
 {
     struct aee__core *core = instance->core;
-    uint32_t lanes = atomic_load(&instance->lane_count);
+    uint32_t lanes = instance->bereft ? 0 : atomic_load(&instance->lane_count);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_destroy(&instance->lanes[lane]);
     }
-    core->ops->vm_destroy(instance->vm);
+    core->ops->vm_destroy(instance->bereft ? NULL : instance->vm);
     instance->vm = NULL;
     aee__window_destroy(&instance->window);
     aee__memory_destroy(&instance->memory);
@@ -261,7 +274,7 @@ void aee__instance_strip(struct aee__instance *instance)
     instance->image = NULL;
 }
 
-static void bury_job(struct aee__job *job)
+void aee__instance_bury(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
@@ -272,24 +285,25 @@ static void bury_job(struct aee__job *job)
 
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
-                                struct aee__instance **out, aee_error *error)
+                                struct aee__frozen *frozen, struct aee__instance **out,
+                                aee_error *error)
 {
     *out = NULL;
-    struct aee__instance *instance = aee__shells_take(context, limits->lanes);
+    struct aee__instance *instance =
+        aee__shells_take(context, frozen ? frozen->plan.lanes : limits->lanes);
     if (!instance) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start context \"%s\": out of memory",
                          context->name);
     }
     instance->core = core;
     instance->image = aee__image_ref_take(image);
-    instance->plan = make_plan(core->ops, image->image, limits);
-    instance->free_job.run = bury_job;
-    instance->keep_job.run = core->recovery->write_files;
-    atomic_store(&instance->kept, false);
+    instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
+    instance->plan = frozen ? frozen->plan : make_plan(core->ops, image->image, limits);
+    instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
-    aee_result result = aee__memory_create(&instance->memory, &instance->plan, error);
-    aee__window_init(&instance->window, &core->alloc, &instance->memory.table, window_ops(core),
-                     instance);
+    aee_result result = make_memory(instance, frozen, error);
+    aee__window_init(&instance->window, &core->alloc, &instance->memory.table,
+                     aee__instance_window_ops(core), instance);
     if (result == AEE_OK) {
         result = fill(instance, error);
     }
@@ -301,6 +315,15 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     }
     *out = instance;
     return AEE_OK;
+}
+
+uint64_t aee__instance_age(const struct aee__instance *instance)
+{
+    uint64_t age = instance->restores;
+    for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
+        age += atomic_load(&instance->lanes[i].ring.submitted);
+    }
+    return age;
 }
 
 void aee__instance_open(struct aee__instance *instance)
@@ -362,7 +385,7 @@ bool aee__instance_claim_end(struct aee__instance *instance)
 
 void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
 {
-    if (instance->core->ops->vm_stop && instance->vm) {
+    if (instance->core->ops->vm_stop && instance->vm && !instance->kept) {
         instance->core->ops->vm_stop(instance->vm);
     }
     atomic_store(&instance->end, end);
@@ -374,6 +397,7 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
                          false); /* calls in a lane that nobody runs end, too */
     }
     aee__context_lane_freed(instance->context); /* who waits for a lane learns of it */
+    atomic_store(&instance->concluded, true);   /* pairs with aee__instance_succeed() */
 }
 
 void aee__instance_stop(struct aee__instance *instance)

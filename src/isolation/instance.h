@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "ept/frozen.h"
 #include "ept/memory.h"
 #include "ept/window.h"
 #include "isolation/core.h"
@@ -51,16 +52,22 @@ struct aee__instance {
     struct aee__context *context; /* outlives the instance */
     struct aee__image_ref *image;
     struct aee__vm *vm;
+    uint64_t machine; /* a number of its own for vm and memory, which go together */
     struct aee__memory_plan plan;
     struct aee__memory memory;
     struct aee__window window;
     uint16_t epoch;             /* of the image, for function handles */
+    bool kept;                  /* its machine may go on with another instance: do not stop it */
+    bool restored;              /* it began with a checkpoint's state */
+    uint64_t restores;          /* how often its memory was replaced */
+    bool bereft;                /* its machine went on with another instance */
+    _Atomic bool concluded;     /* who ended it does not touch it any more */
     bool spare;                 /* waits to be taken; under the context's lock once it is known */
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
     struct aee__job keep_job;                 /* writes what was asked to be kept of its crash */
-    _Atomic bool kept;                        /* until then: nobody may write to its memory */
+    _Atomic bool held;    /* until then: its machine stays as it is */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */
     _Atomic uint32_t references;
     _Atomic uint32_t end; /* enum aee__end */
@@ -69,11 +76,22 @@ struct aee__instance {
     struct aee__lane lanes[];
 };
 
+/* Grows with each call that may have changed its memory; for the owner of all lanes. */
+uint64_t aee__instance_age(const struct aee__instance *instance);
+
 /* Makes an instance, as one of the living of its context, and starts its lanes, all of which the
- * caller owns; the initialisers have not run. */
+ * caller owns; the initialisers have not run. `frozen`: what it begins with, or NULL: the image. */
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
-                                struct aee__instance **out, aee_error *error);
+                                struct aee__frozen *frozen, struct aee__instance **out,
+                                aee_error *error);
+/* What a lane of it begins with. */
+struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance,
+                                                uint32_t lane);
+/* How its window reaches the machine. */
+const struct aee__window_ops *aee__instance_window_ops(const struct aee__core *core);
+/* Frees, on the housekeeper's thread, an instance without references and owners. */
+void aee__instance_bury(struct aee__job *job);
 /* Gives all lanes free that aee__instance_create() left to the caller. */
 void aee__instance_open(struct aee__instance *instance);
 /* Frees what an instance owns, but for its object. */

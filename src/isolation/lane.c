@@ -254,6 +254,7 @@ void aee__lane_fail_all(struct aee__lane *lane)
     struct aee__call *ended[AEE_RING_SLOTS];
     uint32_t count = 0;
     if (aee__lane_outstanding(lane) > 0) {
+        lane->cut = true;
         aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
     }
     /* Submitted calls that were answered before the end have their results. */
@@ -312,6 +313,7 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
             late[(*late_count)++] = call;
         } else {
             note(lane, call, count);
+            atomic_store_explicit(&lane->awaited, false, memory_order_relaxed);
             begun[count++] = &call->request;
         }
     }
@@ -490,6 +492,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
                    nothing */
         atomic_store_explicit(&lane->budget.deadline_ns, NEVER_NS, memory_order_relaxed);
     }
+    atomic_store_explicit(&lane->awaited, true, memory_order_relaxed);
     push(lane, call);
     uint64_t begin = aee__ticks(&core->ticker);
     note_gap(lane, begin, awake);

@@ -61,6 +61,7 @@ struct aee__lane {
     _Atomic uint32_t state;      /* enum aee__lane_state */
     _Atomic uintptr_t runner;    /* the thread that runs the vCPU, or 0 */
     _Atomic int32_t watcher_cpu; /* where the thread ran last that watches the ring */
+    _Atomic bool awaited;        /* a thread waits for the last call that it was given */
     _Atomic uint32_t sleeping;   /* the owner sleeps on `waker` */
     _Atomic uint32_t waker;      /* futex */
     _Atomic uint32_t answer;     /* futex: answers and nested requests written so far */
@@ -87,6 +88,7 @@ struct aee__lane {
     bool notify;                  /* what control.notify holds */
     _Atomic uint64_t idle_number; /* of the watchdog: requests at its last look at an idle lane */
     bool parked;                  /* of the runner: how the last exit ended the run */
+    bool cut;                     /* a call on it ended with the instance */
     uint64_t spurious_address;    /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
     _Atomic uint32_t asked_count;

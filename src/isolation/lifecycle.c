@@ -9,11 +9,14 @@
 #include "isolation/lifecycle.h"
 #include "isolation/shells.h"
 #include "isolation/spares.h"
+#include "isolation/succession.h"
 
 /* How long a life-cycle operation waits for the one before it, beside a call's budget. */
 #define LIFE_PATIENCE_NS (10 * AEE__NS_PER_SECOND)
 /* First wait before a restart that failed is tried again; doubles with each try. */
 #define RETRY_NS UINT64_C(10000000)
+/* How long the restarter waits for the threads of calls that ended with the instance. */
+#define LEAVE_NS (AEE__NS_PER_SECOND / 10)
 
 static void restart_job(struct aee__job *job);
 
@@ -55,6 +58,8 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
 
 void aee__context_free(struct aee__context *context)
 {
+    context->core->recovery->forget(context);
+    aee__frozen_release(context->template);
     aee__image_ref_release(context->image);
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
@@ -86,13 +91,50 @@ static aee_result adopt(struct aee__context *context, struct aee__instance *inst
                : AEE_OK;
 }
 
+/* What the instance begins with is there, or will not be: its lanes are given free. */
+static void finish_building(struct aee__context *context, struct aee__instance **instance,
+                            aee_result result)
+{
+    /* Only now: making a machine stops every page fault of the process for as long (mmu_notifier
+     * registration takes all of its locks). */
+    aee__housekeeper_poke(&context->core->housekeeper);
+    if (result != AEE_OK) {
+        (void)pthread_mutex_lock(&context->lock);
+        context->building = NULL;
+        (void)pthread_mutex_unlock(&context->lock);
+        aee__instance_stop(*instance);
+    }
+    aee__instance_open(*instance);
+    if (result != AEE_OK) {
+        aee__instance_release(*instance);
+        *instance = NULL;
+    }
+}
+
+static aee_result begin_with(struct aee__context *context, struct aee__instance *instance,
+                             enum aee__origin origin, uint64_t budget_ns, aee_error *error)
+{
+    aee_result result = AEE_OK;
+    bool initialise = origin == AEE__ORIGIN_IMAGE || origin == AEE__ORIGIN_DECLARED;
+    if (initialise && instance->image->image->entry != 0) {
+        result = aee__context_call_initialiser(context, instance, budget_ns, error);
+    }
+    if (result == AEE_OK && (origin == AEE__ORIGIN_STATE || origin == AEE__ORIGIN_DECLARED)) {
+        instance->restored = true;
+        result = context->core->recovery->restore(context, instance, false, error);
+    }
+    return result;
+}
+
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
+                           enum aee__origin origin, struct aee__frozen *frozen,
                            struct aee__instance **out, aee_error *error)
 {
     (void)pthread_mutex_lock(&context->lock);
     aee_limits limits = context->limits;
     (void)pthread_mutex_unlock(&context->lock);
-    aee_result result = aee__instance_create(context->core, context, image, &limits, out, error);
+    aee_result result =
+        aee__instance_create(context->core, context, image, &limits, frozen, out, error);
     if (result != AEE_OK) {
         aee__housekeeper_poke(&context->core->housekeeper); /* it may have taken a machine */
         return result;
@@ -103,24 +145,45 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     context->living = *out;
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
-    if (result == AEE_OK && image->image->entry != 0) {
-        result = aee__context_call_initialiser(context, *out, limits.call_budget_ns, error);
+    if (result == AEE_OK) {
+        result = begin_with(context, *out, origin, limits.call_budget_ns, error);
     }
-    /* Only now: making a machine stops every page fault of the process for as long (mmu_notifier
-     * registration takes all of its locks). */
-    aee__housekeeper_poke(&context->core->housekeeper);
-    if (result != AEE_OK) {
-        (void)pthread_mutex_lock(&context->lock);
-        context->building = NULL;
-        (void)pthread_mutex_unlock(&context->lock);
-        aee__instance_stop(*out);
-    }
-    aee__instance_open(*out);
-    if (result != AEE_OK) {
-        aee__instance_release(*out);
-        *out = NULL;
-    }
+    finish_building(context, out, result);
     return result;
+}
+
+/* The same with the machine of the instance that has crashed. */
+static aee_result build_in_place(struct aee__context *context, struct aee__instance *fallen,
+                                 uint64_t deadline_ns, struct aee__instance **out)
+{
+    aee_result result = aee__instance_succeed(fallen, deadline_ns, out);
+    if (!*out) {
+        return result;
+    }
+    if (result == AEE_OK) {
+        (*out)->restored = true;
+        result = context->core->recovery->restore(context, *out, true, NULL);
+    }
+    finish_building(context, out, result);
+    return result;
+}
+
+/* The instance whose machine is there for the next, with the context's reference to it, or NULL. */
+static struct aee__instance *take_fallen(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__instance *fallen = context->fallen;
+    context->fallen = NULL;
+    (void)pthread_mutex_unlock(&context->lock);
+    return fallen;
+}
+
+static void drop_fallen(struct aee__context *context)
+{
+    struct aee__instance *fallen = take_fallen(context);
+    if (fallen) {
+        aee__instance_release_quietly(fallen);
+    }
 }
 
 /* With the lock held: the built instance takes calls from now on. Returns the old one, to be
@@ -221,18 +284,23 @@ void aee__life_end(struct aee__context *context)
 }
 
 static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image,
-                              aee_error *error)
+                              struct aee__frozen *frozen, aee_error *error)
 {
     struct aee__instance *instance;
     if (aee__context_calls_now(context) > 0) {
         return aee__fail(error, AEE_ERR_BUSY,
                          "cannot load into context \"%s\": calls are in flight", context->name);
     }
-    aee_result result = aee__life_build(context, image, false, &instance, error);
+    aee_result result =
+        aee__life_build(context, image, false, frozen ? AEE__ORIGIN_FROZEN : AEE__ORIGIN_IMAGE,
+                        frozen, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
+    drop_fallen(context);
+    context->core->recovery->forget(context);
     (void)pthread_mutex_lock(&context->lock);
+    context->fruitless = 0;
     aee__spares_drop(context);
     struct aee__image_ref *old_image = context->image;
     context->image = aee__image_ref_take(image);
@@ -243,7 +311,8 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     (void)pthread_mutex_unlock(&context->lock);
     end_current(context, old);
     aee__image_ref_release(old_image);
-    aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": image loaded", context->name);
+    aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": %s", context->name,
+                       frozen ? "forked" : "image loaded");
     return AEE_OK;
 }
 
@@ -269,11 +338,25 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
     }
     result = aee__life_begin(context, "load into", error);
     if (result == AEE_OK) {
-        result = load_locked(context, reference, error);
+        result = load_locked(context, reference, NULL, error);
         aee__life_end(context);
     }
     aee__image_ref_release(reference);
     return result == AEE_OK ? aee__ok(error) : result;
+}
+
+aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__image_ref *image,
+                                     struct aee__frozen *frozen, aee_error *error)
+{
+    aee_result result = aee__crash_keep_prepare(context, error);
+    if (result == AEE_OK) {
+        result = aee__life_begin(context, "fork into", error);
+    }
+    if (result == AEE_OK) {
+        result = load_locked(context, image, frozen, error);
+        aee__life_end(context);
+    }
+    return result;
 }
 
 /* With the lock held: takes the current instance away. */
@@ -286,43 +369,88 @@ static struct aee__instance *detach(struct aee__context *context, aee_state stat
     return instance;
 }
 
-/* In an operation: a spare, or else a new instance, becomes current. */
-static aee_result replace(struct aee__context *context, const char *how, bool forgive,
-                          aee_error *error)
+/* In an operation: an instance that begins as the last one did: a spare, or a new one. */
+static aee_result get_from_image(struct aee__context *context, struct aee__instance **out,
+                                 aee_error *error)
 {
-    aee_result result = AEE_OK;
-    struct aee__instance *old = NULL;
+    drop_fallen(context);
     (void)pthread_mutex_lock(&context->lock);
-    struct aee__instance *instance = aee__spares_take(context);
-    if (!instance) {
-        (void)pthread_mutex_unlock(&context->lock);
-        result = aee__life_build(context, context->image, false, &instance, error);
-        (void)pthread_mutex_lock(&context->lock);
+    *out = aee__spares_take(context);
+    (void)pthread_mutex_unlock(&context->lock);
+    return *out ? AEE_OK
+                : aee__life_build(context, context->image, false, AEE__ORIGIN_IMAGE, NULL, out,
+                                  error);
+}
+
+/* In an operation: an instance with the state of a checkpoint. */
+static aee_result get_from_state(struct aee__context *context, enum aee__origin origin,
+                                 uint64_t deadline_ns, struct aee__instance **out, aee_error *error)
+{
+    struct aee__instance *fallen = take_fallen(context);
+    *out = NULL;
+    if (fallen) {
+        (void)build_in_place(context, fallen, deadline_ns, out);
+        aee__instance_release_quietly(fallen);
     }
-    if (instance) {
-        if (forgive) {
-            context->history.count = 0;
-            aee__rates_begin_total(context);
-        }
-        old = make_restarted(context, instance, how);
+    return *out ? AEE_OK
+                : aee__life_build(context, context->image, false, origin, NULL, out, error);
+}
+
+/* In an operation: another instance becomes current. `forgive`: somebody asked for it. */
+static aee_result replace(struct aee__context *context, const char *how, bool forgive,
+                          enum aee__origin origin, uint64_t deadline_ns, aee_error *error)
+{
+    struct aee__instance *instance;
+    aee_result result = origin == AEE__ORIGIN_IMAGE
+                            ? get_from_image(context, &instance, error)
+                            : get_from_state(context, origin, deadline_ns, &instance, error);
+    if (result != AEE_OK) {
+        return result;
     }
+    (void)pthread_mutex_lock(&context->lock);
+    if (forgive) {
+        context->history.count = 0;
+        context->fruitless = 0;
+        aee__rates_begin_total(context);
+    }
+    struct aee__instance *old = make_restarted(context, instance, how);
     (void)pthread_mutex_unlock(&context->lock);
     end_current(context, old);
+    return AEE_OK;
+}
+
+static aee_result begin_restart(struct aee__context *context, aee_error *error)
+{
+    aee_result result = aee__life_begin(context, "restart", error);
+    if (result == AEE_OK && !context->image) { /* written within operations only */
+        aee__life_end(context);
+        return aee__fail(error, AEE_ERR_NOT_LOADED,
+                         "cannot restart context \"%s\": no image is loaded", context->name);
+    }
     return result;
 }
 
 aee_result aee__context_restart(struct aee__context *context, aee_error *error)
 {
-    aee_result result = aee__life_begin(context, "restart", error);
+    aee_result result = begin_restart(context, error);
+    if (result == AEE_OK) {
+        result = replace(context, "on request", true, AEE__ORIGIN_IMAGE, 0, error);
+        aee__life_end(context);
+    }
+    return result == AEE_OK ? aee__ok(error) : result;
+}
+
+aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_error *error)
+{
+    aee_result result = begin_restart(context, error);
     if (result != AEE_OK) {
         return result;
     }
-    if (!context->image) { /* written within operations only */
-        aee__life_end(context);
-        return aee__fail(error, AEE_ERR_NOT_LOADED,
-                         "cannot restart context \"%s\": no image is loaded", context->name);
+    result = context->core->recovery->choose(context, back, error);
+    if (result == AEE_OK) {
+        result = replace(context, "from a checkpoint, on request", true, AEE__ORIGIN_STATE,
+                         aee__now_ns() + LEAVE_NS, error);
     }
-    result = replace(context, "on request", true, error);
     aee__life_end(context);
     return result == AEE_OK ? aee__ok(error) : result;
 }
@@ -354,6 +482,7 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
     aee__spares_drop(context);
     struct aee__instance *instance = loaded ? detach(context, AEE_STATE_STOPPED) : NULL;
     (void)pthread_mutex_unlock(&context->lock);
+    drop_fallen(context);
     end_current(context, instance);
     aee__life_end(context);
     if (!loaded) {
@@ -384,6 +513,7 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     aee__spares_drop(context);
     struct aee__instance *instance = detach(context, AEE_STATE_STOPPED);
     (void)pthread_mutex_unlock(&context->lock);
+    drop_fallen(context);
     aee__life_end(context);
     end_current(context, instance);
     (void)pthread_mutex_lock(&context->lock);
@@ -463,14 +593,15 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
 
 /* ---- Crashes ------------------------------------------------------------------------------ */
 
-/* Posts the restart; the job holds a reference to the handle until it has run. After a hang the
- * caller is late: the watchdog wakes the threads that have work now (aee__lane_expire()). */
-static void schedule_restart(struct aee__context *context, bool hung)
+/* Posts the restart; the job holds a reference to the handle until it has run. Quietly: the thread
+ * whose call crashed restarts it, or after a hang, where the caller is late, the watchdog wakes the
+ * threads that have work now (aee__lane_expire()). */
+static void schedule_restart(struct aee__context *context, bool quietly)
 {
     struct aee__housekeeper *restarter = &context->core->restarter;
     aee__handles_ref(&context->core->contexts, context->handle);
-    if (!(hung ? aee__housekeeper_post_quietly(restarter, &context->restart_job)
-               : aee__housekeeper_post(restarter, &context->restart_job))) {
+    if (!(quietly ? aee__housekeeper_post_quietly(restarter, &context->restart_job)
+                  : aee__housekeeper_post(restarter, &context->restart_job))) {
         aee__handles_release(&context->core->contexts, context->handle); /* it is queued already */
     }
 }
@@ -485,6 +616,21 @@ static void quarantine(struct aee__context *context, uint64_t crash_id)
                        "context \"%s\": in quarantine after %u crashes in %llu ms", context->name,
                        context->limits.never_restart ? 1 : context->limits.restarts + 1,
                        (unsigned long long)(context->limits.restart_window_ns / 1000000));
+}
+
+static bool has_answered(const struct aee__instance *instance)
+{
+    uint64_t calls = 0;
+    for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
+        calls += atomic_load(&instance->lanes[i].calls);
+    }
+    return calls > 0;
+}
+
+/* A thread waits for the call that crashed: it comes to aee__context_settle(). */
+static bool is_awaited(const struct aee__instance *instance, const aee_crash *crash)
+{
+    return atomic_load(&instance->lanes[crash->lane].awaited);
 }
 
 void aee__context_crashed(struct aee__context *context, struct aee__instance *instance,
@@ -507,6 +653,16 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
                                                               : AEE_STATE_QUARANTINED);
     }
     bool restart = current && verdict == AEE__VERDICT_RESTART && !context->dying;
+    bool keep = restart && !atomic_load(&instance->held) &&
+                context->core->recovery->keeps_machine(context, crash);
+    if (current) {
+        bool fruitless = instance->restored && !has_answered(instance);
+        context->fruitless = fruitless ? context->fruitless + 1 : 0;
+    }
+    if (keep) {
+        instance->kept = true;
+        context->fallen = instance;
+    }
     (void)pthread_mutex_unlock(&context->lock);
     (void)atomic_fetch_add(hung ? &context->stats.hangs : &context->stats.crashes, 1);
     (void)atomic_fetch_add(hung ? &context->core->counters.hangs : &context->core->counters.crashes,
@@ -518,9 +674,12 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
                               hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
     }
     if (restart) {
-        schedule_restart(context, hung);
+        schedule_restart(context, hung || (keep && is_awaited(instance, crash)));
     } else if (current && verdict == AEE__VERDICT_QUARANTINE) {
         quarantine(context, crash->id);
+    }
+    if (keep) {
+        return; /* the context's reference goes with the machine */
     }
     if (current && hung) { /* the context's reference; the caller has its own */
         aee__instance_release_quietly(instance);
@@ -558,16 +717,28 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
     }
 }
 
+static aee_result recover(struct aee__context *context, uint64_t deadline_ns, aee_error *error)
+{
+    enum aee__origin origin = context->core->recovery->origin(context);
+    const char *how = origin == AEE__ORIGIN_IMAGE ? "from its image" : "from a checkpoint";
+    return replace(context, how, false, origin, deadline_ns, error);
+}
+
+static bool is_restarting(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    bool restarting = context->state == AEE_STATE_RESTARTING;
+    (void)pthread_mutex_unlock(&context->lock);
+    return restarting;
+}
+
 static void restart_after_crash(struct aee__context *context)
 {
     aee_error error = {0};
     aee_result result = aee__life_begin(context, "restart", &error);
     if (result == AEE_OK) {
-        (void)pthread_mutex_lock(&context->lock);
-        bool wanted = context->state == AEE_STATE_RESTARTING;
-        (void)pthread_mutex_unlock(&context->lock);
-        if (wanted) {
-            result = replace(context, "from its image", false, &error);
+        if (is_restarting(context)) {
+            result = recover(context, aee__now_ns() + LEAVE_NS, &error);
         }
         aee__life_end(context);
     }
@@ -584,4 +755,28 @@ static void restart_job(struct aee__job *job)
     uint64_t handle = context->handle;
     restart_after_crash(context);
     aee__handles_release(&core->contexts, handle);
+}
+
+/* The operation, where nobody else has one and the machine is there for it. */
+static bool begin_settling(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    bool begun = context->fallen && context->state == AEE_STATE_RESTARTING && !context->dying &&
+                 !context->in_operation && context->operations_waiting == 0;
+    context->in_operation = context->in_operation || begun;
+    (void)pthread_mutex_unlock(&context->lock);
+    return begun;
+}
+
+/* The restarter's job finds nothing left to do. */
+void aee__context_settle(struct aee__context *context)
+{
+    aee_result result = AEE_ERR_BUSY;
+    if (begin_settling(context)) {
+        result = recover(context, 0, NULL);
+        aee__life_end(context);
+    }
+    if (result != AEE_OK) {
+        aee__housekeeper_nudge(&context->core->restarter);
+    }
 }

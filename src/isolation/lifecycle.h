@@ -12,6 +12,7 @@ void aee__life_end(struct aee__context *context);
 /* In an operation: makes an instance of `image` that is ready to become current. While its
  * initialisers run it is context->building, and remains that on success. */
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
+                           enum aee__origin origin, struct aee__frozen *frozen,
                            struct aee__instance **out, aee_error *error);
 /* Ends an instance and gives the context's reference back. NULL is fine. */
 void aee__life_discard(struct aee__instance *instance);

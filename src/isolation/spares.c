@@ -70,7 +70,8 @@ static void build_one(struct aee__context *context)
 {
     struct aee__instance *spare = NULL;
     aee_error error = {0};
-    aee_result result = aee__life_build(context, context->image, true, &spare, &error);
+    aee_result result =
+        aee__life_build(context, context->image, true, AEE__ORIGIN_IMAGE, NULL, &spare, &error);
     (void)pthread_mutex_lock(&context->lock);
     context->building = NULL;
     /* It may have crashed meanwhile; then it is what the restart takes, unless that was the end. */

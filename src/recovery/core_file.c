@@ -9,21 +9,25 @@
 
 #include "base/sys.h"
 #include "base/sys_file.h"
+#include "base/checked.h"
 #include "recovery/backtrace.h"
 #include "recovery/core_library.h"
 
 #define PIECE ((size_t)256 * 1024)
 #define PARTS_MAX (1 + AEE__MEMORY_MAX_AREAS + AEE__MEMORY_MAX_CHUNKS + AEE__MAPPINGS_MAX)
 
-/* A stretch of guest memory and the file that holds it. */
+/* Where the bytes of a part come from. */
+enum source { FROM_LIBRARY, FROM_MEMORY, FROM_REGION };
+
+/* A stretch of guest memory. */
 struct part {
     uint64_t gva;
     uint64_t size;
     uint64_t offset; /* in its memory file */
     uint64_t at;     /* in the core file */
-    int fd;          /* -1: it is the library's own page */
-    uint32_t flags;  /* PF_ */
-    bool own_fd;     /* to be closed */
+    enum source source;
+    int fd;         /* of a region, to be closed */
+    uint32_t flags; /* PF_ */
     bool left_out;
 };
 
@@ -37,24 +41,27 @@ struct writer {
     size_t notes_size;
     size_t notes_capacity;
     uint8_t *piece;
+    struct aee__pages present; /* of private memory: all others are zero */
 };
 
 /* ---- What there is to write --------------------------------------------------------------- */
 
-static struct part *add_part(struct writer *writer, uint64_t gva, uint64_t size, int fd,
-                             uint64_t offset)
+static struct part *add_part(struct writer *writer, enum source source, uint64_t gva,
+                             uint64_t size, uint64_t offset)
 {
     if (writer->part_count == PARTS_MAX || size == 0) {
         return NULL;
     }
     struct part *part = &writer->parts[writer->part_count++];
-    *part = (struct part){.gva = gva, .size = size, .fd = fd, .offset = offset, .flags = PF_R};
+    *part = (struct part){
+        .source = source, .gva = gva, .size = size, .fd = -1, .offset = offset, .flags = PF_R};
     return part;
 }
 
 static void add_library(struct writer *writer)
 {
-    struct part *part = add_part(writer, AEE__CORE_LIBRARY_GVA, AEE__CORE_LIBRARY_SIZE, -1, 0);
+    struct part *part =
+        add_part(writer, FROM_LIBRARY, AEE__CORE_LIBRARY_GVA, AEE__CORE_LIBRARY_SIZE, 0);
     if (part) {
         part->flags |= PF_X;
     }
@@ -67,7 +74,7 @@ static void add_memory(struct writer *writer)
         const struct aee__memory_area *area = &memory->areas[i];
         struct part *part =
             area->rights & AEE__PT_USER
-                ? add_part(writer, area->gva.value, area->size, memory->fd, area->offset)
+                ? add_part(writer, FROM_MEMORY, area->gva.value, area->size, area->offset)
                 : NULL;
         if (part) {
             part->flags |= (area->rights & AEE__PT_WRITE ? (uint32_t)PF_W : 0) |
@@ -79,7 +86,7 @@ static void add_memory(struct writer *writer)
         const struct aee__memory_chunk *chunk = &memory->chunks[i - 1];
         gva -= chunk->size;
         struct part *part =
-            add_part(writer, gva, chunk->size, memory->fd, chunk->gpa.value - AEE__GPA_PRIVATE);
+            add_part(writer, FROM_MEMORY, gva, chunk->size, chunk->gpa.value - AEE__GPA_PRIVATE);
         if (part) {
             part->flags |= PF_W;
         }
@@ -94,11 +101,12 @@ static void add_regions(struct writer *writer)
     for (uint32_t i = 0; i < context->mapping_count; i++) {
         const struct aee__mapping *mapping = &context->mappings[i];
         int fd = aee__sys_dup(mapping->region->fd);
-        struct part *part = fd >= 0 ? add_part(writer, aee__region_gva(mapping->region).value,
-                                               mapping->region->size, fd, 0)
-                                    : NULL;
+        struct part *part =
+            fd >= 0 ? add_part(writer, FROM_REGION, aee__region_gva(mapping->region).value,
+                               mapping->region->size, 0)
+                    : NULL;
         if (part) {
-            part->own_fd = true;
+            part->fd = fd;
             part->flags |= mapping->writable ? (uint32_t)PF_W : 0;
         } else {
             (void)aee__sys_close(fd);
@@ -107,32 +115,57 @@ static void add_regions(struct writer *writer)
     (void)pthread_mutex_unlock(&context->lock);
 }
 
-/* The next stretch of a part that holds bytes, from `from` (within the part) on. */
-static int next_data(const struct part *part, uint64_t from, uint64_t *start, uint64_t *end)
+/* The next stretch of present pages of private memory. */
+static int next_present(const struct writer *writer, const struct part *part, uint64_t from,
+                        uint64_t *start, uint64_t *end)
 {
-    uint64_t data;
-    uint64_t hole;
-    if (part->fd < 0) { /* all of it, once */
+    uint64_t last = (part->offset + part->size) / AEE__PAGE_SIZE;
+    uint64_t page = (part->offset + from) / AEE__PAGE_SIZE;
+    while (page < last && !aee__pages_has(&writer->present, page)) {
+        page++;
+    }
+    *start = page * AEE__PAGE_SIZE - part->offset;
+    while (page < last && aee__pages_has(&writer->present, page)) {
+        page++;
+    }
+    *end = page * AEE__PAGE_SIZE - part->offset;
+    return *end > *start;
+}
+
+/* The next stretch of a part that holds bytes, from `from` (within the part) on. */
+static int next_data(const struct writer *writer, const struct part *part, uint64_t from,
+                     uint64_t *start, uint64_t *end)
+{
+    if (part->source == FROM_LIBRARY) { /* all of it, once */
         *start = 0;
         *end = part->size;
         return from == 0;
     }
-    int found = aee__sys_next_data(part->fd, part->offset + from, &data, &hole);
-    if (found <= 0 || data >= part->offset + part->size) {
-        return found < 0 ? -1 : 0;
+    if (part->source == FROM_MEMORY) {
+        return next_present(writer, part, from, start, end);
     }
-    *start = data - part->offset;
-    *end = (hole < part->offset + part->size ? hole : part->offset + part->size) - part->offset;
+    int64_t hole;
+    int64_t data = aee__sys_find_data(part->fd, (int64_t)from, &hole);
+    if (data < 0 || (uint64_t)data >= part->size) {
+        return data == -1 ? -1 : 0;
+    }
+    *start = (uint64_t)data;
+    *end = (uint64_t)hole < part->size ? (uint64_t)hole : part->size;
     return 1;
 }
 
-static int count_data(const struct part *part, uint64_t *bytes)
+static aee_result read_failed(aee_error *error)
+{
+    return aee__fail_os(error, errno, "cannot read the memory of the instance");
+}
+
+static int count_data(const struct writer *writer, const struct part *part, uint64_t *bytes)
 {
     uint64_t start = 0;
     uint64_t end = 0;
     int found;
     *bytes = 0;
-    while ((found = next_data(part, end, &start, &end)) > 0) {
+    while ((found = next_data(writer, part, end, &start, &end)) > 0) {
         *bytes += end - start;
     }
     return found;
@@ -143,8 +176,8 @@ static aee_result choose(struct writer *writer, uint64_t *left_out, aee_error *e
     uint64_t left = writer->content->max_bytes;
     for (uint32_t i = 0; i < writer->part_count; i++) {
         uint64_t bytes;
-        if (count_data(&writer->parts[i], &bytes) != 0) {
-            return aee__fail_os(error, errno, "cannot read the memory of the instance");
+        if (count_data(writer, &writer->parts[i], &bytes) != 0) {
+            return read_failed(error);
         }
         writer->parts[i].left_out = bytes > left;
         if (bytes > left) {
@@ -320,32 +353,41 @@ static aee_result write_failed(aee_error *error)
     return aee__fail_os(error, errno, "writing failed");
 }
 
+/* `size` bytes of a part, or fewer; NULL: failed. */
+static const uint8_t *get(struct writer *writer, const struct part *part, uint64_t at, size_t *size)
+{
+    if (part->source == FROM_MEMORY) {
+        return aee__memory_page(&writer->content->instance->memory, part->offset + at);
+    }
+    if (part->source == FROM_LIBRARY) {
+        aee__core_library(writer->piece);
+        return writer->piece;
+    }
+    *size = *size < PIECE ? *size : PIECE;
+    ssize_t got = aee__sys_pread(part->fd, writer->piece, *size, (off_t)at);
+    *size = got > 0 ? (size_t)got : 0;
+    return got > 0 ? writer->piece : NULL;
+}
+
 static aee_result write_part(struct writer *writer, const struct part *part, aee_error *error)
 {
     uint64_t start = 0;
     uint64_t end = 0;
     int found;
-    while ((found = next_data(part, end, &start, &end)) > 0) {
+    while ((found = next_data(writer, part, end, &start, &end)) > 0) {
         for (uint64_t at = start; at < end;) {
-            size_t size = end - at < PIECE ? (size_t)(end - at) : PIECE;
-            ssize_t got = (ssize_t)size;
-            if (part->fd < 0) {
-                aee__core_library(writer->piece);
-            } else {
-                got = aee__sys_pread(part->fd, writer->piece, size, (off_t)(part->offset + at));
+            size_t size = end - at;
+            const uint8_t *bytes = get(writer, part, at, &size);
+            if (!bytes) {
+                return read_failed(error);
             }
-            if (got <= 0) {
-                return aee__fail_os(error, got < 0 ? errno : EIO,
-                                    "cannot read the memory of the instance");
-            }
-            if (aee__sys_write_all(writer->fd, writer->piece, (uint64_t)got, part->at + at) != 0) {
+            if (aee__sys_write_all(writer->fd, bytes, size, part->at + at) != 0) {
                 return write_failed(error);
             }
-            at += (uint64_t)got;
+            at += size;
         }
     }
-    return found < 0 ? aee__fail_os(error, errno, "cannot read the memory of the instance")
-                     : AEE_OK;
+    return found < 0 ? read_failed(error) : AEE_OK;
 }
 
 static aee_result write_headers(struct writer *writer, uint64_t *size, aee_error *error)
@@ -390,6 +432,12 @@ static aee_result write_headers(struct writer *writer, uint64_t *size, aee_error
 static aee_result write_all(struct writer *writer, uint64_t *left_out, aee_error *error)
 {
     const struct aee__core_content *content = writer->content;
+    if (!aee__pages_create(&writer->present, writer->alloc, content->instance->memory.file_size)) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "out of memory");
+    }
+    if (aee__memory_find_present(&content->instance->memory, &writer->present, error) != AEE_OK) {
+        return AEE_ERR_SYSTEM;
+    }
     add_library(writer);
     add_memory(writer);
     add_regions(writer);
@@ -430,10 +478,9 @@ aee_result aee__core_write(int fd, const struct aee__core_content *content, uint
     writer->fd = fd;
     aee_result result = write_all(writer, left_out, error);
     for (uint32_t i = 0; i < writer->part_count; i++) {
-        if (writer->parts[i].own_fd) {
-            (void)aee__sys_close(writer->parts[i].fd);
-        }
+        (void)aee__sys_close(writer->parts[i].fd);
     }
+    aee__pages_destroy(&writer->present, alloc);
     aee__alloc_free(alloc, writer->piece, PIECE);
     aee__alloc_free(alloc, writer->notes, writer->notes_capacity);
     aee__alloc_free(alloc, writer, sizeof *writer);

@@ -115,24 +115,6 @@ static bool are_wanted(struct aee__context *context)
     return wanted;
 }
 
-void aee__crash_files_hold(struct aee__context *context, struct aee__instance *instance)
-{
-    struct aee__crash_keep *keep = &context->keep;
-    if (!keep->core || !are_wanted(context)) {
-        return;
-    }
-    if (keep->core_pending) {
-        keep->cores_skipped++;
-        return;
-    }
-    if (keep->record->image && aee__instance_take(instance)) {
-        aee__crash_record_copy(keep->core, keep->record);
-        keep->core_pending = true;
-        atomic_store(&instance->kept, true);
-        (void)aee__housekeeper_post(&context->core->housekeeper, &instance->keep_job);
-    }
-}
-
 /* ---- Room for one more -------------------------------------------------------------------- */
 
 struct oldest {
@@ -360,7 +342,7 @@ static void write_files(struct aee__instance *instance)
     aee__crash_files_release(context->core, job.files);
 }
 
-void aee__crash_files_write(struct aee__job *job)
+static void write_job(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, keep_job));
@@ -371,6 +353,25 @@ void aee__crash_files_write(struct aee__job *job)
     keep->core->image = NULL;
     keep->core_pending = false;
     (void)pthread_mutex_unlock(&keep->lock);
-    atomic_store(&instance->kept, false);
+    atomic_store(&instance->held, false);
     aee__instance_release(instance);
+}
+
+void aee__crash_files_hold(struct aee__context *context, struct aee__instance *instance)
+{
+    struct aee__crash_keep *keep = &context->keep;
+    if (!keep->core || !are_wanted(context)) {
+        return;
+    }
+    if (keep->core_pending) {
+        keep->cores_skipped++;
+        return;
+    }
+    if (keep->record->image && aee__instance_take(instance)) {
+        aee__crash_record_copy(keep->core, keep->record);
+        keep->core_pending = true;
+        instance->keep_job.run = write_job;
+        atomic_store(&instance->held, true);
+        (void)aee__housekeeper_post(&context->core->housekeeper, &instance->keep_job);
+    }
 }

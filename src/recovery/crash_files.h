@@ -16,7 +16,5 @@ void aee__crash_files_release(struct aee__core *core, struct aee__crash_files *f
 /* The instance has crashed: where files are wanted, holds it until they have been written. On the
  * thread that found the crash, with the locks of the context and of its record held. */
 void aee__crash_files_hold(struct aee__context *context, struct aee__instance *instance);
-/* aee__recovery_ops.write_files */
-void aee__crash_files_write(struct aee__job *job);
 
 #endif

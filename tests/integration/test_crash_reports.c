@@ -504,6 +504,60 @@ static void close_files(struct bed *bed)
     assert_int_equal(rmdir(directory), 0);
 }
 
+/* A region that is mapped into the context and begins with that number; its address there. */
+static uint64_t share(struct bed *bed, aee_context context, int64_t number)
+{
+    const aee_region_desc desc = {
+        .struct_size = sizeof desc, .name = "positions", .size_bytes = 1 << 20};
+    aee_region region;
+    uint64_t address = 0;
+    void *data;
+    ASSERT_OK(bed, aee_region_create(bed->engine, &desc, &region, &bed->error));
+    ASSERT_OK(bed, aee_region_map(bed->engine, context, region, AEE_ACCESS_READ, &address,
+                                  &bed->error));
+    ASSERT_OK(bed, aee_region_data(bed->engine, region, &data, NULL, &bed->error));
+    memcpy(data, &number, sizeof number);
+    return address;
+}
+
+/* What gdb prints for some expressions, in `report`. */
+static void ask_gdb(const char *image, const char *commands)
+{
+    char command[1024];
+    (void)snprintf(command, sizeof command, "'%s' -nx -batch %s '%s' '%s/%s.core' 2>&1", AEE_GDB,
+                   commands, image, directory, saved);
+    FILE *gdb = popen(command, "r");
+    assert_non_null(gdb);
+    report[fread(report, 1, sizeof report - 1, gdb)] = '\0';
+    assert_int_equal(pclose(gdb), 0);
+}
+
+/* The heap with what it has grown by, regions, and data of a fork. */
+static void test_all_memory(void **state)
+{
+    (void)state;
+    struct bed bed;
+    char commands[256];
+    if (!AEE_GDB[0]) {
+        skip();
+    }
+    open_files(&bed, 0, 0);
+    aee_context context = make_image(&bed, "crashbed", AEE_CRASHBED);
+    ASSERT_OK(&bed, aee_allocate_isolated_memory(bed.engine, context, 32, &bed.error));
+    (void)snprintf(commands, sizeof commands,
+                   "-ex 'p/x *block' -ex 'p *(long*)%#llx' -ex 'p world' ",
+                   (unsigned long long)share(&bed, context, 4711));
+    assert_int_equal(value2(&bed, context, "fill", 24 << 20, 0, 1), 1);
+    assert_int_equal(value2(&bed, context, "set_world", 99, 0, 1), 99);
+    crash(&bed, context, NULL_POINTER);
+    await_told(&bed, 1);
+    ask_gdb(AEE_CRASHBED, commands);
+    expect("$1 = 0x5a");
+    expect("$2 = 4711");
+    expect("$3 = {1, 99, 3, 4}");
+    close_files(&bed);
+}
+
 static void test_gdb(void **state)
 {
     (void)state;
@@ -520,15 +574,7 @@ static void test_gdb(void **state)
         assert_int_equal(told[0], 1);
         assert_int_equal(count_files(".core", false), 1);
         assert_int_equal(count_files(".json", false), 1);
-        char command[1024];
-        (void)snprintf(command, sizeof command,
-                       "'%s' -nx -batch -ex bt -ex 'p world' -ex 'info threads' '%s' '%s/%s.core' "
-                       "2>&1",
-                       AEE_GDB, images[i], directory, saved);
-        FILE *gdb = popen(command, "r");
-        assert_non_null(gdb);
-        report[fread(report, 1, sizeof report - 1, gdb)] = '\0';
-        assert_int_equal(pclose(gdb), 0);
+        ask_gdb(images[i], "-ex bt -ex 'p world' -ex 'info threads'");
         char line[64];
         expect("terminated with signal SIGSEGV");
         (void)snprintf(line, sizeof line, "crashbed.c:%u", marked("null"));
@@ -650,12 +696,13 @@ static void expect_pairs(void)
 static void test_disk_full(void **state)
 {
     (void)state;
-    static const char *const steps[] = {"openat", "pwrite", "fsync", "renameat", "lseek", "pread"};
+    static const char *const steps[] = {"openat", "pwrite", "fsync", "renameat", "lseek", "pread"}; /* the last two for the region */
     static const int after[] = {0, 1, 3, 6};
     struct bed bed;
     unsigned count = 0;
     open_files(&bed, 100, 0);
     aee_context context = make_image(&bed, "crashbed", AEE_CRASHBED);
+    (void)share(&bed, context, 17);
     for (unsigned i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         for (unsigned k = 0; k < sizeof after / sizeof after[0]; k++) {
             unsigned failed = told[1];
@@ -718,6 +765,7 @@ int main(void)
         cmocka_unit_test(test_damaged_sections),
         cmocka_unit_test(test_readers_and_crashes),
         cmocka_unit_test(test_gdb),
+        cmocka_unit_test(test_all_memory),
         cmocka_unit_test(test_limit_of_files),
         cmocka_unit_test(test_limit_of_bytes),
         cmocka_unit_test(test_settings),

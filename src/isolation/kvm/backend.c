@@ -122,7 +122,9 @@ static bool kvm_nested_paging(const struct aee__backend *backend)
 static void kvm_set_system(struct aee__vm *vm, uint8_t *system, uint64_t size, uint32_t lanes)
 {
     vm->system = system;
-    aee__kvm_system_write(system, size, lanes);
+    if (lanes > 0) {
+        aee__kvm_system_write(system, size, lanes);
+    }
 }
 
 static const uint32_t run_requests[] = {KVM_RUN, KVM_GET_REGS, KVM_GET_SREGS};
@@ -141,7 +143,10 @@ const struct aee__backend_ops aee__kvm_backend = {
     .vm_destroy = aee__kvm_vm_destroy,
     .vm_add_memory = aee__kvm_vm_add_memory,
     .vm_set_system = kvm_set_system,
+    .vm_track = aee__kvm_vm_track,
+    .vm_written = aee__kvm_vm_written,
     .lane_start = aee__kvm_lane_start,
+    .lane_restart = aee__kvm_lane_restart,
     .lane_run = aee__kvm_lane_run,
     .lane_kick = aee__kvm_lane_kick,
     .lane_kick_at = aee__kvm_lane_kick_at,

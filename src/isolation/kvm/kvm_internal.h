@@ -46,10 +46,22 @@ struct aee__vcpu {
     int vector_in_stub;   /* vector whose stub made the last exit, or -1 */
 };
 
+/* A memory slot of private memory. */
+struct aee__kvm_slot {
+    uint32_t number;
+    struct aee__gpa gpa;
+    uint64_t size;
+    void *host;
+};
+#define AEE__KVM_PRIVATE_SLOTS 32u
+
 struct aee__vm {
     struct aee__backend *backend;
     int fd;
     uint32_t slot_count;
+    bool tracked; /* private slots log dirty pages */
+    uint32_t private_count;
+    struct aee__kvm_slot slots[AEE__KVM_PRIVATE_SLOTS];
     uint8_t *system; /* host address of the system area */
     struct aee__vcpu vcpus[AEE_MAX_LANES];
 };
@@ -59,8 +71,12 @@ aee_result aee__kvm_vm_create(struct aee__backend *backend, struct aee__vm **out
 void aee__kvm_vm_destroy(struct aee__vm *vm);
 aee_result aee__kvm_vm_add_memory(struct aee__vm *vm, struct aee__gpa gpa, void *host,
                                   uint64_t size, aee_error *error);
+aee_result aee__kvm_vm_track(struct aee__vm *vm, aee_error *error);
+aee_result aee__kvm_vm_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+                               aee_error *error);
 
 /* vcpu_x86_64.c */
+bool aee__kvm_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start);
 aee_result aee__kvm_vcpu_create(struct aee__vm *vm, uint32_t lane, aee_error *error);
 void aee__kvm_vcpu_destroy(struct aee__vm *vm, uint32_t lane);
 aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane,

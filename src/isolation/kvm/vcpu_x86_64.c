@@ -210,6 +210,11 @@ fail:
     return aee__fail_os(error, errno, "cannot start lane %u: %s", lane, step);
 }
 
+bool aee__kvm_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start)
+{
+    return aee__kvm_lane_start(vm, lane, start, NULL) == AEE_OK;
+}
+
 void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers)
 {
     struct aee__vcpu *vcpu = &vm->vcpus[lane];

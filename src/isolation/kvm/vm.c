@@ -54,17 +54,61 @@ void aee__kvm_vm_destroy(struct aee__vm *vm)
     aee__alloc_free(vm->backend->alloc, vm, sizeof *vm);
 }
 
+/* Adds the slot, or changes its flags. */
+static int set_slot(const struct aee__vm *vm, const struct aee__kvm_slot *slot, bool tracked)
+{
+    struct kvm_userspace_memory_region region = {.slot = slot->number,
+                                                 .flags = tracked ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+                                                 .guest_phys_addr = slot->gpa.value,
+                                                 .memory_size = slot->size,
+                                                 .userspace_addr = (uint64_t)(uintptr_t)slot->host};
+    return aee__sys_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
 aee_result aee__kvm_vm_add_memory(struct aee__vm *vm, struct aee__gpa gpa, void *host,
                                   uint64_t size, aee_error *error)
 {
-    struct kvm_userspace_memory_region slot = {.slot = vm->slot_count,
-                                               .guest_phys_addr = gpa.value,
-                                               .memory_size = size,
-                                               .userspace_addr = (uint64_t)(uintptr_t)host};
-    if (aee__sys_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) != 0) {
+    const struct aee__kvm_slot slot = {
+        .number = vm->slot_count, .gpa = gpa, .size = size, .host = host};
+    bool private = gpa.value < AEE__GPA_PRIVATE_END && vm->private_count < AEE__KVM_PRIVATE_SLOTS;
+    if (set_slot(vm, &slot, private && vm->tracked) != 0) {
         return aee__fail_os(error, errno, "cannot add a memory slot of %llu bytes",
                             (unsigned long long)size);
     }
     vm->slot_count++;
+    if (private) {
+        vm->slots[vm->private_count++] = slot;
+    }
+    return AEE_OK;
+}
+
+/* ---- Pages that were written -------------------------------------------------------------- */
+
+/* Where the log is on already nothing happens: what it holds stays. */
+aee_result aee__kvm_vm_track(struct aee__vm *vm, aee_error *error)
+{
+    for (uint32_t i = 0; i < vm->private_count; i++) {
+        if (set_slot(vm, &vm->slots[i], true) != 0) {
+            return aee__fail_os(error, errno, "cannot track written pages");
+        }
+    }
+    vm->tracked = true;
+    return AEE_OK;
+}
+
+/* Fetches and clears the logs (api.rst 4.8); each has whole words of the bitmap, as slots are
+ * multiples of 2 MiB. Private memory is one stretch from AEE__GPA_PRIVATE on. */
+aee_result aee__kvm_vm_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+                               aee_error *error)
+{
+    for (uint32_t i = 0; i < vm->private_count; i++) {
+        const struct aee__kvm_slot *slot = &vm->slots[i];
+        uint64_t first = (slot->gpa.value - AEE__GPA_PRIVATE) / 4096;
+        struct kvm_dirty_log log = {.slot = slot->number, .dirty_bitmap = bitmap + first / 64};
+        if (first + slot->size / 4096 > pages ||
+            aee__sys_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log) != 0) {
+            return aee__fail_os(error, errno, "cannot tell which pages were written");
+        }
+    }
     return AEE_OK;
 }

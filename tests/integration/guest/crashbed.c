@@ -129,6 +129,24 @@ AEE_EXPORT int64_t fine(int64_t value)
     return value;
 }
 
+/* Leaves a pointer to the last of so many bytes in `block`. */
+AEE_EXPORT int64_t fill(int64_t bytes)
+{
+    char *memory = malloc((size_t)bytes);
+    if (memory == NULL) {
+        return 0;
+    }
+    block = memory + bytes - 1;
+    *block = 0x5a;
+    return 1;
+}
+
+AEE_EXPORT int64_t set_world(int64_t value)
+{
+    world[1] = value;
+    return value;
+}
+
 /* Writes a byte at an address, from as deep as the others. */
 __attribute__((noinline)) static int64_t poke_inner(int64_t address)
 {

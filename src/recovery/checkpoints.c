@@ -1,0 +1,365 @@
+#include "recovery/checkpoints.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "ept/shadow.h"
+#include "isolation/lifecycle.h"
+#include "isolation/quiesce.h"
+
+/* What a lane's registers keep between calls (aee_abi.h). */
+struct controls {
+    uint32_t mxcsr;
+    uint32_t x87;
+    bool known;
+};
+
+struct record {
+    struct aee__undo undo; /* from the copy as of this one to that of the one before */
+    struct controls lanes[AEE_MAX_LANES];
+    uint64_t time_ns;
+};
+
+struct aee__checkpoints {
+    const struct aee__alloc *alloc;
+    aee_checkpoint_mode mode;
+    struct aee__shadow shadow; /* as of the newest */
+    struct aee__memory layout; /* what was laid out when it was taken: areas only */
+    uint64_t known; /* the machine whose written pages are told since the copy was made; 0: none */
+    uint32_t capacity; /* of records: one more than are kept, for the next */
+    uint32_t count;
+    uint32_t newest;
+    uint32_t chosen; /* by the origin or by request: the one to go to, back from the newest */
+    struct record records[];
+};
+
+/* ---- Life --------------------------------------------------------------------------------- */
+
+static size_t size_of(uint32_t capacity)
+{
+    return sizeof(struct aee__checkpoints) + capacity * sizeof(struct record);
+}
+
+static aee_result create(struct aee__context *context, const struct aee__memory *memory,
+                         aee_error *error)
+{
+    const struct aee__alloc *alloc = &context->core->alloc;
+    uint32_t capacity = (context->recovery.history ? context->recovery.history : 1) + 1;
+    struct aee__checkpoints *made = aee__alloc_zero(alloc, 1, size_of(capacity));
+    if (!made) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "no memory for a history of %u checkpoints",
+                         capacity - 1);
+    }
+    made->alloc = alloc;
+    made->mode = context->recovery.mode;
+    made->capacity = capacity;
+    aee_result result = aee__shadow_create(&made->shadow, alloc, memory->file_size, error);
+    if (result != AEE_OK) {
+        aee__alloc_free(alloc, made, size_of(capacity));
+        return result;
+    }
+    context->checkpoints = made;
+    return AEE_OK;
+}
+
+void aee__checkpoint_forget(struct aee__context *context)
+{
+    struct aee__checkpoints *gone = context->checkpoints;
+    context->checkpoints = NULL;
+    if (gone) {
+        for (uint32_t i = 0; i < gone->capacity; i++) {
+            aee__undo_free(&gone->records[i].undo, gone->alloc);
+        }
+        aee__shadow_destroy(&gone->shadow);
+        aee__alloc_free(gone->alloc, gone, size_of(gone->capacity));
+    }
+}
+
+uint32_t aee__checkpoint_count(const struct aee__context *context)
+{
+    return context->checkpoints ? context->checkpoints->count : 0;
+}
+
+static struct record *record_at(struct aee__checkpoints *kept, uint32_t back)
+{
+    return &kept->records[(kept->newest + kept->capacity - back) % kept->capacity];
+}
+
+/* ---- Which pages have changed since the copy ---------------------------------------------- */
+
+/* Marks them in shadow.work, not narrowed yet; *compare: some of them may not have changed. */
+static aee_result find_changes(struct aee__checkpoints *kept, const struct aee__instance *instance,
+                               bool *compare, aee_error *error)
+{
+    const struct aee__backend_ops *ops = instance->core->ops;
+    struct aee__pages *work = &kept->shadow.work;
+    *compare = false;
+    if (kept->known == instance->machine &&
+        ops->vm_written(instance->vm, work->bits, work->count, NULL) == AEE_OK) {
+        return AEE_OK;
+    }
+    kept->known = 0;
+    *compare = kept->mode == AEE_CHECKPOINT_INCREMENTAL && kept->count > 0;
+    return aee__shadow_find_present(&kept->shadow, &instance->memory, error);
+}
+
+/* The copy is of this moment: from now on the host tells what is written. */
+static void follow(struct aee__checkpoints *kept, const struct aee__instance *instance)
+{
+    const struct aee__backend_ops *ops = instance->core->ops;
+    struct aee__pages *work = &kept->shadow.work;
+    if (kept->known == instance->machine || kept->mode != AEE_CHECKPOINT_INCREMENTAL ||
+        !ops->vm_track) {
+        return;
+    }
+    /* What is told at once was written before the log began: lanes do not run now. */
+    if (ops->vm_track(instance->vm, NULL) == AEE_OK &&
+        ops->vm_written(instance->vm, work->bits, work->count, NULL) == AEE_OK) {
+        kept->known = instance->machine;
+    }
+}
+
+/* ---- Registers ---------------------------------------------------------------------------- */
+
+static void save_controls(const struct aee__instance *instance, struct record *record)
+{
+    for (uint32_t i = 0; i < AEE_MAX_LANES; i++) {
+        struct controls *to = &record->lanes[i];
+        *to = (struct controls){0};
+        if (i < atomic_load(&instance->lane_count)) {
+            const struct aee_abi_lane_private *own = &instance->lanes[i].ring.shared->own;
+            to->mxcsr = __atomic_load_n(&own->mxcsr, __ATOMIC_RELAXED);
+            to->x87 = __atomic_load_n(&own->x87_control, __ATOMIC_RELAXED);
+            to->known = __atomic_load_n(&own->controls, __ATOMIC_RELAXED) != 0;
+        }
+    }
+}
+
+/* A lane that had not run then begins with what the processor begins with (SDM vol. 1, 8.1.5 and
+ * 11.6.4). */
+static void load_controls(const struct aee__instance *instance, const struct record *record)
+{
+    enum { MXCSR_RESET = 0x1f80, X87_RESET = 0x37f };
+    for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
+        struct aee_abi_lane_private *own = &instance->lanes[i].ring.shared->own;
+        const struct controls *from = &record->lanes[i];
+        __atomic_store_n(&own->mxcsr, from->known ? from->mxcsr : MXCSR_RESET, __ATOMIC_RELAXED);
+        __atomic_store_n(&own->x87_control, from->known ? from->x87 : X87_RESET, __ATOMIC_RELAXED);
+        __atomic_store_n(&own->controls, 1, __ATOMIC_RELEASE);
+    }
+}
+
+/* ---- Taking ------------------------------------------------------------------------------- */
+
+static aee_result copy_changes(struct aee__checkpoints *kept, const struct aee__instance *instance,
+                               struct record *record, aee_error *error)
+{
+    bool compare;
+    aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
+    if (result == AEE_OK) {
+        result = find_changes(kept, instance, &compare, error);
+    }
+    if (result != AEE_OK) {
+        return result;
+    }
+    (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
+    result = aee__shadow_update(&kept->shadow, &instance->memory, &record->undo, error);
+    if (result != AEE_OK) {
+        kept->known = 0; /* what the host has told is forgotten */
+    }
+    return result;
+}
+
+/* What the history holds beside the newest is within its bounds. */
+static void trim(struct aee__checkpoints *kept, uint64_t memory_bytes)
+{
+    uint64_t bytes = 0;
+    uint32_t keep = 0;
+    uint32_t most = kept->count < kept->capacity - 1 ? kept->count : kept->capacity - 1;
+    while (keep < most) {
+        bytes += keep > 0 ? aee__undo_bytes(&record_at(kept, keep - 1)->undo) : 0;
+        if (keep > 0 && bytes > memory_bytes) {
+            break;
+        }
+        keep++;
+    }
+    kept->count = keep;
+}
+
+static aee_result take_locked(struct aee__context *context, const struct aee__instance *instance,
+                              aee_error *error)
+{
+    aee_result result = AEE_OK;
+    bool first = context->checkpoints == NULL;
+    if (first) {
+        result = create(context, &instance->memory, error);
+    }
+    if (result != AEE_OK) {
+        return result;
+    }
+    struct aee__checkpoints *kept = context->checkpoints;
+    uint32_t next = (kept->newest + 1) % kept->capacity;
+    struct record *record = &kept->records[next];
+    result = copy_changes(kept, instance, record, error);
+    if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
+        aee__shadow_undo(&kept->shadow, &record->undo); /* it was not between calls after all */
+        kept->known = 0;
+        result = aee__fail(error, AEE_ERR_CRASHED, "the component crashed meanwhile");
+    }
+    if (result != AEE_OK) {
+        if (first) {
+            aee__checkpoint_forget(context);
+        }
+        return result;
+    }
+    follow(kept, instance);
+    save_controls(instance, record);
+    kept->layout = instance->memory;
+    kept->newest = next;
+    kept->count++;
+    trim(kept,
+         context->recovery.memory_bytes ? context->recovery.memory_bytes : UINT64_C(64) << 20);
+    context->fruitless = 0;
+    return AEE_OK;
+}
+
+static aee_result explain(const struct aee__context *context, const char *operation,
+                          aee_result result, const aee_error *why, aee_error *error)
+{
+    return result == AEE_OK ? aee__ok(error)
+                            : aee__fail(error, result, "cannot %s context \"%s\": %s", operation,
+                                        context->name, why->text);
+}
+
+aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
+{
+    struct aee__instance *instance;
+    aee_error why;
+    aee_result result = aee__quiesce_begin(context, "take a checkpoint of", true, &instance, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = take_locked(context, instance, &why);
+    aee__quiesce_end(context, instance);
+    return explain(context, "take a checkpoint of", result, &why, error);
+}
+
+/* ---- Going back --------------------------------------------------------------------------- */
+
+/* The copy becomes that of the chosen checkpoint, which becomes the newest. Marks what changes in
+ * it in shadow.work. */
+static void go_back(struct aee__checkpoints *kept, uint32_t back)
+{
+    for (; back > 0; back--) {
+        aee__shadow_undo(&kept->shadow, &record_at(kept, 0)->undo);
+        kept->newest = (kept->newest + kept->capacity - 1) % kept->capacity;
+        kept->count--;
+    }
+}
+
+/* In its own memory. */
+static aee_result restore_in_place(struct aee__checkpoints *kept,
+                                   struct aee__instance *instance, aee_error *error)
+{
+    bool compare;
+    aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
+    if (result == AEE_OK) {
+        result = find_changes(kept, instance, &compare, error);
+    }
+    if (result != AEE_OK) {
+        return result;
+    }
+    go_back(kept, kept->chosen);
+    (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
+    (void)aee__shadow_restore(&kept->shadow, &instance->memory);
+    instance->restores++;
+    follow(kept, instance);
+    load_controls(instance, record_at(kept, 0));
+    return AEE_OK;
+}
+
+aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__instance *instance,
+                                 bool succeeded, aee_error *error)
+{
+    struct aee__checkpoints *kept = context->checkpoints;
+    if (succeeded) {
+        return restore_in_place(kept, instance, error);
+    }
+    memset(kept->shadow.work.bits, 0, kept->shadow.work.count / 8);
+    go_back(kept, kept->chosen);
+    kept->chosen = 0;
+    aee__shadow_apply(&kept->shadow, &kept->layout, &instance->memory);
+    kept->known = 0;
+    if (instance->memory.file_size == kept->layout.file_size) {
+        follow(kept, instance);
+    }
+    load_controls(instance, record_at(kept, 0));
+    return AEE_OK;
+}
+
+aee_result aee__checkpoint_choose(struct aee__context *context, uint32_t back, aee_error *error)
+{
+    uint32_t count = aee__checkpoint_count(context);
+    if (back >= count) {
+        return aee__fail(error, AEE_ERR_NOT_FOUND,
+                         "cannot restore context \"%s\": it has %u checkpoints", context->name,
+                         count);
+    }
+    context->checkpoints->chosen = back;
+    return AEE_OK;
+}
+
+aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, aee_error *error)
+{
+    struct aee__instance *instance;
+    aee_error why;
+    aee_result result = aee__quiesce_begin(context, "restore", true, &instance, error);
+    if (result == AEE_ERR_STOPPED || result == AEE_ERR_QUARANTINED ||
+        result == AEE_ERR_RESTARTING || result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG) {
+        return aee__context_revive(context, back, error);
+    }
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = aee__checkpoint_choose(context, back, error);
+    if (result == AEE_OK) {
+        result = restore_in_place(context->checkpoints, instance, &why);
+        result = explain(context, "restore", result, &why, error);
+    }
+    aee__quiesce_end(context, instance);
+    return result;
+}
+
+/* ---- After a crash ------------------------------------------------------------------------ */
+
+/* How far back the next restart goes, one further than the last where that was in vain: those after
+ * that one are gone. UINT32_MAX: to the image. */
+static uint32_t choose(const struct aee__context *context)
+{
+    uint32_t back = context->fruitless > 0 ? 1 : context->recovery.back;
+    return context->recovery.restart == AEE_RESTART_CHECKPOINT &&
+                   back < aee__checkpoint_count(context)
+               ? back
+               : UINT32_MAX;
+}
+
+bool aee__checkpoint_keeps_machine(const struct aee__context *context, const aee_crash *crash)
+{
+    enum { DOUBLE_FAULT = 8 };
+    return context->core->ops->lane_restart && choose(context) != UINT32_MAX &&
+           crash->cause != AEE_CRASH_HOST && crash->cause != AEE_CRASH_KILLED &&
+           !(crash->cause == AEE_CRASH_EXCEPTION && crash->vector == DOUBLE_FAULT);
+}
+
+enum aee__origin aee__checkpoint_origin(struct aee__context *context)
+{
+    uint32_t back = choose(context);
+    if (back == UINT32_MAX) {
+        if (context->fruitless > 0) { /* they all led to crashes */
+            aee__checkpoint_forget(context);
+        }
+        return AEE__ORIGIN_IMAGE;
+    }
+    context->checkpoints->chosen = back;
+    return AEE__ORIGIN_STATE;
+}
