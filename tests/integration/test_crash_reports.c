@@ -599,6 +599,43 @@ static void test_gdb(void **state)
     }
 }
 
+/* A core file has the memory of the crash, whatever the context comes back with: here a checkpoint,
+ * and for a fork its template's memory, of which it had its own copy. */
+static void test_recovered(void **state)
+{
+    (void)state;
+    struct bed bed;
+    if (!AEE_GDB[0]) {
+        skip();
+    }
+    open_files(&bed, 0, 0);
+    aee_context context = make_image(&bed, "crashbed", AEE_CRASHBED);
+    const aee_recovery_desc recovery = {.struct_size = sizeof recovery,
+                                        .restart = AEE_RESTART_CHECKPOINT};
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    assert_int_equal(value2(&bed, context, "set_world", 50, 0, 1), 50);
+    ASSERT_OK(&bed, aee_checkpoint(bed.engine, context, &bed.error));
+    const aee_fork_desc desc = {.struct_size = sizeof desc, .name = "crashbed"};
+    aee_context fork;
+    ASSERT_OK(&bed, aee_fork(bed.engine, context, &desc, &fork, &bed.error));
+    assert_int_equal(value2(&bed, context, "set_world", 60, 0, 1), 60);
+    crash(&bed, context, NULL_POINTER);
+    await_told(&bed, 1);
+    ask_gdb(AEE_CRASHBED, "-ex 'p world'");
+    expect("$1 = {1, 60, 3, 4}");
+    ASSERT_OK(&bed, aee_wait_ready(bed.engine, context, 10 * SECOND, &bed.error));
+    assert_int_equal(value0(&bed, context, "get_world"), 50);
+    crash(&bed, fork, CONSTANT);
+    await_told(&bed, 2);
+    assert_int_equal(told[0], 2);
+    ask_gdb(AEE_CRASHBED, "-ex 'p world' -ex bt");
+    expect("$1 = {1, 50, 3, 4}");
+    expect("in crash (kind=");
+    get_report(&bed, fork, 0);
+    expect_callers(expect_frame(trace(), "inner", marked("constant")));
+    close_files(&bed);
+}
+
 static void test_limit_of_files(void **state)
 {
     (void)state;
@@ -766,6 +803,7 @@ int main(void)
         cmocka_unit_test(test_readers_and_crashes),
         cmocka_unit_test(test_gdb),
         cmocka_unit_test(test_all_memory),
+        cmocka_unit_test(test_recovered),
         cmocka_unit_test(test_limit_of_files),
         cmocka_unit_test(test_limit_of_bytes),
         cmocka_unit_test(test_settings),

@@ -147,6 +147,11 @@ AEE_EXPORT int64_t set_world(int64_t value)
     return value;
 }
 
+AEE_EXPORT int64_t get_world(void)
+{
+    return world[1];
+}
+
 /* Writes a byte at an address, from as deep as the others. */
 __attribute__((noinline)) static int64_t poke_inner(int64_t address)
 {
