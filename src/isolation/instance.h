@@ -67,7 +67,7 @@ struct aee__instance {
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
     struct aee__job keep_job;                 /* writes what was asked to be kept of its crash */
-    _Atomic bool held;    /* until then: its machine stays as it is */
+    _Atomic bool held;                        /* until then: its machine stays as it is */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */
     _Atomic uint32_t references;
     _Atomic uint32_t end; /* enum aee__end */

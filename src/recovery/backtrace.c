@@ -1,7 +1,6 @@
 #include "recovery/backtrace.h"
 
 #include <dwarf.h>
-#include <elf.h>
 #include <elfutils/libdwfl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +8,12 @@
 
 #include "base/text.h"
 #include "isolation/context.h"
+#include "recovery/debug_check.h"
 
 /* How far from the stack pointer the library's frames reach at most. */
 #define LIBRARY_FRAME 4096u
-/* More of it than any component has: it may be made to keep the reader busy. */
-#define DEBUG_BYTES_MAX (UINT64_C(64) << 20)
+/* Callers that are taken for such without a rule. */
+#define GUESSES_MAX 16u
 
 struct walk {
     struct aee__stack_view stack;
@@ -25,6 +25,7 @@ struct walk {
     uint32_t count;
     aee_registers start;
     bool behind_call; /* of the start's rip */
+    bool complete;    /* it led to the library's code, which had called */
 };
 
 /* ---- Memory as it was --------------------------------------------------------------------- */
@@ -331,8 +332,11 @@ static int take_frame(Dwfl_Frame *state, void *argument)
     struct walk *walk = argument;
     Dwarf_Addr pc;
     bool exact;
-    if (!dwfl_frame_pc(state, &pc, &exact) || !is_code(walk->image, pc) ||
-        walk->count == walk->capacity) {
+    if (!dwfl_frame_pc(state, &pc, &exact)) {
+        return DWARF_CB_ABORT;
+    }
+    walk->complete = in_library(pc);
+    if (!is_code(walk->image, pc) || walk->count == walk->capacity) {
         return DWARF_CB_ABORT;
     }
     if (exact && walk->behind_call) {
@@ -344,40 +348,7 @@ static int take_frame(Dwfl_Frame *state, void *argument)
     return DWARF_CB_OK;
 }
 
-/* ---- What is asked of the image before libdw sees it -------------------------------------- */
-
-static const char *objection(const struct aee__kept_file *file)
-{
-    Elf64_Ehdr header;
-    uint64_t total = 0;
-    memcpy(&header, file->bytes, sizeof header);
-    for (uint32_t i = 0; i < header.e_shnum; i++) {
-        Elf64_Shdr section;
-        uint64_t at = header.e_shoff + i * sizeof section;
-        if (at > file->size || file->size - at < sizeof section) {
-            return "its section table is cut off";
-        }
-        memcpy(&section, file->bytes + at, sizeof section);
-        if (section.sh_type == SHT_NOBITS || section.sh_type == SHT_NULL) {
-            continue;
-        }
-        if (section.sh_offset > file->size || section.sh_size > file->size - section.sh_offset) {
-            return "a section is cut off";
-        }
-        if (section.sh_flags & SHF_COMPRESSED) {
-            return "a section is compressed";
-        }
-        total += section.sh_size;
-    }
-    /* Names of other files, which would be opened. */
-    static const char *const links[] = {".gnu_debugaltlink", ".debug_info.dwo", ".debug_sup"};
-    for (unsigned i = 0; i < sizeof links / sizeof links[0]; i++) {
-        if (memmem(file->bytes, file->size, links[i], strlen(links[i]) + 1)) {
-            return "it refers to other files";
-        }
-    }
-    return total > DEBUG_BYTES_MAX ? "there is too much of it" : NULL;
-}
+/* ---- The whole ---------------------------------------------------------------------------- */
 
 static bool open_image(struct walk *walk)
 {
@@ -407,14 +378,28 @@ static bool open_image(struct walk *walk)
     return elf && dwfl_attach_state(walk->dwfl, elf, 1, &threads, walk);
 }
 
-/* Where libdw cannot help: the first frame by the image's own symbols. */
-static void take_first(struct walk *walk)
+/* Where libdw cannot help: by the image's own symbols. */
+static void take_symbol(struct walk *walk, uint64_t pc, bool guessed)
 {
     uint64_t offset = 0;
-    const char *symbol = aee__image_symbol_at(walk->image, walk->start.rip, &offset);
-    struct aee__frame *frame = add_frame(walk, walk->start.rip, symbol);
+    const char *symbol = aee__image_symbol_at(walk->image, pc, &offset);
+    struct aee__frame *frame = add_frame(walk, pc, symbol);
     if (frame) {
         frame->offset = offset;
+        frame->guessed = guessed;
+    }
+}
+
+/* Without rules for frames: words on the stack that calls may have left there. */
+static void guess(struct walk *walk)
+{
+    uint32_t most = walk->count + GUESSES_MAX;
+    uint64_t at = (walk->start.rsp + 7) & ~UINT64_C(7);
+    uint64_t word;
+    for (; walk->count < most && read_stack(&walk->stack, at, &word); at += 8) {
+        if (is_behind_call(walk->image, word)) {
+            take_symbol(walk, word, true);
+        }
     }
 }
 
@@ -434,7 +419,7 @@ uint32_t aee__backtrace(const struct aee__crash_record *record, struct aee__fram
     if (!begin(&walk)) {
         return walk.count;
     }
-    const char *bad = objection(walk.file);
+    const char *bad = aee__debug_check(walk.file->bytes, walk.file->size);
     uint32_t before = walk.count;
     if (!bad && open_image(&walk)) {
         (void)dwfl_getthread_frames(walk.dwfl, 1, take_frame, &walk);
@@ -442,7 +427,10 @@ uint32_t aee__backtrace(const struct aee__crash_record *record, struct aee__fram
     if (walk.count == before) {
         (void)snprintf(why, AEE__BACKTRACE_WHY, "%s",
                        bad ? bad : "the image's information cannot be used");
-        take_first(&walk);
+        take_symbol(&walk, walk.start.rip, false);
+    }
+    if (walk.count <= before + 1 && !walk.complete) {
+        guess(&walk);
     }
     if (walk.dwfl) {
         dwfl_end(walk.dwfl);

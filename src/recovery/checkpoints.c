@@ -258,8 +258,8 @@ static void go_back(struct aee__checkpoints *kept, uint32_t back)
 }
 
 /* In its own memory. */
-static aee_result restore_in_place(struct aee__checkpoints *kept,
-                                   struct aee__instance *instance, aee_error *error)
+static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__instance *instance,
+                                   aee_error *error)
 {
     bool compare;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);

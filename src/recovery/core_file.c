@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/procfs.h>
 
+#include "base/checked.h"
 #include "base/sys.h"
 #include "base/sys_file.h"
-#include "base/checked.h"
 #include "recovery/backtrace.h"
 #include "recovery/core_library.h"
 
@@ -46,8 +46,8 @@ struct writer {
 
 /* ---- What there is to write --------------------------------------------------------------- */
 
-static struct part *add_part(struct writer *writer, enum source source, uint64_t gva,
-                             uint64_t size, uint64_t offset)
+static struct part *add_part(struct writer *writer, enum source source, uint64_t gva, uint64_t size,
+                             uint64_t offset)
 {
     if (writer->part_count == PARTS_MAX || size == 0) {
         return NULL;

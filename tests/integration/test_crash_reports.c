@@ -282,6 +282,38 @@ static void test_wrong_use(void **state)
     bed_close(&bed);
 }
 
+/* Without debugging information callers are guessed, and said to be; a compressed section is not
+ * read, and images that name other files are not either. */
+static void test_poor_images(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        const char *note;
+    } cases[] = {{AEE_CRASH_PLAIN, NULL},
+                 {AEE_CRASH_PACKED, "a section is compressed"},
+                 {AEE_CRASH_SPLIT, "it refers to other files"}};
+    struct bed bed;
+    bed_open(&bed, NULL);
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char note[96];
+        aee_context context = make_image(&bed, "crashbed", cases[i].path);
+        crash(&bed, context, NULL_POINTER);
+        get_report(&bed, context, 0);
+        const char *at = expect_frame(trace(), "inner", 0);
+        assert_true(strstr(report, "\"guessed\"") > at);
+        at = expect_frame(at, "middle", 0);
+        (void)expect_frame(at, "crash", 0);
+        assert_null(strstr(report, "\"line\""));
+        (void)snprintf(note, sizeof note, "\"trace_note\": \"%s\"",
+                       cases[i].note ? cases[i].note : "");
+        if (cases[i].note) {
+            expect(note);
+        }
+    }
+    bed_close(&bed);
+}
+
 /* The report is of the image that crashed, whatever is loaded by then. */
 static void test_older_image(void **state)
 {
@@ -513,8 +545,8 @@ static uint64_t share(struct bed *bed, aee_context context, int64_t number)
     uint64_t address = 0;
     void *data;
     ASSERT_OK(bed, aee_region_create(bed->engine, &desc, &region, &bed->error));
-    ASSERT_OK(bed, aee_region_map(bed->engine, context, region, AEE_ACCESS_READ, &address,
-                                  &bed->error));
+    ASSERT_OK(bed,
+              aee_region_map(bed->engine, context, region, AEE_ACCESS_READ, &address, &bed->error));
     ASSERT_OK(bed, aee_region_data(bed->engine, region, &data, NULL, &bed->error));
     memcpy(data, &number, sizeof number);
     return address;
@@ -733,7 +765,8 @@ static void expect_pairs(void)
 static void test_disk_full(void **state)
 {
     (void)state;
-    static const char *const steps[] = {"openat", "pwrite", "fsync", "renameat", "lseek", "pread"}; /* the last two for the region */
+    static const char *const steps[] = {"openat", "pwrite", "fsync", "renameat",
+                                        "lseek",  "pread"}; /* the last two for the region */
     static const int after[] = {0, 1, 3, 6};
     struct bed bed;
     unsigned count = 0;
@@ -798,6 +831,7 @@ int main(void)
         cmocka_unit_test(test_contents),
         cmocka_unit_test(test_wrong_use),
         cmocka_unit_test(test_older_image),
+        cmocka_unit_test(test_poor_images),
         cmocka_unit_test(test_damaged_component),
         cmocka_unit_test(test_damaged_sections),
         cmocka_unit_test(test_readers_and_crashes),

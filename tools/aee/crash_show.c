@@ -186,6 +186,7 @@ static void show_trace(const struct term *term, const json_t *report)
             (void)fprintf(term->out, "+0x%" PRIx64, number_of(frame, "offset"));
         }
         show_place(term, frame);
+        (void)fputs(is_true(frame, "guessed") ? " (a guess)" : "", term->out);
         (void)fputc('\n', term->out);
     }
     if (string_of(report, "trace_note")[0]) {
