@@ -830,7 +830,8 @@ typedef enum aee_event_type {
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
     AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
-    AEE_EVENT_CRASH_SAVED,  /* of aee_set_crash_files(): the text is the files' name */
+    AEE_EVENT_CRASH_SAVED,  /* of aee_set_crash_files(): the text is the files' name, and behind a
+                             * comma what they lack */
     AEE_EVENT_CRASH_NOT_SAVED, /* and why there are none */
     AEE_EVENT_COUNT
 } aee_event_type;

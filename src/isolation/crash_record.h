@@ -45,7 +45,7 @@ enum aee__heap_kind {
     AEE__HEAP_UNKNOWN = 0,
     AEE__HEAP_USED,   /* in an allocated block */
     AEE__HEAP_FREE,   /* in a free one */
-    AEE__HEAP_BEHIND, /* past the end of an allocated block, in what describes the next */
+    AEE__HEAP_BEHIND, /* past the end of a block, in what describes the next */
 };
 
 struct aee__heap_place {

@@ -145,10 +145,7 @@ static bool begin(struct walk *walk)
     }
     bool found = library ? leave_library(walk) : leave_nowhere(walk);
     if (!library || !found) {
-        struct aee__frame *frame = add_frame(walk, rip, library ? "(the library)" : "");
-        if (frame) {
-            frame->guessed = found;
-        }
+        (void)add_frame(walk, rip, library ? "(the library)" : "");
     }
     return found;
 }

@@ -288,13 +288,27 @@ static aee_result write_both(struct job *job, aee_error *error)
     return result;
 }
 
+static uint32_t take_skipped(struct aee__crash_keep *keep)
+{
+    (void)pthread_mutex_lock(&keep->lock);
+    uint32_t skipped = keep->cores_skipped;
+    keep->cores_skipped = 0;
+    (void)pthread_mutex_unlock(&keep->lock);
+    return skipped;
+}
+
 static void tell(const struct job *job, aee_result result, const aee_error *error)
 {
     struct aee__context *context = job->instance->context;
+    uint32_t skipped = take_skipped(&context->keep);
     char missing[64] = "";
+    size_t used = 0;
     if (job->left_out > 0) {
-        (void)snprintf(missing, sizeof missing, ", without %llu KiB of memory",
-                       (unsigned long long)(job->left_out + 1023) / 1024);
+        used = (size_t)snprintf(missing, sizeof missing, ", without %llu KiB of memory",
+                                (unsigned long long)(job->left_out + 1023) / 1024);
+    }
+    if (skipped > 0 && used < sizeof missing) {
+        (void)snprintf(missing + used, sizeof missing - used, ", none of %u more crashes", skipped);
     }
     if (result == AEE_OK) {
         aee__context_event(context, AEE_EVENT_CRASH_SAVED, job->record->crash.id, "%s%s", job->name,

@@ -94,7 +94,7 @@ static struct aee__heap_place describe(const struct aee__heap_view *view, uint64
         }
         place.size = (uint64_t)(before.units - 1) * UNIT;
         place.offset = address - (at - below) - UNIT;
-        place.kind = before.state == STATE_USED ? AEE__HEAP_BEHIND : AEE__HEAP_FREE;
+        place.kind = AEE__HEAP_BEHIND;
         return place;
     }
     place.kind = used ? AEE__HEAP_USED : AEE__HEAP_FREE;

@@ -338,6 +338,37 @@ static void test_older_image(void **state)
     bed_close(&bed);
 }
 
+/* A worker finds the crash, which may be jailed (test_crash_reports_in_jail). */
+static void test_on_worker(void **state)
+{
+    (void)state;
+    struct bed bed;
+    size_t size;
+    char *bytes = read_image(AEE_CRASHBED, &size);
+    bed_open(&bed, NULL);
+    const aee_context_desc desc = {
+        .struct_size = sizeof desc,
+        .name = "crashbed",
+        .call_mode = AEE_CALL_RING,
+        .limits = {.restarts = 63, .lanes = 4, .call_budget_ns = scaled(SECOND / 4)}};
+    aee_context context = {0};
+    ASSERT_OK(&bed, aee_context_create(bed.engine, &desc, &context, &bed.error));
+    ASSERT_OK(&bed, aee_load(bed.engine, context, bytes, size, &bed.error));
+    for (unsigned i = 0; i < 10; i++) {
+        ASSERT_OK(&bed, aee_wait_ready(bed.engine, context, 10 * SECOND, &bed.error));
+        assert_int_equal(value2(&bed, context, "fine", i, 0, 1), i);
+        crash(&bed, context, i % 2 ? DEEP : FREED);
+        get_report(&bed, context, 0);
+        if (i % 2) {
+            (void)expect_frame(expect_frame(trace(), "deep", 0), "deep", 0);
+        } else {
+            (void)expect_frame(expect_frame(trace(), "", 0), "call_freed", marked("freed"));
+        }
+    }
+    bed_close(&bed);
+    free(bytes);
+}
+
 /* ---- Hostile ------------------------------------------------------------------------------ */
 
 static void test_damaged_component(void **state)
@@ -831,6 +862,7 @@ int main(void)
         cmocka_unit_test(test_contents),
         cmocka_unit_test(test_wrong_use),
         cmocka_unit_test(test_older_image),
+        cmocka_unit_test(test_on_worker),
         cmocka_unit_test(test_poor_images),
         cmocka_unit_test(test_damaged_component),
         cmocka_unit_test(test_damaged_sections),

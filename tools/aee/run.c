@@ -109,8 +109,14 @@ static void on_event(void *user, const aee_event *event)
             term_print_safe(stderr, session->options->core_dir);
             (void)fputc('/', stderr);
         }
-        term_print_safe(stderr, event->text);
-        (void)fputs(saved ? ".core\n" : "\n", stderr);
+        const size_t name = saved ? strcspn(event->text, ",") : strlen(event->text);
+        char text[sizeof event->text];
+        memcpy(text, event->text, name);
+        text[name] = '\0';
+        term_print_safe(stderr, text);
+        (void)fputs(saved ? ".core" : "", stderr);
+        term_print_safe(stderr, event->text + name);
+        (void)fputc('\n', stderr);
     }
 }
 
