@@ -672,6 +672,44 @@ typedef struct aee_fork_desc {
 AEE_API aee_result aee_fork(aee_engine *engine, aee_context template_, const aee_fork_desc *desc,
                             aee_context *out, aee_error *error);
 
+/* ---- Debugging ---------------------------------------------------------------------------- */
+
+/* The component does not run, from its next instruction on, until a debugger has attached and lets
+ * it go, for up to hold_ns. */
+#define AEE_DEBUG_WAIT 1u
+/* A crash is held, before anybody learns of it, until a debugger has attached and lets it come to
+ * pass, for up to hold_ns. */
+#define AEE_DEBUG_HOLD_CRASHES 2u
+
+/* Zero in a field asks for the default. */
+typedef struct aee_debug_desc {
+    uint32_t struct_size;
+    uint32_t flags;      /* AEE_DEBUG_ bits */
+    const char *address; /* required: "unix:PATH", which must not exist and is made for this user
+                          * only, or "127.0.0.1:PORT", which every user of the machine can connect
+                          * to; port 0: any */
+    const char *file;    /* where gdb finds the image with its symbols; NULL: the user says so */
+    uint64_t hold_ns;    /* 5 min */
+    uint64_t timeout_ns; /* a component that is stopped goes on, as if the debugger had gone, when
+                          * that has said nothing for so long; 10 min */
+} aee_debug_desc;
+
+/* Lets gdb connect to a context ("target remote ADDRESS"; docs/debugging.md), until
+ * aee_debug_close() or the context's end: its lanes are gdb's threads. Starts a thread. While gdb
+ * is connected, calls have no budget; while it has stopped the component, whoever called waits.
+ * Other contexts go on. A debugger can read and write all that the component can, and nothing else.
+ * When gdb detaches or goes away, calls under way get their whole budget again. Errors:
+ * INVALID_ARGUMENT, EXISTS (somebody listens already), UNSUPPORTED (at level none), NO_MEMORY,
+ * STALE, SYSTEM. */
+AEE_API aee_result aee_debug_listen(aee_engine *engine, aee_context context,
+                                    const aee_debug_desc *desc, aee_error *error);
+/* Where it listens, with the port that was taken. Errors: NOT_FOUND, TOO_LARGE, STALE. */
+AEE_API aee_result aee_debug_address(aee_engine *engine, aee_context context, char *address,
+                                     size_t capacity, aee_error *error);
+/* Ends it; a debugger that is connected is let go. Errors: NOT_FOUND (nobody listens), STALE.
+ */
+AEE_API aee_result aee_debug_close(aee_engine *engine, aee_context context, aee_error *error);
+
 /* ---- Information -------------------------------------------------------------------------- */
 
 typedef struct aee_context_info {
@@ -833,6 +871,7 @@ typedef enum aee_event_type {
     AEE_EVENT_CRASH_SAVED,  /* of aee_set_crash_files(): the text is the files' name, and behind a
                              * comma what they lack */
     AEE_EVENT_CRASH_NOT_SAVED, /* and why there are none */
+    AEE_EVENT_DEBUGGER,        /* one has attached, or is gone */
     AEE_EVENT_COUNT
 } aee_event_type;
 

@@ -13,6 +13,7 @@
 #include "recovery/capture.h"
 #include "recovery/checkpoints.h"
 #include "recovery/crash_files.h"
+#include "recovery/gdb.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
 
@@ -360,6 +361,7 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     engine->core.recovery = &recovery;
     aee__kept_files_init(&engine->core.kept_files, &engine->core.alloc);
     (void)pthread_mutex_init(&engine->core.crash_files_lock, NULL);
+    engine->core.debug = &aee__gdb_ops;
     engine->frame_budget_ns = desc.frame_budget_ns;
     (void)pthread_mutex_init(&engine->shutdown_lock, NULL);
     (void)pthread_mutex_init(&engine->limits_lock, NULL);

@@ -53,6 +53,7 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_FALLBACK] = "fallback",
                                         [AEE_EVENT_THROTTLED] = "throttled",
                                         [AEE_EVENT_CRASH_SAVED] = "crash saved",
-                                        [AEE_EVENT_CRASH_NOT_SAVED] = "crash not saved"};
+                                        [AEE_EVENT_CRASH_NOT_SAVED] = "crash not saved",
+                                        [AEE_EVENT_DEBUGGER] = "debugger"};
     return PICK(names, type);
 }

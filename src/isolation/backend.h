@@ -29,6 +29,7 @@ struct aee__facts {
 
 struct aee__exit {
     enum aee__exit_kind kind;
+    bool running; /* of KICKED: the lane has been told to stop, and its exit is yet to come */
     uint32_t hypercall;
     aee_crash_cause cause;
     uint32_t vector;
@@ -36,6 +37,11 @@ struct aee__exit {
     uint64_t fault_address;
     char detail[96]; /* for causes that need words; "" otherwise */
 };
+
+/* Flags that CPL3 may change: ID AC RF OF DF TF SF ZF AF PF CF (SDM vol. 1, 3.4.3). */
+#define AEE__USER_FLAGS UINT64_C(0x250dd5)
+/* Above this no address is CPL3's. */
+#define AEE__USER_END UINT64_C(0x7ffffffff000)
 
 /* A part of a memory file that a machine without page tables of ours sees. */
 struct aee__file_map {
@@ -133,6 +139,10 @@ struct aee__backend_ops {
     void (*lane_avoid_cpu)(struct aee__vm *vm, uint32_t lane, int cpu);
     /* Registers at the last exit; for a crash, those of the component. While it does not run. */
     void (*lane_registers)(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
+    /* Makes the lane, which is out of lane_run() and not parked by a hypercall of a cell, go on at
+     * CPL3 with these general registers (fs and gs base stay; of the flags, those that CPL3 may
+     * change). False: it cannot, now. NULL where a back end cannot ever. */
+    bool (*lane_set_registers)(struct aee__vm *vm, uint32_t lane, const aee_registers *registers);
     /* Requests of ioctl() that lane_run() and lane_registers() make; nothing else of them may need
      * a system call that src/runtime/jail.c does not list. */
     const uint32_t *run_requests;

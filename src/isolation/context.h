@@ -91,10 +91,11 @@ struct aee__context {
     struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
     uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
     struct aee__crash_history history;
-    aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
-    struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
-    aee_crash crash;                      /* the last; id 0: none */
-    uint32_t instances;                   /* not freed yet */
+    aee_recovery_desc recovery;               /* as asked for: zero fields are defaults */
+    struct aee__checkpoints *checkpoints;     /* of src/recovery; NULL: none were taken */
+    _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
+    aee_crash crash;                          /* the last; id 0: none */
+    uint32_t instances;                       /* not freed yet */
 };
 
 struct aee__context_plan {

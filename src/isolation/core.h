@@ -6,6 +6,7 @@
 #include "base/handles.h"
 #include "isolation/backend.h"
 #include "isolation/batch.h"
+#include "isolation/debug.h"
 #include "isolation/events.h"
 #include "isolation/host_functions.h"
 #include "isolation/housekeeper.h"
@@ -94,6 +95,7 @@ struct aee__core {
     const struct aee__backend_ops *ops;
     struct aee__backend *backend;
     const struct aee__recovery_ops *recovery;
+    const struct aee__debug_ops *debug;
     struct aee__handles contexts;
     struct aee__pool pool;
     struct aee__watchdog watchdog;

@@ -278,8 +278,10 @@ void aee__instance_bury(struct aee__job *job)
 {
     struct aee__instance *instance =
         (struct aee__instance *)((char *)job - offsetof(struct aee__instance, free_job));
-    /* With the lanes' watches goes the nudge that a quiet restart waits for. */
-    aee__housekeeper_nudge(&instance->core->restarter);
+    if (!instance
+             ->bereft) { /* with the lanes' watches goes the nudge that a quiet restart waits for */
+        aee__housekeeper_nudge(&instance->core->restarter);
+    }
     aee__shells_bury(instance->context, instance);
 }
 
@@ -390,6 +392,9 @@ void aee__instance_conclude(struct aee__instance *instance, enum aee__end end)
     }
     atomic_store(&instance->end, end);
     aee__sys_futex_wake_all(&instance->end);
+    if (atomic_load(&instance->debugged)) {
+        instance->core->debug->ended(instance);
+    }
     uint32_t lanes = atomic_load(&instance->lane_count);
     for (uint32_t lane = 0; lane < lanes; lane++) {
         aee__lane_interrupt(&instance->lanes[lane]);

@@ -70,7 +70,9 @@ struct aee__instance {
     _Atomic bool held;                        /* until then: its machine stays as it is */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */
     _Atomic uint32_t references;
-    _Atomic uint32_t end; /* enum aee__end */
+    _Atomic uint32_t end;   /* enum aee__end */
+    _Atomic bool debugged;  /* its lanes look at core->debug */
+    _Atomic bool unhurried; /* somebody debugs it: calls have all the time in the world */
     _Atomic uint32_t lane_count;
     uint32_t lane_capacity;
     struct aee__lane lanes[];

@@ -88,6 +88,8 @@ struct aee__lane {
     bool notify;                  /* what control.notify holds */
     _Atomic uint64_t idle_number; /* of the watchdog: requests at its last look at an idle lane */
     bool parked;                  /* of the runner: how the last exit ended the run */
+    bool in_guest;                /* of the debugger, under its lock: it may be in lane_run() */
+    bool midway;                  /* the same: it left, but its exit is yet to come */
     bool cut;                     /* a call on it ended with the instance */
     uint64_t spurious_address;    /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;

@@ -74,6 +74,9 @@ static void expire_idle(struct aee__lane *lane)
 uint64_t aee__lane_limit(const struct aee__lane *lane)
 {
     const struct aee__lane_budget *budget = &lane->budget;
+    if (atomic_load(&lane->instance->unhurried)) {
+        return UINT64_MAX / 2;
+    }
     uint64_t most = atomic_load(&budget->budget_ns);
     uint64_t host = atomic_load(&budget->in_host) ? most : atomic_load(&budget->host_ns);
     return atomic_load(&budget->deadline_ns) + (host < most ? host : most);
@@ -104,6 +107,10 @@ void aee__lane_expire(struct aee__watch *watch)
     const struct aee__lane_budget *budget = &lane->budget;
     if (aee__instance_ended(lane->instance) != AEE_OK) {
         expire_ended(lane);
+        return;
+    }
+    if (atomic_load(&lane->instance->unhurried)) {
+        aee__watch_postpone(watch, aee__now_ns() + AEE__LANE_IDLE_NS);
         return;
     }
     if (aee__lane_outstanding(lane) == 0) {

@@ -92,6 +92,9 @@ static bool is_out_of_time_here(struct aee__lane *lane)
 /* The watch has expired, or the time is up: true if the lane must not go on. */
 static bool is_out_of_time(struct aee__lane *lane, bool here)
 {
+    if (atomic_load(&lane->instance->unhurried)) {
+        return false;
+    }
     return here ? is_out_of_time_here(lane) : is_out_of_time_there(lane);
 }
 
@@ -127,6 +130,9 @@ static enum step run_once(struct aee__lane *lane, bool here)
 {
     struct aee__instance *instance = lane->instance;
     struct aee__exit exit;
+    if (atomic_load(&instance->debugged)) {
+        instance->core->debug->enter(lane);
+    }
     if (aee__instance_ended(instance) != AEE_OK ||
         (aee__watch_expired(&lane->watch) && is_out_of_time(lane, here))) {
         return STEP_OVER;
@@ -137,6 +143,9 @@ static enum step run_once(struct aee__lane *lane, bool here)
     lane->parked = false;
     instance->core->ops->lane_run(instance->vm, lane->index, &exit);
     (void)atomic_fetch_add_explicit(&instance->context->stats.exits, 1, memory_order_relaxed);
+    if (atomic_load(&instance->debugged) && instance->core->debug->left(lane, &exit)) {
+        return STEP_GO_ON;
+    }
     switch (exit.kind) {
     case AEE__EXIT_HYPERCALL:
         lane->parked = exit.hypercall == AEE_HC_PARK;

@@ -17,6 +17,8 @@
 #define RETRY_NS UINT64_C(10000000)
 /* How long the restarter waits for the threads of calls that ended with the instance. */
 #define LEAVE_NS (AEE__NS_PER_SECOND / 10)
+/* How long a thread whose call has failed waits for a restart that others have begun. */
+#define SETTLE_NS UINT64_C(5000000)
 
 static void restart_job(struct aee__job *job);
 
@@ -61,6 +63,9 @@ void aee__context_free(struct aee__context *context)
     context->core->recovery->forget(context);
     aee__frozen_release(context->template);
     aee__image_ref_release(context->image);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->free(context);
+    }
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
     context->core->recovery->forget_files(context->core, context->keep.files);
@@ -145,6 +150,9 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     context->living = *out;
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->born(*out);
+    }
     if (result == AEE_OK) {
         result = begin_with(context, *out, origin, limits.call_budget_ns, error);
     }
@@ -159,6 +167,9 @@ static aee_result build_in_place(struct aee__context *context, struct aee__insta
     aee_result result = aee__instance_succeed(fallen, deadline_ns, out);
     if (!*out) {
         return result;
+    }
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->born(*out);
     }
     if (result == AEE_OK) {
         (*out)->restored = true;
@@ -516,6 +527,9 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     drop_fallen(context);
     aee__life_end(context);
     end_current(context, instance);
+    if (atomic_load(&context->debugger)) {
+        context->core->debug->close(context);
+    }
     (void)pthread_mutex_lock(&context->lock);
     while (context->instances > 0) {
         (void)pthread_cond_wait(&context->changed, &context->lock);
@@ -758,9 +772,10 @@ static void restart_job(struct aee__job *job)
 }
 
 /* The operation, where nobody else has one and the machine is there for it. */
-static bool begin_settling(struct aee__context *context)
+static bool begin_settling(struct aee__context *context, bool *kept)
 {
     (void)pthread_mutex_lock(&context->lock);
+    *kept = context->fallen || context->in_operation;
     bool begun = context->fallen && context->state == AEE_STATE_RESTARTING && !context->dying &&
                  !context->in_operation && context->operations_waiting == 0;
     context->in_operation = context->in_operation || begun;
@@ -772,11 +787,15 @@ static bool begin_settling(struct aee__context *context)
 void aee__context_settle(struct aee__context *context)
 {
     aee_result result = AEE_ERR_BUSY;
-    if (begin_settling(context)) {
+    bool kept = false;
+    if (begin_settling(context, &kept)) {
         result = recover(context, 0, NULL);
         aee__life_end(context);
     }
     if (result != AEE_OK) {
         aee__housekeeper_nudge(&context->core->restarter);
+    }
+    if (kept && result != AEE_OK) { /* somebody else is about to */
+        (void)aee__context_wait_ready(context, SETTLE_NS, NULL);
     }
 }

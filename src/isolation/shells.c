@@ -59,6 +59,8 @@ struct aee__instance *aee__shells_take(struct aee__context *context, uint32_t la
         own_lanes(shell);
         atomic_store(&shell->lane_count, 0);
         atomic_store(&shell->end, AEE__END_NOT);
+        atomic_store(&shell->debugged, false);
+        atomic_store(&shell->unhurried, false);
         atomic_store(&shell->concluded, false);
         shell->kept = false;
         shell->restored = false;

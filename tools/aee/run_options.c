@@ -29,7 +29,7 @@ static bool parse_integer(const char *text, int64_t *value)
     return errno == 0 && *end == '\0';
 }
 
-static bool parse_value(const char *text, aee_value *value)
+bool run_options_value(const char *text, aee_value *value)
 {
     int64_t integer;
     if (parse_integer(text, &integer)) {
@@ -131,7 +131,7 @@ static int parse_positional(struct run_options *options, const char *text)
     if (strcmp(text, "{frame}") == 0) {
         options->frame_arg = (int)options->arg_count;
         *value = aee_i64(0);
-    } else if (!parse_value(text, value)) {
+    } else if (!run_options_value(text, value)) {
         return cli_usage(VERB, "argument '%s' is neither a 64-bit integer nor a double nor {frame}",
                          text);
     }

@@ -26,5 +26,7 @@ struct run_options {
 
 /* Fills the options from the command line; returns an enum cli_exit and has said why. */
 int run_options_parse(struct run_options *options, int argc, char **argv);
+/* One argument of a function: a 64-bit integer or a double. */
+bool run_options_value(const char *text, aee_value *value);
 
 #endif

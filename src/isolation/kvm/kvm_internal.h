@@ -82,6 +82,7 @@ void aee__kvm_vcpu_destroy(struct aee__vm *vm, uint32_t lane);
 aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane,
                                const struct aee__lane_start *start, aee_error *error);
 void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
+bool aee__kvm_lane_set_registers(struct aee__vm *vm, uint32_t lane, const aee_registers *registers);
 
 /* run_x86_64.c */
 void aee__kvm_drop_timer(struct aee__vcpu *vcpu); /* while it does not run */

@@ -92,7 +92,7 @@ void aee__kvm_vcpu_destroy(struct aee__vm *vm, uint32_t lane)
 
 /* ---- Start state -------------------------------------------------------------------------- */
 
-static void set_segments(struct kvm_sregs *sregs, const struct aee__lane_start *start)
+static void set_segments(struct kvm_sregs *sregs, uint64_t fs_base, uint64_t gs_base)
 {
     struct kvm_segment code = {.limit = 0xffffffff,
                                .selector = AEE__KVM_CS_USER,
@@ -112,8 +112,8 @@ static void set_segments(struct kvm_sregs *sregs, const struct aee__lane_start *
                                .g = 1};
     sregs->cs = code;
     sregs->ds = sregs->es = sregs->ss = sregs->fs = sregs->gs = data;
-    sregs->fs.base = start->fs_base.value;
-    sregs->gs.base = start->gs_base.value;
+    sregs->fs.base = fs_base;
+    sregs->gs.base = gs_base;
 }
 
 static void set_system(struct kvm_sregs *sregs, const struct aee__backend *backend, uint32_t lane)
@@ -189,7 +189,7 @@ aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane,
     if (aee__sys_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) != 0) {
         goto fail;
     }
-    set_segments(&sregs, start);
+    set_segments(&sregs, start->fs_base.value, start->gs_base.value);
     set_system(&sregs, vm->backend, lane);
     sregs.cr0 = CR0_PROTECTED | CR0_AM;
     sregs.cr3 = start->root.value;
@@ -215,12 +215,29 @@ bool aee__kvm_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee__
     return aee__kvm_lane_start(vm, lane, start, NULL) == AEE_OK;
 }
 
+/* ---- Registers between runs --------------------------------------------------------------- */
+
+/* Registers that lane_start() has left in the run page for the next KVM_RUN are the lane's. */
+static bool are_in_run_page(const struct aee__vcpu *vcpu)
+{
+    return vcpu->run->kvm_dirty_regs != 0;
+}
+
+static bool get_registers(const struct aee__vcpu *vcpu, struct kvm_regs *regs)
+{
+    if (vcpu->fd >= 0 && are_in_run_page(vcpu)) {
+        *regs = vcpu->run->s.regs.regs;
+        return true;
+    }
+    return vcpu->fd >= 0 && aee__sys_ioctl(vcpu->fd, KVM_GET_REGS, regs) == 0;
+}
+
 void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers)
 {
     struct aee__vcpu *vcpu = &vm->vcpus[lane];
     struct kvm_regs regs;
     memset(registers, 0, sizeof *registers);
-    if (vcpu->fd < 0 || aee__sys_ioctl(vcpu->fd, KVM_GET_REGS, &regs) != 0) {
+    if (!get_registers(vcpu, &regs)) {
         return;
     }
     *registers = (aee_registers){.rax = regs.rax,
@@ -252,4 +269,54 @@ void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *r
         registers->rsp = frame.rsp;
         registers->rflags = frame.rflags;
     }
+}
+
+static struct kvm_regs user_registers(const aee_registers *from)
+{
+    const uint64_t fixed_flags = 0x202; /* IF and the one that is always set */
+    return (struct kvm_regs){.rax = from->rax,
+                             .rbx = from->rbx,
+                             .rcx = from->rcx,
+                             .rdx = from->rdx,
+                             .rsi = from->rsi,
+                             .rdi = from->rdi,
+                             .rsp = from->rsp,
+                             .rbp = from->rbp,
+                             .r8 = from->r8,
+                             .r9 = from->r9,
+                             .r10 = from->r10,
+                             .r11 = from->r11,
+                             .r12 = from->r12,
+                             .r13 = from->r13,
+                             .r14 = from->r14,
+                             .r15 = from->r15,
+                             .rip = from->rip,
+                             .rflags = (from->rflags & AEE__USER_FLAGS) | fixed_flags};
+}
+
+/* After an exception the vCPU stands at CPL0, in the stub: with these segments it is back. */
+bool aee__kvm_lane_set_registers(struct aee__vm *vm, uint32_t lane, const aee_registers *registers)
+{
+    struct aee__vcpu *vcpu = &vm->vcpus[lane];
+    struct kvm_regs regs = user_registers(registers);
+    struct kvm_sregs sregs;
+    if (vcpu->fd < 0 || registers->rip >= AEE__USER_END) { /* KVM_RUN would fail for ever */
+        return false;
+    }
+    if (are_in_run_page(vcpu)) {
+        vcpu->run->s.regs.regs = regs;
+        return true;
+    }
+    finish_io(vcpu);
+    if (aee__sys_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) != 0) {
+        return false;
+    }
+    set_segments(&sregs, sregs.fs.base, sregs.gs.base);
+    if (aee__sys_ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) != 0 ||
+        aee__sys_ioctl(vcpu->fd, KVM_SET_REGS, &regs) != 0) {
+        return false;
+    }
+    vcpu->vector_in_stub = -1;
+    vcpu->at_syscall_gate = false;
+    return true;
 }

@@ -32,6 +32,8 @@ static void vm_destroy(struct aee__vm *vm)
     }
     (void)aee__sys_close(vm->control_fd);
     (void)aee__sys_close(vm->socket);
+    (void)aee__sys_close(vm->track);
+    (void)aee__sys_close(vm->pagemap);
     for (uint32_t lane = 0; lane < AEE_MAX_LANES; lane++) {
         (void)pthread_mutex_destroy(&vm->lanes[lane].lock);
     }
@@ -83,6 +85,8 @@ static aee_result vm_create(struct aee__backend *backend, struct aee__vm **out, 
     vm->control = MAP_FAILED;
     vm->control_fd = -1;
     vm->socket = -1;
+    vm->track = -1;
+    vm->pagemap = -1;
     (void)pthread_mutex_init(&vm->orders_lock, NULL);
     for (uint32_t lane = 0; lane < AEE_MAX_LANES; lane++) {
         (void)pthread_mutex_init(&vm->lanes[lane].lock, NULL);
@@ -96,6 +100,7 @@ static aee_result vm_create(struct aee__backend *backend, struct aee__vm **out, 
         result = aee__fail_os(error, errno, "cannot create a cell: its control group");
     }
     if (result == AEE_OK) {
+        aee__cell_prepare_tracking(vm);
         result = aee__cell_prepare(vm, error);
     }
     if (result != AEE_OK) {
@@ -130,6 +135,13 @@ static aee_result vm_seal(struct aee__vm *vm, aee__vm_ended_fn *notice, void *us
     }
     (void)pthread_mutex_unlock(&keeper->lock);
     return ended ? aee__fail(error, AEE_ERR_SYSTEM, "cannot seal a cell: it has ended") : AEE_OK;
+}
+
+static void vm_adopt(struct aee__vm *vm, void *user)
+{
+    (void)pthread_mutex_lock(&vm->backend->keeper.lock);
+    vm->notice_user = user;
+    (void)pthread_mutex_unlock(&vm->backend->keeper.lock);
 }
 
 static bool vm_has_ended(const struct aee__vm *vm)
@@ -395,14 +407,16 @@ static bool no_hardware(const struct aee__backend *backend)
     return false;
 }
 
-#define CELL_OPERATIONS                                                                   \
-    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close, \
-    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,          \
-    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,       \
-    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .shortfall = shortfall,         \
-    .vm_seal = vm_seal, .vm_stop = vm_stop, .lane_start = aee__cell_lane_start,           \
-    .lane_run = aee__cell_lane_run, .lane_kick = aee__cell_lane_kick,                     \
-    .lane_avoid_cpu = aee__cell_lane_avoid_cpu, .lane_registers = aee__cell_lane_registers
+#define CELL_OPERATIONS                                                                          \
+    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close,        \
+    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,                 \
+    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,              \
+    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .shortfall = shortfall,                \
+    .vm_seal = vm_seal, .vm_adopt = vm_adopt, .vm_track = aee__cell_track,                       \
+    .vm_written = aee__cell_written, .lane_restart = aee__cell_lane_restart, .vm_stop = vm_stop, \
+    .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                          \
+    .lane_kick = aee__cell_lane_kick, .lane_avoid_cpu = aee__cell_lane_avoid_cpu,                \
+    .lane_registers = aee__cell_lane_registers, .lane_set_registers = aee__cell_lane_set_registers
 
 const struct aee__backend_ops aee__process_backend = {
     .name = "process", .level = AEE_LEVEL_PROCESS, .open = open_process, CELL_OPERATIONS};

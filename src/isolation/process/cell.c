@@ -58,27 +58,16 @@ __attribute__((used)) static void cell_hypercall(uint32_t number, uint32_t lane)
     STORE_RELEASE(exit->inside, AEE_CELL_POSTS);
     exit->kind = AEE_CELL_EXIT_HYPERCALL;
     exit->number = number;
+    exit->frame = 0;
     exit->registers[AEE_CELL_RIP] = AEE_GVA_VDSO; /* its code, or as good as that */
     exit->registers[AEE_CELL_RSP] = (uintptr_t)__builtin_frame_address(0);
     exchange(exit);
     STORE_RELEASE(exit->inside, AEE_CELL_OUTSIDE);
 }
 
-/* The layout of the kernel's signal frame (asm/sigcontext.h), which comes first in what is pushed
- * behind the return address: struct ucontext up to the registers. */
-struct frame {
-    uint64_t flags;
-    uint64_t link;
-    uint64_t stack[3];
-    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
-    uint64_t rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags;
-    uint64_t selectors;
-    uint64_t error_code, trap, old_mask, cr2;
-};
-
 /* `out %eax, $AEE_PORT_HYPERCALL`, which a component may have instead of calling the vDSO.
  * Volatile: an address of the component's, of which the compiler knows nothing. */
-static int is_hypercall(const struct frame *frame)
+static int is_hypercall(const struct aee_cell_frame *frame)
 {
     enum { GENERAL_PROTECTION = 13 };
     const volatile uint8_t *code = (const volatile uint8_t *)frame->rip;
@@ -95,7 +84,7 @@ static int is_stopping(const struct aee_cell_exit *exit)
 
 /* On the signal stack of the lane, whose place tells which one it is. */
 __attribute__((used)) static void cell_signal(uint32_t signal, const void *info,
-                                              struct frame *frame)
+                                              struct aee_cell_frame *frame)
 {
     uint64_t lane = ((uintptr_t)frame - AEE_CELL_LANES) / AEE_CELL_LANE_SIZE;
     struct aee_cell_exit *exit = &control->lanes[lane % AEE_MAX_LANES].exit;
@@ -108,6 +97,7 @@ __attribute__((used)) static void cell_signal(uint32_t signal, const void *info,
     exit->trap = frame->trap;
     exit->error_code = frame->error_code;
     exit->fault_address = frame->cr2;
+    exit->frame = (uintptr_t)frame - (uintptr_t)control->lanes[lane % AEE_MAX_LANES].signal_stack;
     const uint64_t registers[18] = {frame->rax, frame->rbx, frame->rcx,   frame->rdx, frame->rsi,
                                     frame->rdi, frame->rsp, frame->rbp,   frame->r8,  frame->r9,
                                     frame->r10, frame->r11, frame->r12,   frame->r13, frame->r14,

@@ -93,6 +93,20 @@ struct aee_cell_exit {
     uint64_t error_code;
     uint64_t fault_address;
     uint64_t registers[18]; /* as in aee_registers; of a hypercall, these two */
+    uint64_t frame; /* of an exit from a signal: where in signal_stack its frame lies; else 0 */
+};
+
+/* What of the kernel's signal frame (struct ucontext, asm/sigcontext.h) comes first behind the
+ * return address: what the lane goes on with. */
+struct aee_cell_frame {
+    uint64_t flags;
+    uint64_t link;
+    uint64_t stack[3];
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags;
+    uint64_t selectors;
+    uint64_t error_code, trap, old_mask, cr2;
+    uint64_t vector_state; /* where the rest of the frame lies */
 };
 
 #define AEE_CELL_LANE_SIZE 32768u

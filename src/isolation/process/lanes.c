@@ -18,6 +18,7 @@
 #define ANSWER_NS UINT64_C(20000000)
 /* A lane's start; as PATIENCE_NS of orders. */
 #define START_NS UINT64_C(20000000000)
+#define RFLAGS_START 0x202 /* interrupts on, and the bit that is always set */
 
 _Static_assert(sizeof(aee_registers) == sizeof(((struct aee_cell_exit *)0)->registers),
                "registers come in the order of aee_registers");
@@ -149,6 +150,8 @@ aee_result aee__cell_lane_start(struct aee__vm *vm, uint32_t lane,
     }
     mine->taken = shared->posted;
     mine->out = true;
+    mine->frame = 0;
+    mine->registers = (aee_registers){.rip = start->rip.value, .rsp = start->rsp.value};
     return AEE_OK;
 }
 
@@ -161,6 +164,15 @@ static void crash(struct aee__exit *exit, aee_crash_cause cause, uint64_t addres
     exit->cause = cause;
     exit->fault_address = address;
     (void)snprintf(exit->detail, sizeof exit->detail, "%s", detail);
+}
+
+static struct aee_cell_frame *frame_of(struct aee__vm *vm, uint32_t lane, uint64_t offset)
+{
+    struct aee_cell_lane *block = &vm->control->lanes[lane];
+    const uint64_t last = sizeof block->signal_stack - sizeof(struct aee_cell_frame);
+    return offset == 0 || offset > last || offset % sizeof(uint64_t) != 0
+               ? NULL
+               : (struct aee_cell_frame *)(void *)(block->signal_stack + offset);
 }
 
 static void digest_signal(const struct aee_cell_exit *copy, struct aee__cell_lane *mine,
@@ -187,6 +199,7 @@ static void digest(struct aee__vm *vm, uint32_t lane, uint32_t posted, struct ae
     mine->taken = posted;
     mine->out = true;
     memcpy(&mine->registers, copy.registers, sizeof mine->registers);
+    mine->frame = copy.frame;
     switch (copy.kind) {
     case AEE_CELL_EXIT_HYPERCALL:
         exit->kind = AEE__EXIT_HYPERCALL;
@@ -289,6 +302,7 @@ void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exi
         aee_crash_cause cause = aee__keeper_describe_end(vm, how, sizeof how);
         crash(exit, cause, 0, how);
     }
+    exit->running = !mine->out;
     leave(mine);
 }
 
@@ -325,4 +339,50 @@ void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *
         digest(vm, lane, posted, &unused);
     }
     *registers = mine->registers;
+}
+
+/* The kernel takes them from the frame when the handler returns, and lets it have the flags of a
+ * user only. Whoever writes there beside us changes what the component goes on with, no more. */
+bool aee__cell_lane_set_registers(struct aee__vm *vm, uint32_t lane, const aee_registers *registers)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee_cell_frame *frame = frame_of(vm, lane, mine->frame);
+    if (!mine->out || !frame || atomic_load(&vm->ended) || registers->rip >= AEE__USER_END) {
+        return false;
+    }
+    frame->r8 = registers->r8;
+    frame->r9 = registers->r9;
+    frame->r10 = registers->r10;
+    frame->r11 = registers->r11;
+    frame->r12 = registers->r12;
+    frame->r13 = registers->r13;
+    frame->r14 = registers->r14;
+    frame->r15 = registers->r15;
+    frame->rdi = registers->rdi;
+    frame->rsi = registers->rsi;
+    frame->rbp = registers->rbp;
+    frame->rbx = registers->rbx;
+    frame->rdx = registers->rdx;
+    frame->rax = registers->rax;
+    frame->rcx = registers->rcx;
+    frame->rsp = registers->rsp;
+    frame->rip = registers->rip;
+    frame->rflags = registers->rflags & AEE__USER_FLAGS;
+    mine->registers = *registers;
+    return true;
+}
+
+/* What the signal handler returns to may have been changed by the component, as what is blocked
+ * then. */
+bool aee__cell_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start)
+{
+    const aee_registers begin = {
+        .rip = start->rip.value, .rsp = start->rsp.value, .rflags = RFLAGS_START};
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee__exit unused = {0};
+    uint32_t posted;
+    if (!mine->out && await_exit(vm, lane, aee__now_ns() + ANSWER_NS, &posted)) {
+        digest(vm, lane, posted, &unused);
+    }
+    return aee__cell_lane_set_registers(vm, lane, &begin);
 }

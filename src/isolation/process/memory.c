@@ -123,6 +123,8 @@ aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map 
     result = aee__orders_commit(vm, "map memory into a cell", error);
     if (result != AEE_OK) {
         clean_up(vm);
+    } else {
+        aee__cell_note_memory(vm, list, count);
     }
     return result;
 }

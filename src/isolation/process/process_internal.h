@@ -53,6 +53,7 @@ struct aee__cell_lane {
     uint64_t run_ns;     /* time in lane_run() before that */
     uint64_t runs;       /* how often */
     aee_registers registers;
+    uint64_t frame; /* the cell's word on where its signal frame lies; 0: it is in none */
 };
 
 /* Why we ended a cell. */
@@ -69,20 +70,28 @@ struct aee__cell_use {
     uint32_t offences;
 };
 
+#define AEE__CELL_PRIVATE 64u
+
 struct aee__vm {
     struct aee__backend *backend;
     struct aee_cell_control *control;
     int control_fd;
     int socket;
+    int track; /* tells of written pages, with the next one; -1: the host does not */
+    int pagemap;
     struct aee__sys_process process;
     uint64_t id;
-    struct aee__vm *next; /* in the keeper's list */
-    uint32_t data_used;   /* of control->orders.data */
-    uint64_t lane_filter; /* where the cell has it */
-    uint64_t receive;     /* and its struct msghdr for memory files */
-    uint64_t mapped;      /* bytes that it sees; under orders_lock */
-    _Atomic bool ended;   /* the cell is gone, for `reason` */
-    int reason;           /* as waitpid() gives it, or -1; valid when `ended` */
+    struct aee__vm *next;   /* in the keeper's list */
+    uint32_t data_used;     /* of control->orders.data */
+    uint64_t lane_filter;   /* where the cell has it */
+    uint64_t receive;       /* and its struct msghdr for memory files */
+    uint64_t mapped;        /* bytes that it sees; under orders_lock */
+    uint32_t private_count; /* in use below */
+    struct aee__file_map private_maps[AEE__CELL_PRIVATE]; /* what lives between calls */
+    bool tracked;                                         /* written pages of those are told */
+    bool untold;                                          /* and not of all: of no use */
+    _Atomic bool ended;                                   /* the cell is gone, for `reason` */
+    int reason; /* as waitpid() gives it, or -1; valid when `ended` */
     _Atomic(const struct aee__verdict *) verdict; /* it was ended by us, with blame; or NULL */
     bool started;                                 /* there is a process */
     bool reaped;              /* under the keeper's lock, as are the next three */
@@ -139,13 +148,23 @@ aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map 
 aee_result aee__cell_unmap(struct aee__vm *vm, struct aee__gva gva, uint64_t size,
                            aee_error *error);
 
+/* track.c */
+void aee__cell_prepare_tracking(struct aee__vm *vm);
+void aee__cell_note_memory(struct aee__vm *vm, const struct aee__file_map *list, uint32_t count);
+aee_result aee__cell_track(struct aee__vm *vm, aee_error *error);
+aee_result aee__cell_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+                             aee_error *error);
+
 /* lanes.c */
+bool aee__cell_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start);
 aee_result aee__cell_lane_start(struct aee__vm *vm, uint32_t lane,
                                 const struct aee__lane_start *start, aee_error *error);
 void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
 void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane);
 void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu);
 void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
+bool aee__cell_lane_set_registers(struct aee__vm *vm, uint32_t lane,
+                                  const aee_registers *registers);
 /* The cell has ended. When this returns, nothing signals its threads any more, and whoever waits
  * for a lane is about to learn of it. */
 void aee__cell_lanes_end(struct aee__vm *vm);
