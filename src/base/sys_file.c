@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,16 +72,6 @@ int aee__sys_list(int directory, void (*each)(void *user, const char *name), voi
     }
     (void)closedir(list);
     return 0;
-}
-
-void aee__sys_block_file_signal(sigset_t *old, bool block)
-{
-    if (block) {
-        (void)aee__sys_block_signal(SIGXFSZ, old);
-    } else {
-        aee__sys_consume_signal(SIGXFSZ);
-        (void)aee__sys_restore_mask(old);
-    }
 }
 
 void aee__sys_wall_clock(int64_t *seconds, uint32_t *ns)

@@ -43,11 +43,11 @@ uint32_t aee__log_tail_copy(struct aee__log_tail *tail, char *to)
 
 struct aee__crash_record *aee__crash_record_create(const struct aee__alloc *alloc)
 {
-    /* Not cleared: of 64 KiB of stack only what a crash uses is ever touched. */
+    /* The rest stays untouched until a crash, and of 64 KiB of stack what no crash uses. */
     struct aee__crash_record *record =
         alloc->function(alloc->user, NULL, 0, sizeof(struct aee__crash_record));
     if (record) {
-        memset(record, 0, offsetof(struct aee__crash_record, stack));
+        memset(record, 0, offsetof(struct aee__crash_record, lanes));
     }
     return record;
 }

@@ -114,7 +114,7 @@ void aee__crash_keep_init(struct aee__crash_keep *keep);
 void aee__crash_keep_destroy(struct aee__crash_keep *keep, const struct aee__alloc *alloc);
 /* Makes the record, should there be none; before an image is used. */
 aee_result aee__crash_keep_prepare(struct aee__context *context, aee_error *error);
-/* A new record, not cleared but for its head; NULL: no memory. Its memory comes untouched. */
+/* A new record of nothing; NULL: no memory. */
 struct aee__crash_record *aee__crash_record_create(const struct aee__alloc *alloc);
 void aee__crash_record_destroy(struct aee__crash_record *record, const struct aee__alloc *alloc);
 /* With the lock held: `record` has this image from now on; releases nothing. */

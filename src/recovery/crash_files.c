@@ -340,7 +340,6 @@ static void await_lanes(struct aee__instance *instance)
 static void write_files(struct aee__instance *instance)
 {
     struct aee__context *context = instance->context;
-    sigset_t mask;
     aee_error error = {0};
     struct job job = {
         .instance = instance, .files = take_files(context), .record = context->keep.core};
@@ -348,9 +347,7 @@ static void write_files(struct aee__instance *instance)
         return; /* switched off meanwhile */
     }
     await_lanes(instance);
-    aee__sys_block_file_signal(&mask, true);
     aee_result result = write_both(&job, &error);
-    aee__sys_block_file_signal(&mask, false);
     tell(&job, result, &error);
     aee__json_free(&job.json);
     aee__crash_files_release(context->core, job.files);

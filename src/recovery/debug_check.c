@@ -51,6 +51,7 @@ static bool take_leb(struct bytes *bytes, uint64_t *number)
 static bool take_offset(struct bytes *bytes, bool wide, uint64_t *offset)
 {
     uint32_t narrow = 0;
+    *offset = 0;
     bool taken = wide ? take(bytes, offset, 8) : take(bytes, &narrow, 4);
     *offset = wide ? *offset : narrow;
     return taken;
