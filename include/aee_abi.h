@@ -33,6 +33,8 @@
 /* NUL-terminated "name=result:arguments" strings, i = 64-bit integer, d = double, v = nothing,
  * b = byte payload; "add=i:ii". Zero bytes between entries are skipped. */
 #define AEE_ABI_SIGNATURE_SECTION "aee_signature"
+/* Variables in this section are the component's declared state. It lies in one writable segment. */
+#define AEE_ABI_STATE_SECTION "aee_state"
 
 /* ---- Guest virtual address map ------------------------------------------------------------ */
 
@@ -91,12 +93,15 @@ struct aee_abi_info {
     uint8_t seed[32];        /* random, different in each instance */
     uint64_t vdso_host_call; /* gva of aee_vdso_host_call() */
     uint64_t vdso_abort;     /* gva of aee_vdso_abort() */
+    uint64_t frame;          /* of the engine, as is the next one: written by the host before the */
+    uint64_t time_ns;        /* first call of a frame, so that both stand still in a call */
 };
 AEE_ABI_ASSERT(offsetof(struct aee_abi_info, context_id) == 16, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_info, heap_base) == 32, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_info, seed) == 56, "frozen");
 AEE_ABI_ASSERT(offsetof(struct aee_abi_info, vdso_host_call) == 88, "frozen");
-AEE_ABI_ASSERT(sizeof(struct aee_abi_info) == 104, "frozen");
+AEE_ABI_ASSERT(offsetof(struct aee_abi_info, frame) == 104, "frozen");
+AEE_ABI_ASSERT(sizeof(struct aee_abi_info) == 120, "frozen");
 
 /* ---- Call ring: one per lane ----------------------------------------------------------------
  * Request n (n counts from 0) uses slot n % AEE_RING_SLOTS. The host fills the request line and
@@ -145,7 +150,16 @@ AEE_ABI_ASSERT(offsetof(struct aee_abi_slot, reply) == 64, "frozen");
 enum aee_abi_host_call_kind {
     AEE_HOST_CALL_INVOKE = 0, /* args[] and payload go to the function named in the arena */
     AEE_HOST_CALL_LOG = 1,    /* payload is one log line; args[0] is its level */
+    AEE_HOST_CALL_STATE = 2,  /* args: enum aee_abi_state_order, gva and size of a range */
 };
+
+/* What is to happen to a range of declared state. */
+enum aee_abi_state_order {
+    AEE_STATE_ORDER_ADD = 1,
+    AEE_STATE_ORDER_REMOVE = 2, /* the one that begins at gva; no size */
+};
+#define AEE_STATE_RANGES_MAX 64u                 /* ranges that a component may add */
+#define AEE_STATE_BYTES_MAX UINT64_C(0x10000000) /* and their bytes together */
 
 /* Statuses of a host-call reply; 0 is success. */
 enum aee_abi_host_status {

@@ -79,9 +79,31 @@ __asm__(".pushsection " AEE_ABI_NOTE_SECTION ",\"a\",@note\n"
         ".popsection\n");
 #endif
 
+/* ---- Declared state --------------------------------------------------------------------------- */
+
+/* Put before the definition of a variable of static storage that is part of the component's
+ * declared state: what a checkpoint of mode AEE_CHECKPOINT_DECLARED keeps and aee_state_checksum()
+ * reads.
+ *
+ *     AEE_STATE static struct world world;
+ *
+ * Zero bytes of it are in the image, too: what is large belongs to the heap and aee_state_add(). */
+#define AEE_STATE __attribute__((section(AEE_ABI_STATE_SECTION), AEE_GUEST_KEEP))
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Adds `size` bytes at `start` to the declared state: of the heap, or of variables. Returns an enum
+ * aee_abi_host_status: AEE_HOST_BAD for a range that is empty, overlaps another or is no memory
+ * that the component may write, stacks and thread-local storage included; AEE_HOST_LIMIT beyond
+ * AEE_STATE_RANGES_MAX ranges or AEE_STATE_BYTES_MAX bytes. Ranges belong to the instance: one that
+ * was restarted from the image has those that its initialisers add. Pointers in the state keep
+ * their meaning only where what they point at is part of it. Costs a host call. */
+int32_t aee_state_add(void *start, size_t size);
+/* Takes the range that was added with that start away, before its memory is freed.
+ * AEE_HOST_NOT_FOUND: there is none. */
+int32_t aee_state_remove(void *start);
 
 /* ---- The instance ----------------------------------------------------------------------------- */
 
@@ -110,6 +132,19 @@ static inline uint32_t aee_lane_index(void)
     __asm__("movl %%gs:0, %0" : "=r"(index)); /* aee_abi_lane.control.lane_index */
     return index;
 #endif
+}
+
+/* Frames that the engine has begun, and the time at which it began the last of them, in ns of an
+ * arbitrary beginning. Both are read before the first call of a frame begins and stand still until
+ * the next frame's first: a component that takes its time from here and its random numbers from
+ * aee_seed() does the same again when it is called the same again (aee_set_determinism()). */
+static inline uint64_t aee_frame(void)
+{
+    return __atomic_load_n(&aee_info()->frame, __ATOMIC_RELAXED);
+}
+static inline uint64_t aee_time_ns(void)
+{
+    return __atomic_load_n(&aee_info()->time_ns, __ATOMIC_RELAXED);
 }
 
 /* Non-zero where AVX2 and FMA may be executed. Components are compiled for plain x86-64; put
@@ -239,6 +274,17 @@ static inline float aee_random_float(struct aee_random *random)
     return (float)(aee_random_next(random) >> 40) * (1.0f / 16777216.0f);
 }
 
+/* ---- Tests ------------------------------------------------------------------------------------ */
+
+/* AEE_TEST(name) { ... } defines the export test_name(), which `aee test` runs in an instance of
+ * its own (docs/testing.md). AEE_CHECK() ends the test with a sentence where the condition is
+ * false. */
+#define AEE_TEST(name)                \
+    AEE_SIGNATURE(test_##name, "v:"); \
+    AEE_EXPORT void test_##name(void)
+#define AEE_CHECK(condition) \
+    ((condition) ? (void)0 : aee_abort("%s:%d: AEE_CHECK(%s)", __FILE__, __LINE__, #condition))
+
 /* ---- Native builds ---------------------------------------------------------------------------- */
 
 #ifdef AEE_NATIVE
@@ -253,6 +299,8 @@ struct aee_native_hooks {
                          size_t *out_size, int64_t *result);
     uint64_t hidden_features; /* AEE_FEATURE_ bits that the module must not see */
     uint64_t seed;            /* what aee_seed() gives */
+    uint64_t frame;           /* what aee_frame() and aee_time_ns() give */
+    uint64_t time_ns;
 };
 __attribute__((visibility("default"))) void
 aee_native_set_hooks(const struct aee_native_hooks *hooks);

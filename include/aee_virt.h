@@ -138,7 +138,8 @@ typedef enum aee_state {
     AEE_STATE_READY,       /* takes calls */
     AEE_STATE_PAUSED,
     AEE_STATE_RESTARTING,  /* crashed or hung; comes back by itself */
-    AEE_STATE_STOPPED,     /* aee_stop() was called; aee_restart() brings it back */
+    AEE_STATE_STOPPED,     /* aee_stop() was called, or it waits for a supervisor that is stopped or
+                            * in quarantine; aee_restart() brings it back */
     AEE_STATE_QUARANTINED, /* crashed too often; aee_restart() brings it back */
     AEE_STATE_COUNT
 } aee_state;
@@ -386,6 +387,18 @@ typedef struct aee_value {
  * destroyed; restarts keep it. Errors: NOT_FOUND, NOT_LOADED, STALE. */
 AEE_API aee_result aee_find_function(aee_engine *engine, aee_context context, const char *name,
                                      aee_function *out, aee_error *error);
+#define AEE_FUNCTION_NAME_MAX 1024 /* bytes of an exported name, terminator included */
+
+typedef struct aee_function_info {
+    aee_function function;
+    char name[AEE_FUNCTION_NAME_MAX];
+    char signature[16]; /* "i:ii" and so on (aee_guest.h); "": the image declares none */
+} aee_function_info;
+
+/* What the image exports, one after the other: `index` from 0 on, until NOT_FOUND. Errors:
+ * NOT_FOUND, NOT_LOADED, STALE. */
+AEE_API aee_result aee_get_function_info(aee_engine *engine, aee_context context, uint32_t index,
+                                         aee_function_info *info, aee_error *error);
 /* Calls a function with up to AEE_ARGS_MAX integers and doubles and waits for its result.
  * `result` may be NULL; otherwise its `type`, set by the caller, says which of the two to take.
  * Where the image declares the function's signature, number and types are checked against it.
@@ -642,6 +655,15 @@ typedef struct aee_recovery_desc {
  * INVALID_ARGUMENT, STALE, BUSY, NO_MEMORY, UNSUPPORTED, SYSTEM. */
 AEE_API aee_result aee_set_recovery(aee_engine *engine, aee_context context,
                                     const aee_recovery_desc *desc, aee_error *error);
+/* Says (non-zero) or takes back that a call of the function may be made twice with the effect of
+ * once, until another image is loaded. Such a call of aee_call() and its kin, or of aee_submit() or
+ * aee_parallel_for(), that ends with CRASHED or HUNG is made once more after the restart, and what
+ * comes of that is its result. Calls that a thread waits for have the first result where the
+ * context is not back within the restart's wait and a call budget; submitted ones wait until it is
+ * back, stopped, paused, in quarantine or destroyed. Not for calls from within a host function that
+ * the context called. Errors: NOT_LOADED, WRONG_HANDLE, STALE. */
+AEE_API aee_result aee_set_idempotent(aee_engine *engine, aee_context context,
+                                      aee_function function, int idempotent, aee_error *error);
 /* Keeps the state that the component has now as its newest checkpoint. Waits for calls in flight,
  * at most about a call budget (BUSY); calls that come meanwhile wait. A failure leaves the earlier
  * ones as they were. Not from within a host function that this context called (BUSY). Errors:
@@ -665,10 +687,10 @@ typedef struct aee_fork_desc {
 /* Makes a context that goes on where the template is now, between two calls: its image, state,
  * limits, grants, and the regions that it may only read. Neither sees what the other writes from
  * now on: the host's kernel copies a page when one of them first writes it (docs/recovery.md). A
- * fork has random numbers of its own, no checkpoints, and is restarted from the image. `desc` may
- * be NULL. Waits for the template's calls as aee_checkpoint() does. Fast where the template has not
- * been called since its last fork and the pool has a machine. Errors: those of aee_checkpoint(),
- * and LIMIT (max_contexts), INVALID_ARGUMENT, SYSTEM. */
+ * fork has random numbers of its own, unless its template has a fixed seed, no checkpoints, and is
+ * restarted from the image. `desc` may be NULL. Waits for the template's calls as aee_checkpoint()
+ * does. Fast where the template has not been called since its last fork and the pool has a machine.
+ * Errors: those of aee_checkpoint(), and LIMIT (max_contexts), INVALID_ARGUMENT, SYSTEM. */
 AEE_API aee_result aee_fork(aee_engine *engine, aee_context template_, const aee_fork_desc *desc,
                             aee_context *out, aee_error *error);
 
@@ -709,6 +731,34 @@ AEE_API aee_result aee_debug_address(aee_engine *engine, aee_context context, ch
 /* Ends it; a debugger that is connected is let go. Errors: NOT_FOUND (nobody listens), STALE.
  */
 AEE_API aee_result aee_debug_close(aee_engine *engine, aee_context context, aee_error *error);
+
+/* ---- Determinism: the same again, and the same elsewhere ------------------------------------ */
+
+#define AEE_FIXED_SEED 1u /* aee_seed() gives `seed` in instances that are made from now on */
+#define AEE_FIXED_TIME 2u /* aee_frame() and aee_time_ns() count from the values given here */
+
+/* What a component sees of time and chance (docs/rollback.md). */
+typedef struct aee_determinism {
+    uint32_t struct_size;
+    uint32_t flags; /* AEE_FIXED_ bits; without one, the seed is random and time the clock's */
+    uint64_t seed;
+    uint64_t frame;        /* number of the frame that is now */
+    uint64_t time_ns;      /* and its time */
+    uint64_t time_step_ns; /* what each aee_engine_frame_begin() from now on adds to it */
+} aee_determinism;
+
+/* Holds for calls that begin from now on, over restarts; call it again to go back or forward in
+ * time, or with no flags to end it. Without AEE_FIXED_TIME a component sees the number of the
+ * engine's frame and when that began (CLOCK_MONOTONIC). Any thread; does not wait for calls.
+ * Errors: INVALID_ARGUMENT, STALE. */
+AEE_API aee_result aee_set_determinism(aee_engine *engine, aee_context context,
+                                       const aee_determinism *determinism, aee_error *error);
+/* A checksum (XXH3, 64 bits, not cryptographic) of the component's declared state: addresses, sizes
+ * and bytes of AEE_STATE variables and of what aee_state_add() added, in that order. Peers that run
+ * the same image on the same inputs compare it. Waits as aee_checkpoint() does. Errors: STATE (no
+ * state is declared), and those of aee_checkpoint() for a context that takes no calls. */
+AEE_API aee_result aee_state_checksum(aee_engine *engine, aee_context context, uint64_t *checksum,
+                                      aee_error *error);
 
 /* ---- Information -------------------------------------------------------------------------- */
 
@@ -872,6 +922,7 @@ typedef enum aee_event_type {
                              * comma what they lack */
     AEE_EVENT_CRASH_NOT_SAVED, /* and why there are none */
     AEE_EVENT_DEBUGGER,        /* one has attached, or is gone */
+    AEE_EVENT_RESTARTING,      /* a restart waits: for its time, or for the supervisor's */
     AEE_EVENT_COUNT
 } aee_event_type;
 

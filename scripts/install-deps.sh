@@ -21,6 +21,7 @@ present() {
     libseccomp-dev) [ -e /usr/include/seccomp.h ] || pkg-config --exists libseccomp 2>/dev/null ;;
     libdw-dev) pkg-config --exists libdw libelf 2>/dev/null ;;
     libjansson-dev) pkg-config --exists jansson 2>/dev/null ;;
+    libxxhash-dev) [ -e /usr/include/xxhash.h ] || pkg-config --exists libxxhash 2>/dev/null ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || [ -e /usr/local/include/cmocka.h ] ;;
     libclang-rt-14-dev)
         command -v clang >/dev/null 2>&1 &&

@@ -69,6 +69,25 @@ int32_t aee_host_call_bytes(const char *name, const void *in, size_t in_size, vo
     return status;
 }
 
+static int32_t order_state(uint64_t order, const void *start, size_t size)
+{
+    struct aee_abi_host_request request = {.kind = AEE_HOST_CALL_STATE,
+                                           .args = {order, (uint64_t)(uintptr_t)start, size}};
+    int64_t value = 0;
+    uint32_t reply_size = 0;
+    return host_call_entry()(&request, NULL, NULL, &value, &reply_size);
+}
+
+int32_t aee_state_add(void *start, size_t size)
+{
+    return order_state(AEE_STATE_ORDER_ADD, start, size);
+}
+
+int32_t aee_state_remove(void *start)
+{
+    return order_state(AEE_STATE_ORDER_REMOVE, start, 0);
+}
+
 void aee__log_line(int level, const char *line, size_t size)
 {
     struct aee_abi_host_request request = {.kind = AEE_HOST_CALL_LOG};

@@ -32,6 +32,8 @@ const struct aee_abi_info *aee_info(void)
         info.abi_version = AEE_ABI_VERSION;
         info.lane_count = 1;
         memcpy(info.seed, &hooks.seed, sizeof hooks.seed);
+        info.frame = hooks.frame;
+        info.time_ns = hooks.time_ns;
         __builtin_cpu_init();
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
             info.features |= AEE_FEATURE_AVX2;
@@ -43,6 +45,47 @@ const struct aee_abi_info *aee_info(void)
         info.magic = AEE_ABI_MAGIC;
     }
     return &info;
+}
+
+/* Nobody keeps the state of a native module; what a component may do wrong is told all the same. */
+static struct {
+    uintptr_t start;
+    size_t size;
+} ranges[AEE_STATE_RANGES_MAX];
+static size_t range_count;
+static uint64_t range_bytes;
+
+int32_t aee_state_add(void *start, size_t size)
+{
+    const uintptr_t at = (uintptr_t)start;
+    if (size == 0 || at == 0 || at + size < at) {
+        return AEE_HOST_BAD;
+    }
+    for (size_t i = 0; i < range_count; i++) {
+        if (at < ranges[i].start + ranges[i].size && ranges[i].start < at + size) {
+            return AEE_HOST_BAD;
+        }
+    }
+    if (range_count == AEE_STATE_RANGES_MAX || size > AEE_STATE_BYTES_MAX - range_bytes) {
+        return AEE_HOST_LIMIT;
+    }
+    ranges[range_count].start = at;
+    ranges[range_count++].size = size;
+    range_bytes += size;
+    return AEE_HOST_OK;
+}
+
+int32_t aee_state_remove(void *start)
+{
+    for (size_t i = 0; i < range_count; i++) {
+        if (ranges[i].start == (uintptr_t)start) {
+            range_bytes -= ranges[i].size;
+            memmove(&ranges[i], &ranges[i + 1], (range_count - i - 1) * sizeof ranges[0]);
+            range_count--;
+            return AEE_HOST_OK;
+        }
+    }
+    return AEE_HOST_NOT_FOUND;
 }
 
 static void log_format(int level, const char *format, va_list args)

@@ -18,6 +18,7 @@ BOUND(__init_array_end);
     extern const char name[] __asm__("__start_" section) LINKER_SYMBOL
 SECTION_START(exports_start, AEE_ABI_EXPORT_SECTION);
 SECTION_START(signatures_start, AEE_ABI_SIGNATURE_SECTION);
+SECTION_START(state_start, AEE_ABI_STATE_SECTION);
 
 extern initialiser aee_init __attribute__((weak));
 
@@ -32,7 +33,7 @@ static void run(initialiser *const *from, initialiser *const *to)
 
 void _start(void)
 {
-    __asm__ volatile("" ::"r"(exports_start), "r"(signatures_start));
+    __asm__ volatile("" ::"r"(exports_start), "r"(signatures_start), "r"(state_start));
     run(__preinit_array_start, __preinit_array_end);
     run(__init_array_start, __init_array_end);
     if (aee_init != NULL) {

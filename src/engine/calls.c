@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "isolation/retry.h"
 
 _Static_assert(AEE__IMAGE_MAX_EXPORTS <= 1u << 12, "an export index fits a function handle");
 
@@ -15,6 +16,11 @@ static uint64_t function_prefix(uint64_t context)
 }
 
 #define FUNCTION_PREFIX (~UINT64_C(0) << 28)
+
+aee_function aee__function_handle(aee_context handle, uint16_t epoch, uint32_t index)
+{
+    return (aee_function){function_prefix(handle.id) | (uint64_t)epoch << 12 | index};
+}
 
 aee_result aee_find_function(aee_engine *engine, aee_context handle, const char *name,
                              aee_function *out, aee_error *error)
@@ -33,7 +39,7 @@ aee_result aee_find_function(aee_engine *engine, aee_context handle, const char 
     }
     result = aee__context_find(context, name, &index, &epoch, error);
     if (result == AEE_OK) {
-        out->id = function_prefix(handle.id) | (uint64_t)epoch << 12 | index;
+        *out = aee__function_handle(handle, epoch, index);
     }
     aee__engine_leave(context);
     return result == AEE_OK ? aee__ok(error) : result;
@@ -65,10 +71,32 @@ static aee_result call(aee_engine *engine, aee_context handle, aee_function func
     result = aee__function_check(function, handle, context, error);
     if (result == AEE_OK) {
         call->export_index = (int32_t)(function.id & 0xfff);
-        result = aee__context_call(context, aee__function_epoch(function), call, error);
+        uint16_t epoch = aee__function_epoch(function);
+        result = aee__context_call(context, epoch, call, error);
+        if (result != AEE_OK) {
+            result = aee__retry_call(context, epoch, call, result, error);
+        }
     }
     aee__engine_leave(context);
     return result;
+}
+
+aee_result aee_set_idempotent(aee_engine *engine, aee_context handle, aee_function function,
+                              int idempotent, aee_error *error)
+{
+    struct aee__context *context;
+    aee_result result =
+        aee__engine_enter(engine, handle, "mark a function as idempotent", &context, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    result = aee__function_check(function, handle, context, error);
+    if (result == AEE_OK) {
+        result = aee__retry_mark(context, (uint32_t)(function.id & 0xfff),
+                                 aee__function_epoch(function), idempotent != 0, error);
+    }
+    aee__engine_leave(context);
+    return result == AEE_OK ? aee__ok(error) : result;
 }
 
 static aee_result check_arguments(const void *args, uint32_t count, aee_error *error)

@@ -23,16 +23,3 @@ aee_result aee_restore(aee_engine *engine, aee_context handle, uint32_t back, ae
     }
     return result;
 }
-
-/* TEMPORARY until policy is merged. */
-aee_result aee_set_recovery(aee_engine *engine, aee_context handle, const aee_recovery_desc *desc,
-                            aee_error *error)
-{
-    struct aee__context *context;
-    aee_result result = aee__engine_enter(engine, handle, "set the recovery", &context, error);
-    if (result == AEE_OK) {
-        context->recovery = *desc;
-        aee__engine_leave(context);
-    }
-    return result;
-}

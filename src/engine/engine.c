@@ -22,6 +22,8 @@ static const struct aee__recovery_ops recovery = {.describe = aee__report_descri
                                                   .number = aee__capture_number,
                                                   .forget_files = aee__crash_files_release,
                                                   .decide = aee__policy_decide,
+                                                  .backoff = aee__policy_backoff,
+                                                  .configure = aee__checkpoint_configure,
                                                   .keeps_machine = aee__checkpoint_keeps_machine,
                                                   .choose = aee__checkpoint_choose,
                                                   .origin = aee__checkpoint_origin,
@@ -283,6 +285,7 @@ static void free_engine(aee_engine *engine)
     aee__kept_files_destroy(&engine->core.kept_files);
     (void)pthread_mutex_destroy(&engine->shutdown_lock);
     (void)pthread_mutex_destroy(&engine->limits_lock);
+    (void)pthread_mutex_destroy(&engine->recovery_lock);
     (void)pthread_mutex_destroy(&engine->regions_lock);
     (void)pthread_mutex_destroy(&engine->events_lock);
     (void)pthread_mutex_destroy(&engine->frame_lock);
@@ -365,6 +368,7 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     engine->frame_budget_ns = desc.frame_budget_ns;
     (void)pthread_mutex_init(&engine->shutdown_lock, NULL);
     (void)pthread_mutex_init(&engine->limits_lock, NULL);
+    (void)pthread_mutex_init(&engine->recovery_lock, NULL);
     (void)pthread_mutex_init(&engine->regions_lock, NULL);
     (void)pthread_mutex_init(&engine->events_lock, NULL);
     (void)pthread_mutex_init(&engine->frame_lock, NULL);

@@ -16,6 +16,7 @@ struct aee_engine {
     uint64_t frame_budget_ns;
     pthread_mutex_t shutdown_lock; /* shutdowns wait for each other */
     pthread_mutex_t limits_lock;   /* from reading a context's limits to setting them */
+    pthread_mutex_t recovery_lock; /* from following supervisors to naming another */
     uint32_t parts;                /* how many parts of the core were started */
 
     pthread_mutex_t regions_lock; /* arena, and the regions' objects */
@@ -52,6 +53,7 @@ aee_result aee__copy_desc(const char *operation, const void *desc, void *known, 
 aee_result aee__function_check(aee_function function, aee_context handle,
                                const struct aee__context *context, aee_error *error);
 uint16_t aee__function_epoch(aee_function function);
+aee_function aee__function_handle(aee_context handle, uint16_t epoch, uint32_t index);
 
 /* limits.c */
 #define AEE__LIMIT_BUDGET_LEAST_NS UINT64_C(50000)

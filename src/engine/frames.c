@@ -66,6 +66,7 @@ aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error)
         aee__housekeeper_hold(&engine->core.housekeeper); /* the pool and spares can wait */
         aee__housekeeper_hold(&engine->core.restarter);
         engine->frame_begin_ns = now;
+        atomic_store(&engine->core.frame_begin_ns, now); /* before the number that goes with it */
         (void)atomic_fetch_add(&engine->core.counters.frames, 1);
     }
     (void)pthread_mutex_unlock(&engine->frame_lock);

@@ -54,6 +54,7 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_THROTTLED] = "throttled",
                                         [AEE_EVENT_CRASH_SAVED] = "crash saved",
                                         [AEE_EVENT_CRASH_NOT_SAVED] = "crash not saved",
-                                        [AEE_EVENT_DEBUGGER] = "debugger"};
+                                        [AEE_EVENT_DEBUGGER] = "debugger",
+                                        [AEE_EVENT_RESTARTING] = "restarting"};
     return PICK(names, type);
 }

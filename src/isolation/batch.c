@@ -188,6 +188,22 @@ void aee__call_queue_append(struct aee__call_queue *queue, struct aee__call *fir
     add_count(queue, count);
 }
 
+void aee__call_queue_prepend(struct aee__call_queue *queue, struct aee__call *first,
+                             struct aee__call *last, uint32_t count)
+{
+    last->next = queue->first;
+    queue->last = queue->first ? queue->last : last;
+    queue->first = first;
+    add_count(queue, count);
+}
+
+void aee__call_queue_end(struct aee__call *call, aee_result status)
+{
+    call->queued = false;
+    call->status = call->retried ? call->status : status;
+    aee__batch_finish(&call, 1);
+}
+
 void aee__call_queue_popped(struct aee__call_queue *queue, uint32_t count)
 {
     add_count(queue, -count);
@@ -199,9 +215,7 @@ void aee__call_queue_flush(struct aee__call_queue *queue, struct aee__batches *b
     (void)pthread_mutex_lock(&queue->lock);
     uint32_t count = 0;
     while (queue->first) {
-        struct aee__call *call = aee__call_queue_pop(queue);
-        call->status = status;
-        aee__batch_finish(&call, 1);
+        aee__call_queue_end(aee__call_queue_pop(queue), status);
         count++;
     }
     aee__call_queue_popped(queue, count);

@@ -68,6 +68,7 @@ static inline void aee__batch_link(struct aee__batch *batch, uint32_t index)
     call->batch = batch;
     call->next = call + 1;
     call->queued = true;
+    call->retried = false;
 }
 void aee__batch_free(struct aee__batches *batches, struct aee__batch *batch);
 /* Calls of one batch have ended, each with its status. The batch may be gone when this returns.
@@ -92,6 +93,9 @@ void aee__call_queue_destroy(struct aee__call_queue *queue);
 /* With the queue's lock held. `count` calls, linked by `next`. */
 void aee__call_queue_append(struct aee__call_queue *queue, struct aee__call *first,
                             struct aee__call *last, uint32_t count);
+/* The same, before all others. */
+void aee__call_queue_prepend(struct aee__call_queue *queue, struct aee__call *first,
+                             struct aee__call *last, uint32_t count);
 /* The first one, of at least one; what was taken is counted afterwards, at once: an atomic
  * operation for each would wait for all that was written to the ring before it. */
 static inline struct aee__call *aee__call_queue_pop(struct aee__call_queue *queue)
@@ -103,7 +107,9 @@ static inline struct aee__call *aee__call_queue_pop(struct aee__call_queue *queu
 }
 void aee__call_queue_popped(struct aee__call_queue *queue, uint32_t count);
 
-/* Ends all queued calls with `status`. */
+/* Ends a call that was taken from the queue: with `status`, or with that of its first try. */
+void aee__call_queue_end(struct aee__call *call, aee_result status);
+/* Ends all queued calls so. */
 void aee__call_queue_flush(struct aee__call_queue *queue, struct aee__batches *batches,
                            aee_result status);
 /* Ends the call with AEE_ERR_CANCELLED if it is still queued. */

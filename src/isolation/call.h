@@ -30,6 +30,7 @@ struct aee__call {
     uint32_t context_index;        /* in its batch; of a submitted call, as are the next two */
     uint16_t epoch;                /* of the image that the function is of */
     bool queued;
+    bool retried;      /* it has had its second try, or waits for it; `status` is the first's */
     bool takes_double; /* the result, where it takes one */
     bool takes_result;
     bool done;     /* status is valid; written by the lane's owner; of a call without a batch */

@@ -1,5 +1,6 @@
 /* calls.c: how calls come to the lanes of a context. What most calls take is free of locks: the
  * thread owns a lane, and what it then finds is still current. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -28,6 +29,30 @@ aee_result aee__context_find(struct aee__context *context, const char *name, uin
                            context->name, name);
     } else {
         *index = (uint32_t)found;
+        *epoch = context->image_epoch;
+    }
+    (void)pthread_mutex_unlock(&context->lock);
+    return result;
+}
+
+aee_result aee__context_export(struct aee__context *context, uint32_t index,
+                               aee_function_info *info, uint16_t *epoch, aee_error *error)
+{
+    aee_result result = AEE_OK;
+    (void)pthread_mutex_lock(&context->lock);
+    const struct aee__image *image = context->image ? context->image->image : NULL;
+    if (!image) {
+        result = aee__fail(error, AEE_ERR_NOT_LOADED,
+                           "cannot list functions: no image is loaded into context \"%s\"",
+                           context->name);
+    } else if (index >= image->export_count) {
+        result = aee__fail(error, AEE_ERR_NOT_FOUND, "context \"%s\" exports %u functions only",
+                           context->name, image->export_count);
+    } else {
+        const struct aee__export *export = &image->exports[index];
+        (void)snprintf(info->name, sizeof info->name, "%s", export->name);
+        (void)snprintf(info->signature, sizeof info->signature, "%s",
+                       export->signature ? export->signature : "");
         *epoch = context->image_epoch;
     }
     (void)pthread_mutex_unlock(&context->lock);

@@ -13,6 +13,7 @@
 #include "isolation/batch.h"
 #include "isolation/core.h"
 #include "isolation/crash_record.h"
+#include "isolation/guest_clock.h"
 #include "isolation/instance.h"
 #include "isolation/rates.h"
 #include "monitor/histogram.h"
@@ -56,6 +57,7 @@ struct aee__context {
     struct aee__grants grants;
     struct aee__context_stats stats;
     struct aee__job restart_job; /* holds a reference to the handle while queued */
+    struct aee__job group_job;   /* the same: those it supervises are looked at */
     struct aee__call_queue queue;
     struct aee__crash_keep keep; /* for reports */
 
@@ -66,6 +68,9 @@ struct aee__context {
     _Atomic uint32_t waiters;                /* threads that wait for a lane */
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */
     struct aee__rates rates;
+    struct aee__guest_clock clock;
+    _Atomic bool keeps_calls; /* those of an instance that crashed may wait for the next one */
+    _Atomic uint64_t idempotent[AEE__IMAGE_MAX_EXPORTS / 64]; /* exports, one bit each */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;         /* state, paused */
@@ -91,8 +96,12 @@ struct aee__context {
     struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
     uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
     struct aee__crash_history history;
-    aee_recovery_desc recovery;               /* as asked for: zero fields are defaults */
-    struct aee__checkpoints *checkpoints;     /* of src/recovery; NULL: none were taken */
+    uint64_t restart_due_ns;              /* no restart after a crash begins before this */
+    bool awaits_supervisor;               /* it went down with it, and comes back with it */
+    bool fell;                            /* it crashed: those that it supervises are to go down */
+    char rises_with[AEE_NAME_MAX];        /* the supervisor with which it restarts; "": alone */
+    aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
+    struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
     _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
     aee_crash crash;                          /* the last; id 0: none */
     uint32_t instances;                       /* not freed yet */
@@ -145,6 +154,9 @@ aee_result aee__context_get_crash(struct aee__context *context, aee_crash *crash
 /* Calls (calls.c). */
 aee_result aee__context_find(struct aee__context *context, const char *name, uint32_t *index,
                              uint16_t *epoch, aee_error *error);
+/* Name and signature of an export; NOT_FOUND beyond the last one. */
+aee_result aee__context_export(struct aee__context *context, uint32_t index,
+                               aee_function_info *info, uint16_t *epoch, aee_error *error);
 /* call->export_index and request.args and flags are set; checks signature and epoch. */
 aee_result aee__context_call(struct aee__context *context, uint16_t epoch, struct aee__call *call,
                              aee_error *error);

@@ -56,6 +56,13 @@ struct aee__recovery_ops {
     void (*forget_files)(struct aee__core *core, struct aee__crash_files *files);
     enum aee__verdict (*decide)(struct aee__crash_history *history, const aee_limits *limits,
                                 uint64_t now_ns);
+    /* How long the restart waits after a crash that decide() has just noted. */
+    uint64_t (*backoff)(const struct aee__crash_history *history, const aee_limits *limits,
+                        const aee_recovery_desc *recovery, uint64_t now_ns);
+    /* Within an operation, before `wanted` replaces context->recovery; a failure leaves it as it
+     * was. NULL: nobody needs to know. */
+    aee_result (*configure)(struct aee__context *context, const aee_recovery_desc *wanted,
+                            aee_error *error);
     /* With the context's lock held: the machine of an instance that has crashed so can go on with
      * what a checkpoint kept. */
     bool (*keeps_machine)(const struct aee__context *context, const aee_crash *crash);
@@ -118,6 +125,7 @@ struct aee__core {
     struct aee__crash_files *crash_files; /* of contexts that have none of their own; or NULL */
     _Atomic bool crash_files_wanted;      /* somebody has some */
     struct aee__counters counters;
+    _Atomic uint64_t frame_begin_ns; /* of the last frame; 0: none has begun */
 };
 
 #endif

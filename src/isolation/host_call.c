@@ -47,6 +47,17 @@ static void note_asked(struct aee__lane *lane, int32_t what)
     atomic_store_explicit(&lane->asked_count, count + 1, memory_order_relaxed);
 }
 
+/* ---- Declared state ----------------------------------------------------------------------- */
+
+static int32_t serve_state(struct aee__instance *instance, const struct aee__ring_host_call *call)
+{
+    (void)pthread_mutex_lock(&instance->context->lock); /* the heap may grow, too */
+    int32_t status = aee__state_ranges_order(&instance->state, &instance->memory, call->args[0],
+                                             (struct aee__gva){call->args[1]}, call->args[2]);
+    (void)pthread_mutex_unlock(&instance->context->lock);
+    return status;
+}
+
 /* ---- Functions ---------------------------------------------------------------------------- */
 
 /* All of AEE_HOST_NAME_MAX bytes; inline, where memcmp() would be called. */
@@ -198,6 +209,8 @@ static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call
     } else if (call->kind == AEE_HOST_CALL_LOG) {
         note_asked(lane, AEE__ASKED_LOG);
         status = serve_log(lane->instance->context, call, (const char *)payload);
+    } else if (call->kind == AEE_HOST_CALL_STATE) {
+        status = serve_state(lane->instance, call);
     }
     aee__call_ring_host_reply(&lane->ring, level, status, value, reply, reply_size);
 }

@@ -14,7 +14,9 @@
 struct aee__job {
     void (*run)(struct aee__job *job);
     struct aee__job *next; /* private to the housekeeper */
-    bool queued;           /* under the housekeeper's lock */
+    uint64_t due_ns;       /* while it is `late` */
+    bool queued;           /* under the housekeeper's lock, as is the next one */
+    bool late;             /* among those that wait for their time */
 };
 
 struct aee__housekeeper {
@@ -23,6 +25,7 @@ struct aee__housekeeper {
     pthread_cond_t idle;
     struct aee__job *first;
     struct aee__job *last;
+    struct aee__job *late; /* those that wait for their time, the first to come first */
     bool busy;
     bool stopping;
     bool poked;                    /* since idle_work last began */
@@ -35,15 +38,22 @@ struct aee__housekeeper {
 
 aee_result aee__housekeeper_start(struct aee__housekeeper *housekeeper, const char *name,
                                   bool (*idle_work)(void *user), void *user, aee_error *error);
-/* Runs the jobs that are queued, then ends the thread. */
+/* Runs the jobs that are queued, whatever they wait for, then ends the thread. */
 void aee__housekeeper_stop(struct aee__housekeeper *housekeeper);
-/* False, and no effect, for a job that is queued already. */
+/* False for a job that is queued already, which has no effect but that it need not wait for its
+ * time any more. */
 bool aee__housekeeper_post(struct aee__housekeeper *housekeeper, struct aee__job *job);
 /* The same, but the thread is not woken: whoever posts it is late and needs its core. Somebody
  * nudges the housekeeper afterwards. */
 bool aee__housekeeper_post_quietly(struct aee__housekeeper *housekeeper, struct aee__job *job);
 void aee__housekeeper_nudge(struct aee__housekeeper *housekeeper);
-/* Waits until no job is queued or running. Not on the housekeeper's thread. */
+/* The same at a time of CLOCK_MONOTONIC, or after it. A job that is queued already runs at the
+ * earlier one of both times. */
+bool aee__housekeeper_post_at(struct aee__housekeeper *housekeeper, struct aee__job *job,
+                              uint64_t due_ns, bool quietly);
+/* A job that waits for its time need not any more. No effect on others. */
+void aee__housekeeper_hasten(struct aee__housekeeper *housekeeper, struct aee__job *job);
+/* Waits until no job is running or ready to. Not on the housekeeper's thread. */
 void aee__housekeeper_flush(struct aee__housekeeper *housekeeper);
 /* The calling thread is the housekeeper's: it must not wait for its own jobs. */
 bool aee__housekeeper_is_self(const struct aee__housekeeper *housekeeper);

@@ -106,7 +106,7 @@ static aee_result write_info(struct aee__instance *instance, aee_error *error)
                               .stack_size = instance->plan.stack_size,
                               .vdso_host_call = vdso.host_call,
                               .vdso_abort = vdso.abort};
-    if (aee__sys_random(info->seed, sizeof info->seed) != 0) {
+    if (aee__guest_clock_seed(instance->context, info->seed) != 0) {
         return aee__fail_os(error, errno, "cannot get random numbers for context \"%s\"",
                             instance->context->name);
     }
@@ -301,6 +301,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->image = aee__image_ref_take(image);
     instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
     instance->plan = frozen ? frozen->plan : make_plan(core->ops, image->image, limits);
+    aee__state_ranges_begin(&instance->state, image->image);
     instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
     aee_result result = make_memory(instance, frozen, error);

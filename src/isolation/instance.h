@@ -15,6 +15,7 @@
 #include "isolation/core.h"
 #include "isolation/image/image.h"
 #include "isolation/lane.h"
+#include "isolation/state_ranges.h"
 
 /* An image that several instances and a context share. */
 struct aee__image_ref {
@@ -66,8 +67,10 @@ struct aee__instance {
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
-    struct aee__job keep_job;                 /* writes what was asked to be kept of its crash */
-    _Atomic bool held;                        /* until then: its machine stays as it is */
+    struct aee__job keep_job; /* writes what was asked to be kept of its crash */
+    _Atomic bool held;        /* until then: its machine stays as it is */
+    struct aee__state_ranges state;
+    _Atomic uint64_t clock_frame; /* it was told of (guest_clock.h), plus 1; 0: of none */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */
     _Atomic uint32_t references;
     _Atomic uint32_t end;   /* enum aee__end */

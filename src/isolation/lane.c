@@ -7,6 +7,7 @@
 #include "isolation/context.h"
 #include "isolation/host_call.h"
 #include "isolation/lane_internal.h"
+#include "isolation/retry.h"
 
 #define NEVER_NS (UINT64_MAX / 2)
 /* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
@@ -75,6 +76,7 @@ static void note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
 
 static void push(struct aee__lane *lane, struct aee__call *call)
 {
+    aee__guest_clock_note(lane->instance);
     note(lane, call, 0);
     aee__call_ring_push(&lane->ring, &call->request);
 }
@@ -262,12 +264,16 @@ void aee__lane_fail_all(struct aee__lane *lane)
            (ended[count] = take_one(lane)) != NULL) {
         count++;
     }
+    uint32_t answered = count;
     while (aee__lane_outstanding(lane) > 0) {
         uint32_t at = atomic_load_explicit(&ring->completed, memory_order_relaxed);
-        ended[count] = lane->in_flight[at % AEE_RING_SLOTS];
-        finish(lane, ended[count], status);
-        count++;
+        ended[count++] = lane->in_flight[at % AEE_RING_SLOTS];
         atomic_store_explicit(&ring->completed, at + 1, memory_order_relaxed);
+    }
+    count = answered +
+            aee__retry_ring(lane->instance->context, &ended[answered], count - answered, status);
+    for (uint32_t i = answered; i < count; i++) {
+        finish(lane, ended[i], status);
     }
     tell(lane, ended, count);
 }
@@ -309,13 +315,18 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
         taken++;
         if (call->epoch != lane->instance->epoch || is_late(call)) {
             finish(lane, call,
-                   call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED : AEE_ERR_TIMED_OUT);
+                   call->retried                          ? call->status
+                   : call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED
+                                                          : AEE_ERR_TIMED_OUT);
             late[(*late_count)++] = call;
         } else {
             note(lane, call, count);
             atomic_store_explicit(&lane->awaited, false, memory_order_relaxed);
             begun[count++] = &call->request;
         }
+    }
+    if (count > 0) {
+        aee__guest_clock_note(lane->instance);
     }
     aee__call_ring_push_all(&lane->ring, begun, count);
     return taken;

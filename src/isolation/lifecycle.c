@@ -7,6 +7,8 @@
 #include "base/sys.h"
 #include "isolation/context.h"
 #include "isolation/lifecycle.h"
+#include "isolation/restarts.h"
+#include "isolation/retry.h"
 #include "isolation/shells.h"
 #include "isolation/spares.h"
 #include "isolation/succession.h"
@@ -45,6 +47,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     atomic_init(&context->budget_ns, plan->limits.call_budget_ns);
     aee__rates_set(context, &plan->limits);
     context->restart_job.run = restart_job;
+    aee__restarts_init(context);
     aee__call_queue_init(&context->queue);
     aee__crash_keep_init(&context->keep);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);
@@ -54,6 +57,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     (void)pthread_cond_init(&context->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_mutex_init(&context->lock, NULL);
+    aee__guest_clock_init(&context->clock);
     *out = context;
     return AEE_OK;
 }
@@ -71,6 +75,7 @@ void aee__context_free(struct aee__context *context)
     context->core->recovery->forget_files(context->core, context->keep.files);
     aee__crash_keep_destroy(&context->keep, &context->core->alloc);
     (void)pthread_mutex_destroy(&context->lock);
+    aee__guest_clock_destroy(&context->clock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
 }
@@ -175,6 +180,10 @@ static aee_result build_in_place(struct aee__context *context, struct aee__insta
         (*out)->restored = true;
         result = context->core->recovery->restore(context, *out, true, NULL);
     }
+    /* A call that waits for a lane of the one that crashed may look at this one's object. */
+    if (result != AEE_OK && aee__instance_claim_end(*out)) {
+        aee__instance_conclude(*out, AEE__END_CRASHED);
+    }
     finish_building(context, out, result);
     return result;
 }
@@ -207,6 +216,9 @@ static struct aee__instance *make_current(struct aee__context *context,
     atomic_store(&context->current, instance);
     context->building = NULL;
     context->state = AEE_STATE_READY;
+    atomic_store(&context->keeps_calls, true);
+    aee__restart_settled(context);
+    aee__group_changed(context);
     (void)pthread_cond_broadcast(&context->changed);
     (void)atomic_fetch_add(&context->lanes_freed, 1); /* who waits for a lane finds new ones */
     aee__sys_futex_wake_all(&context->lanes_freed);
@@ -227,10 +239,10 @@ static struct aee__instance *make_restarted(struct aee__context *context,
 /* Without the lock: ends an instance that was current, and what was queued for it. */
 static void end_current(struct aee__context *context, struct aee__instance *instance)
 {
-    if (instance) {
+    if (instance || !atomic_load(&context->keeps_calls)) {
         aee__call_queue_flush(&context->queue, &context->core->batches, AEE_ERR_STOPPED);
-        aee__life_discard(instance);
     }
+    aee__life_discard(instance);
 }
 
 void aee__life_discard(struct aee__instance *instance)
@@ -318,6 +330,7 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     context->image_epoch++;
     struct aee__instance *old = make_current(context, instance);
     context->history.count = 0;
+    aee__retry_forget(context);
     aee__rates_begin_total(context);
     (void)pthread_mutex_unlock(&context->lock);
     end_current(context, old);
@@ -370,12 +383,13 @@ aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__i
     return result;
 }
 
-/* With the lock held: takes the current instance away. */
-static struct aee__instance *detach(struct aee__context *context, aee_state state)
+struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state)
 {
     struct aee__instance *instance = atomic_load(&context->current);
+    atomic_store(&context->keeps_calls, state == AEE_STATE_RESTARTING && !context->dying);
     atomic_store(&context->current, NULL);
     context->state = state;
+    aee__restart_settled(context);
     (void)pthread_cond_broadcast(&context->changed);
     return instance;
 }
@@ -427,6 +441,7 @@ static aee_result replace(struct aee__context *context, const char *how, bool fo
     struct aee__instance *old = make_restarted(context, instance, how);
     (void)pthread_mutex_unlock(&context->lock);
     end_current(context, old);
+    aee__retry_resume(context);
     return AEE_OK;
 }
 
@@ -491,7 +506,8 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
     (void)pthread_mutex_lock(&context->lock);
     bool loaded = context->state != AEE_STATE_CREATED;
     aee__spares_drop(context);
-    struct aee__instance *instance = loaded ? detach(context, AEE_STATE_STOPPED) : NULL;
+    struct aee__instance *instance = loaded ? aee__life_detach(context, AEE_STATE_STOPPED) : NULL;
+    aee__group_changed(context);
     (void)pthread_mutex_unlock(&context->lock);
     drop_fallen(context);
     end_current(context, instance);
@@ -522,9 +538,11 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     (void)pthread_mutex_lock(&context->lock);
     context->dying = true; /* whoever waits for its turn finds it */
     aee__spares_drop(context);
-    struct aee__instance *instance = detach(context, AEE_STATE_STOPPED);
+    struct aee__instance *instance = aee__life_detach(context, AEE_STATE_STOPPED);
+    aee__group_changed(context);
     (void)pthread_mutex_unlock(&context->lock);
     drop_fallen(context);
+    aee__housekeeper_hasten(&context->core->restarter, &context->restart_job);
     aee__life_end(context);
     end_current(context, instance);
     if (atomic_load(&context->debugger)) {
@@ -607,29 +625,18 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
 
 /* ---- Crashes ------------------------------------------------------------------------------ */
 
-/* Posts the restart; the job holds a reference to the handle until it has run. Quietly: the thread
- * whose call crashed restarts it, or after a hang, where the caller is late, the watchdog wakes the
- * threads that have work now (aee__lane_expire()). */
-static void schedule_restart(struct aee__context *context, bool quietly)
-{
-    struct aee__housekeeper *restarter = &context->core->restarter;
-    aee__handles_ref(&context->core->contexts, context->handle);
-    if (!(quietly ? aee__housekeeper_post_quietly(restarter, &context->restart_job)
-                  : aee__housekeeper_post(restarter, &context->restart_job))) {
-        aee__handles_release(&context->core->contexts, context->handle); /* it is queued already */
-    }
-}
-
 static void quarantine(struct aee__context *context, uint64_t crash_id)
 {
     (void)pthread_mutex_lock(&context->lock);
     aee__spares_drop(context);
     (void)pthread_mutex_unlock(&context->lock);
+    aee__call_queue_flush(&context->queue, &context->core->batches, AEE_ERR_QUARANTINED);
     (void)atomic_fetch_add(&context->core->counters.quarantines, 1);
     aee__context_event(context, AEE_EVENT_QUARANTINED, crash_id,
                        "context \"%s\": in quarantine after %u crashes in %llu ms", context->name,
                        context->limits.never_restart ? 1 : context->limits.restarts + 1,
                        (unsigned long long)(context->limits.restart_window_ns / 1000000));
+    aee__group_stops(context);
 }
 
 static bool has_answered(const struct aee__instance *instance)
@@ -660,11 +667,14 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     context->core->recovery->number(context, instance, crash->id);
     bool current = atomic_load(&context->current) == instance;
     enum aee__verdict verdict = AEE__VERDICT_RESTART;
+    uint64_t wait_ns = 0;
     if (current) {
-        verdict =
-            context->core->recovery->decide(&context->history, &context->limits, aee__now_ns());
-        (void)detach(context, verdict == AEE__VERDICT_RESTART ? AEE_STATE_RESTARTING
-                                                              : AEE_STATE_QUARANTINED);
+        uint64_t now = aee__now_ns();
+        verdict = context->core->recovery->decide(&context->history, &context->limits, now);
+        (void)aee__life_detach(context, verdict == AEE__VERDICT_RESTART ? AEE_STATE_RESTARTING
+                                                                        : AEE_STATE_QUARANTINED);
+        wait_ns = aee__restart_wait(context, now, 0);
+        aee__group_falls(context);
     }
     bool restart = current && verdict == AEE__VERDICT_RESTART && !context->dying;
     bool keep = restart && !atomic_load(&instance->held) &&
@@ -684,11 +694,10 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     aee__context_event(context, hung ? AEE_EVENT_HUNG : AEE_EVENT_CRASHED, crash->id, "%s",
                        crash->text);
     if (current) { /* before the restart: what was queued is not for the next instance */
-        aee__call_queue_flush(&context->queue, &context->core->batches,
-                              hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
+        aee__retry_queue(context, hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
     }
     if (restart) {
-        schedule_restart(context, hung || (keep && is_awaited(instance, crash)));
+        aee__restart_schedule(context, wait_ns, hung || (keep && is_awaited(instance, crash)));
     } else if (current && verdict == AEE__VERDICT_QUARANTINE) {
         quarantine(context, crash->id);
     }
@@ -708,14 +717,16 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
 {
     enum aee__verdict verdict = AEE__VERDICT_QUARANTINE;
     (void)pthread_mutex_lock(&context->lock);
-    bool wanted = context->state == AEE_STATE_RESTARTING && !context->dying;
+    bool wanted = aee__restart_is_wanted(context);
     uint64_t crash_id = context->crash.id;
     uint32_t tries = context->history.count;
+    uint64_t wait_ns = 0;
     if (wanted) {
-        verdict =
-            context->core->recovery->decide(&context->history, &context->limits, aee__now_ns());
+        uint64_t now = aee__now_ns();
+        verdict = context->core->recovery->decide(&context->history, &context->limits, now);
+        wait_ns = aee__restart_wait(context, now, RETRY_NS << (tries < 4 ? tries : 4));
         if (verdict == AEE__VERDICT_QUARANTINE) {
-            (void)detach(context, AEE_STATE_QUARANTINED);
+            (void)aee__life_detach(context, AEE_STATE_QUARANTINED);
         }
     }
     (void)pthread_mutex_unlock(&context->lock);
@@ -724,8 +735,7 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
     }
     aee__context_event(context, AEE_EVENT_RESTART_FAILED, crash_id, "%s", error->text);
     if (verdict == AEE__VERDICT_RESTART) {
-        aee__sys_sleep(RETRY_NS << (tries < 4 ? tries : 4));
-        schedule_restart(context, false);
+        aee__restart_schedule(context, wait_ns, false);
     } else {
         quarantine(context, crash_id);
     }
@@ -733,17 +743,19 @@ static void restart_failed(struct aee__context *context, const aee_error *error)
 
 static aee_result recover(struct aee__context *context, uint64_t deadline_ns, aee_error *error)
 {
+    char buffer[AEE_NAME_MAX + 64];
     enum aee__origin origin = context->core->recovery->origin(context);
     const char *how = origin == AEE__ORIGIN_IMAGE ? "from its image" : "from a checkpoint";
+    how = aee__restart_how(context, how, buffer, sizeof buffer);
     return replace(context, how, false, origin, deadline_ns, error);
 }
 
-static bool is_restarting(struct aee__context *context)
+static bool is_wanted(struct aee__context *context)
 {
     (void)pthread_mutex_lock(&context->lock);
-    bool restarting = context->state == AEE_STATE_RESTARTING;
+    bool wanted = aee__restart_is_wanted(context);
     (void)pthread_mutex_unlock(&context->lock);
-    return restarting;
+    return wanted;
 }
 
 static void restart_after_crash(struct aee__context *context)
@@ -751,7 +763,7 @@ static void restart_after_crash(struct aee__context *context)
     aee_error error = {0};
     aee_result result = aee__life_begin(context, "restart", &error);
     if (result == AEE_OK) {
-        if (is_restarting(context)) {
+        if (is_wanted(context)) {
             result = recover(context, aee__now_ns() + LEAVE_NS, &error);
         }
         aee__life_end(context);
@@ -767,7 +779,9 @@ static void restart_job(struct aee__job *job)
         (struct aee__context *)((char *)job - offsetof(struct aee__context, restart_job));
     struct aee__core *core = context->core;
     uint64_t handle = context->handle;
-    restart_after_crash(context);
+    if (!aee__restart_put_off(context)) {
+        restart_after_crash(context);
+    }
     aee__handles_release(&core->contexts, handle);
 }
 
@@ -775,9 +789,9 @@ static void restart_job(struct aee__job *job)
 static bool begin_settling(struct aee__context *context, bool *kept)
 {
     (void)pthread_mutex_lock(&context->lock);
-    *kept = context->fallen || context->in_operation;
-    bool begun = context->fallen && context->state == AEE_STATE_RESTARTING && !context->dying &&
-                 !context->in_operation && context->operations_waiting == 0;
+    bool due = context->fallen && aee__restart_is_due(context);
+    *kept = due || context->in_operation;
+    bool begun = due && !context->in_operation && context->operations_waiting == 0;
     context->in_operation = context->in_operation || begun;
     (void)pthread_mutex_unlock(&context->lock);
     return begun;

@@ -14,6 +14,8 @@ void aee__life_end(struct aee__context *context);
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
                            enum aee__origin origin, struct aee__frozen *frozen,
                            struct aee__instance **out, aee_error *error);
+/* With the lock held: takes the current instance away, with the context's reference to it. */
+struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state);
 /* Ends an instance and gives the context's reference back. NULL is fine. */
 void aee__life_discard(struct aee__instance *instance);
 

@@ -62,6 +62,7 @@ struct aee__instance *aee__shells_take(struct aee__context *context, uint32_t la
         atomic_store(&shell->debugged, false);
         atomic_store(&shell->unhurried, false);
         atomic_store(&shell->concluded, false);
+        atomic_store(&shell->clock_frame, 0);
         shell->kept = false;
         shell->restored = false;
         shell->restores = 0;

@@ -83,6 +83,7 @@ static struct aee__instance *make_heir(struct aee__instance *fallen)
         heir->image = aee__image_ref_take(fallen->image);
         heir->plan = fallen->plan;
         heir->epoch = fallen->epoch;
+        aee__instance_state_ranges(fallen, &heir->state);
         heir->free_job.run = aee__instance_bury;
         atomic_store(&heir->references, 1);
     }

@@ -6,6 +6,10 @@
 #include "ept/shadow.h"
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
+#include "recovery/declared.h"
+
+/* How long a restore waits for a restart that is under way. */
+#define RESTART_PATIENCE_NS (AEE__NS_PER_SECOND / 10)
 
 /* What a lane's registers keep between calls (aee_abi.h). */
 struct controls {
@@ -15,7 +19,8 @@ struct controls {
 };
 
 struct record {
-    struct aee__undo undo; /* from the copy as of this one to that of the one before */
+    struct aee__undo undo;         /* from the copy as of this one to that of the one before */
+    struct aee__declared declared; /* or, in that mode, all there is */
     struct controls lanes[AEE_MAX_LANES];
     uint64_t time_ns;
 };
@@ -53,7 +58,9 @@ static aee_result create(struct aee__context *context, const struct aee__memory 
     made->alloc = alloc;
     made->mode = context->recovery.mode;
     made->capacity = capacity;
-    aee_result result = aee__shadow_create(&made->shadow, alloc, memory->file_size, error);
+    aee_result result = made->mode == AEE_CHECKPOINT_DECLARED
+                            ? AEE_OK
+                            : aee__shadow_create(&made->shadow, alloc, memory->file_size, error);
     if (result != AEE_OK) {
         aee__alloc_free(alloc, made, size_of(capacity));
         return result;
@@ -69,20 +76,55 @@ void aee__checkpoint_forget(struct aee__context *context)
     if (gone) {
         for (uint32_t i = 0; i < gone->capacity; i++) {
             aee__undo_free(&gone->records[i].undo, gone->alloc);
+            aee__declared_free(&gone->records[i].declared, gone->alloc);
         }
         aee__shadow_destroy(&gone->shadow);
         aee__alloc_free(gone->alloc, gone, size_of(gone->capacity));
     }
 }
 
-uint32_t aee__checkpoint_count(const struct aee__context *context)
-{
-    return context->checkpoints ? context->checkpoints->count : 0;
-}
-
 static struct record *record_at(struct aee__checkpoints *kept, uint32_t back)
 {
     return &kept->records[(kept->newest + kept->capacity - back) % kept->capacity];
+}
+
+/* What fits a longer history; the records keep their order. */
+static aee_result lengthen(struct aee__context *context, uint32_t capacity, aee_error *error)
+{
+    struct aee__checkpoints *old = context->checkpoints;
+    struct aee__checkpoints *made = aee__alloc_zero(old->alloc, 1, size_of(capacity));
+    if (!made) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY,
+                         "cannot set the recovery of context \"%s\": no memory for a history of %u",
+                         context->name, capacity - 1);
+    }
+    memcpy(made, old, sizeof *made);
+    made->capacity = capacity;
+    made->newest = old->capacity - 1;
+    for (uint32_t back = 0; back < old->capacity; back++) {
+        made->records[old->capacity - 1 - back] = *record_at(old, back);
+    }
+    aee__alloc_free(old->alloc, old, size_of(old->capacity));
+    context->checkpoints = made;
+    return AEE_OK;
+}
+
+aee_result aee__checkpoint_configure(struct aee__context *context, const aee_recovery_desc *desc,
+                                     aee_error *error)
+{
+    const struct aee__checkpoints *kept = context->checkpoints;
+    uint32_t capacity = (desc->history ? desc->history : 1) + 1;
+    if (kept && kept->mode != desc->mode) {
+        aee__checkpoint_forget(context);
+    } else if (kept && kept->capacity < capacity) {
+        return lengthen(context, capacity, error);
+    }
+    return AEE_OK;
+}
+
+uint32_t aee__checkpoint_count(const struct aee__context *context)
+{
+    return context->checkpoints ? context->checkpoints->count : 0;
 }
 
 /* ---- Which pages have changed since the copy ---------------------------------------------- */
@@ -171,13 +213,14 @@ static aee_result copy_changes(struct aee__checkpoints *kept, const struct aee__
 }
 
 /* What the history holds beside the newest is within its bounds. */
-static void trim(struct aee__checkpoints *kept, uint64_t memory_bytes)
+static void trim(struct aee__checkpoints *kept, uint32_t history, uint64_t memory_bytes)
 {
     uint64_t bytes = 0;
     uint32_t keep = 0;
-    uint32_t most = kept->count < kept->capacity - 1 ? kept->count : kept->capacity - 1;
+    uint32_t most = kept->count < history ? kept->count : history;
     while (keep < most) {
         bytes += keep > 0 ? aee__undo_bytes(&record_at(kept, keep - 1)->undo) : 0;
+        bytes += keep > 0 ? aee__declared_bytes(&record_at(kept, keep)->declared) : 0;
         if (keep > 0 && bytes > memory_bytes) {
             break;
         }
@@ -186,7 +229,21 @@ static void trim(struct aee__checkpoints *kept, uint64_t memory_bytes)
     kept->count = keep;
 }
 
-static aee_result take_locked(struct aee__context *context, const struct aee__instance *instance,
+static aee_result copy_state(struct aee__checkpoints *kept, struct aee__instance *instance,
+                             struct record *record, aee_error *error)
+{
+    return kept->mode == AEE_CHECKPOINT_DECLARED
+               ? aee__declared_take(&record->declared, kept->alloc, instance, error)
+               : copy_changes(kept, instance, record, error);
+}
+
+/* What the component has declared goes with its memory. */
+static void load_declarations(struct aee__instance *instance, const struct record *record)
+{
+    aee__instance_set_state_ranges(instance, &record->declared.ranges);
+}
+
+static aee_result take_locked(struct aee__context *context, struct aee__instance *instance,
                               aee_error *error)
 {
     aee_result result = AEE_OK;
@@ -200,7 +257,7 @@ static aee_result take_locked(struct aee__context *context, const struct aee__in
     struct aee__checkpoints *kept = context->checkpoints;
     uint32_t next = (kept->newest + 1) % kept->capacity;
     struct record *record = &kept->records[next];
-    result = copy_changes(kept, instance, record, error);
+    result = copy_state(kept, instance, record, error);
     if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
         aee__shadow_undo(&kept->shadow, &record->undo); /* it was not between calls after all */
         kept->known = 0;
@@ -213,11 +270,12 @@ static aee_result take_locked(struct aee__context *context, const struct aee__in
         return result;
     }
     follow(kept, instance);
+    aee__instance_state_ranges(instance, &record->declared.ranges);
     save_controls(instance, record);
     kept->layout = instance->memory;
     kept->newest = next;
     kept->count++;
-    trim(kept,
+    trim(kept, context->recovery.history ? context->recovery.history : 1,
          context->recovery.memory_bytes ? context->recovery.memory_bytes : UINT64_C(64) << 20);
     context->fruitless = 0;
     return AEE_OK;
@@ -235,7 +293,9 @@ aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
 {
     struct aee__instance *instance;
     aee_error why;
-    aee_result result = aee__quiesce_begin(context, "take a checkpoint of", true, &instance, error);
+    aee_result result =
+        aee__quiesce_begin(context, "take a checkpoint of",
+                           context->recovery.mode != AEE_CHECKPOINT_DECLARED, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -257,6 +317,26 @@ static void go_back(struct aee__checkpoints *kept, uint32_t back)
     }
 }
 
+/* Declared state, over what is there. */
+static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__instance *instance,
+                                   aee_error *error)
+{
+    aee_result result =
+        aee__declared_put(&record_at(kept, kept->chosen)->declared, instance, error);
+    if (result == AEE_OK) {
+        kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
+        kept->count -= kept->chosen;
+        instance->restores++;
+    }
+    return result;
+}
+
+/* Declared state has no registers: its lanes need not park. */
+static bool is_declared(const struct aee__context *context)
+{
+    return context->recovery.mode == AEE_CHECKPOINT_DECLARED;
+}
+
 /* In its own memory. */
 static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__instance *instance,
                                    aee_error *error)
@@ -275,6 +355,7 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
     instance->restores++;
     follow(kept, instance);
     load_controls(instance, record_at(kept, 0));
+    load_declarations(instance, record_at(kept, 0));
     return AEE_OK;
 }
 
@@ -282,6 +363,9 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
                                  bool succeeded, aee_error *error)
 {
     struct aee__checkpoints *kept = context->checkpoints;
+    if (kept->mode == AEE_CHECKPOINT_DECLARED) {
+        return restore_declared(kept, instance, error);
+    }
     if (succeeded) {
         return restore_in_place(kept, instance, error);
     }
@@ -294,6 +378,7 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
         follow(kept, instance);
     }
     load_controls(instance, record_at(kept, 0));
+    load_declarations(instance, record_at(kept, 0));
     return AEE_OK;
 }
 
@@ -313,9 +398,14 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
 {
     struct aee__instance *instance;
     aee_error why;
-    aee_result result = aee__quiesce_begin(context, "restore", true, &instance, error);
+    aee_result result =
+        aee__quiesce_begin(context, "restore", !is_declared(context), &instance, error);
+    if (result == AEE_ERR_RESTARTING || result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG) {
+        (void)aee__context_wait_ready(context, RESTART_PATIENCE_NS, NULL); /* it comes back */
+        result = aee__quiesce_begin(context, "restore", !is_declared(context), &instance, error);
+    }
     if (result == AEE_ERR_STOPPED || result == AEE_ERR_QUARANTINED ||
-        result == AEE_ERR_RESTARTING || result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG) {
+        result == AEE_ERR_RESTARTING) {
         return aee__context_revive(context, back, error);
     }
     if (result != AEE_OK) {
@@ -323,7 +413,8 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
     }
     result = aee__checkpoint_choose(context, back, error);
     if (result == AEE_OK) {
-        result = restore_in_place(context->checkpoints, instance, &why);
+        result = is_declared(context) ? restore_declared(context->checkpoints, instance, &why)
+                                      : restore_in_place(context->checkpoints, instance, &why);
         result = explain(context, "restore", result, &why, error);
     }
     aee__quiesce_end(context, instance);
@@ -347,6 +438,7 @@ bool aee__checkpoint_keeps_machine(const struct aee__context *context, const aee
 {
     enum { DOUBLE_FAULT = 8 };
     return context->core->ops->lane_restart && choose(context) != UINT32_MAX &&
+           context->checkpoints->mode != AEE_CHECKPOINT_DECLARED &&
            crash->cause != AEE_CRASH_HOST && crash->cause != AEE_CRASH_KILLED &&
            !(crash->cause == AEE_CRASH_EXCEPTION && crash->vector == DOUBLE_FAULT);
 }
@@ -361,5 +453,6 @@ enum aee__origin aee__checkpoint_origin(struct aee__context *context)
         return AEE__ORIGIN_IMAGE;
     }
     context->checkpoints->chosen = back;
-    return AEE__ORIGIN_STATE;
+    return context->checkpoints->mode == AEE_CHECKPOINT_DECLARED ? AEE__ORIGIN_DECLARED
+                                                                 : AEE__ORIGIN_STATE;
 }

@@ -13,6 +13,8 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
 uint32_t aee__checkpoint_count(const struct aee__context *context);
 
 /* aee__recovery_ops */
+aee_result aee__checkpoint_configure(struct aee__context *context, const aee_recovery_desc *desc,
+                                     aee_error *error);
 aee_result aee__checkpoint_choose(struct aee__context *context, uint32_t back, aee_error *error);
 bool aee__checkpoint_keeps_machine(const struct aee__context *context, const aee_crash *crash);
 enum aee__origin aee__checkpoint_origin(struct aee__context *context);

@@ -54,6 +54,18 @@ static inline aee_result scenario_call(struct scenario *s, aee_context context, 
     return scenario_note(s, name, result);
 }
 
+/* The crasher is a group of its own, which waits a little. */
+static inline aee_result scenario_supervise(struct scenario *s)
+{
+    aee_recovery_desc group = {.struct_size = sizeof group,
+                               .supervision = AEE_SUPERVISE_ALL_FOR_ONE,
+                               .backoff_ns = MS / 2};
+    aee_recovery_desc member = {.struct_size = sizeof member, .supervisor = s->crasher_context};
+    STEP(aee_set_recovery(s->engine, s->crasher_context, &group, &s->error));
+    STEP(aee_set_recovery(s->engine, s->worker, &member, &s->error));
+    return AEE_OK;
+}
+
 static inline aee_result scenario_create(struct scenario *s)
 {
     aee_engine_desc desc = {.struct_size = sizeof desc,
@@ -78,7 +90,7 @@ static inline aee_result scenario_create(struct scenario *s)
     STEP(aee_context_create(s->engine, &ring, &s->crasher_context, &s->error));
     STEP(aee_load_file(s->engine, s->crasher_context, AEE_COMPONENT_DIR "/mod_crasher.elf",
                        &s->error));
-    return AEE_OK;
+    return scenario_supervise(s);
 }
 
 /* Regions, host calls, more memory. */

@@ -292,6 +292,7 @@ struct caller {
     aee_context context;
     _Atomic bool stop;
     _Atomic uint64_t good;
+    _Atomic int failed; /* aee_result */
 };
 
 static void *call_on(void *user)
@@ -310,6 +311,7 @@ static void *call_on(void *user)
             (void)atomic_fetch_add(&caller->good, 1);
         } else if (result != AEE_ERR_CRASHED && result != AEE_ERR_RESTARTING &&
                    result != AEE_ERR_BUSY) {
+            atomic_store(&caller->failed, result);
             return caller;
         }
     }
@@ -336,13 +338,16 @@ static void test_while_others_call(void **state)
         wait_ready(&bed, context);
         if (i % 3 == 0) {
             result = aee_restore(bed.engine, context, 0, &bed.error);
-            assert_true(result == AEE_OK || result == AEE_ERR_BUSY || result == AEE_ERR_NOT_FOUND);
+            if (result != AEE_OK && result != AEE_ERR_BUSY && result != AEE_ERR_NOT_FOUND) {
+                fail_msg("%s", bed.error.text);
+            }
         }
     }
     atomic_store(&caller.stop, true);
     for (int i = 0; i < THREADS; i++) {
         void *failed;
         assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_string_equal(aee_result_name((aee_result)atomic_load(&caller.failed)), "AEE_OK");
         assert_null(failed);
     }
     assert_true(atomic_load(&caller.good) > 0);
@@ -403,6 +408,75 @@ static void test_growth(void **state)
     bed_close(&bed);
 }
 
+/* ---- Declared state ----------------------------------------------------------------------- */
+
+static void test_declared(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    const aee_recovery_desc recovery = {.mode = AEE_CHECKPOINT_DECLARED, .history = 16};
+    aee_context context = make(&bed, AEE_CALL_AUTO, 1, &recovery);
+    assert_int_equal(get(&bed, context, "add_block"), 0);
+    for (int64_t i = 1; i <= 16; i++) {
+        (void)value2(&bed, context, "set_declared", 999, i, 2);
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    restore(&bed, context, 7);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 9);
+    assert_int_equal(get(&bed, context, "counted"), 116); /* was not declared */
+    restore(&bed, context, 8);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 1);
+    assert_int_equal(aee_restore(bed.engine, context, 1, &bed.error), AEE_ERR_NOT_FOUND);
+    /* After a crash initialisers run, and declared state comes over what they made. */
+    expect_fall(&bed, context, "wreck", AEE_ERR_CRASHED);
+    assert_int_equal(get(&bed, context, "counted"), 100);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 1);
+    bed_close(&bed);
+}
+
+static void test_nothing_declared(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_context context = make_context(&bed, "testbed", AEE_CALL_DIRECT, 1);
+    const aee_recovery_desc recovery = {.struct_size = sizeof recovery,
+                                        .mode = AEE_CHECKPOINT_DECLARED};
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    assert_int_equal(aee_checkpoint(bed.engine, context, &bed.error), AEE_ERR_STATE);
+    assert_non_null(strstr(bed.error.text, "declared no state"));
+    assert_int_equal(aee_restore(bed.engine, context, 0, &bed.error), AEE_ERR_NOT_FOUND);
+    bed_close(&bed);
+}
+
+/* A longer history keeps what there is; another mode does not. */
+static void test_settings_change(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_recovery_desc recovery = {.struct_size = sizeof recovery, .history = 2};
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, &recovery);
+    for (int i = 0; i < 5; i++) {
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    recovery.history = 5;
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    for (int i = 0; i < 3; i++) {
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    restore(&bed, context, 4);
+    assert_int_equal(get(&bed, context, "counted"), 104);
+    recovery.mode = AEE_CHECKPOINT_FULL;
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    assert_int_equal(aee_restore(bed.engine, context, 0, &bed.error), AEE_ERR_NOT_FOUND);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     skip_without_backend();
@@ -421,6 +495,9 @@ int main(void)
         cmocka_unit_test(test_while_others_call),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_declared),
+        cmocka_unit_test(test_nothing_declared),
+        cmocka_unit_test(test_settings_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

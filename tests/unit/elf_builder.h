@@ -416,6 +416,19 @@ static inline int elf_is_code(const struct aee__image *image, uint64_t gva)
     return 0;
 }
 
+static inline int elf_is_declared_well(const struct aee__image *image)
+{
+    uint64_t end = image->state_start + image->state_size;
+    for (uint32_t i = 0; i < image->segment_count; i++) {
+        const struct aee__segment *segment = &image->segments[i];
+        if ((segment->rights & AEE__SEG_WRITE) && image->state_start >= segment->start &&
+            end >= image->state_start && end <= segment->start + segment->size) {
+            return 1;
+        }
+    }
+    return image->state_size == 0;
+}
+
 /* The first rule that `image` breaks, or NULL. Reads every byte of it. */
 static inline const char *elf_image_fault(const struct aee__image *image)
 {
@@ -430,6 +443,9 @@ static inline const char *elf_image_fault(const struct aee__image *image)
         image->tls_align == 0 || image->tls_align > 4096 ||
         (image->tls_align & (image->tls_align - 1)) != 0) {
         return "TLS is out of range";
+    }
+    if (!elf_is_declared_well(image)) {
+        return "declared state is in no writable segment";
     }
     for (uint32_t i = 0; i < image->export_count; i++) {
         const struct aee__export *export = &image->exports[i];

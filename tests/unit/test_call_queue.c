@@ -98,12 +98,47 @@ static void test_not_there_yet(void **state)
     }
 }
 
+/* Before all others, into an empty queue as well. */
+static void test_prepend(void **state)
+{
+    (void)state;
+    aee__call_queue_prepend(&queue, &batch->calls[3], &batch->calls[3], 1);
+    append(4, 4);
+    batch->calls[0].next = &batch->calls[1];
+    batch->calls[1].next = &batch->calls[2];
+    aee__call_queue_prepend(&queue, &batch->calls[0], &batch->calls[2], 3);
+    assert_int_equal(queue.count, 5);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        expect_next(i);
+    }
+    assert_int_equal(queue.count, 0);
+}
+
+/* Those that wait for a second try end as the first one did. */
+static void test_flush(void **state)
+{
+    (void)state;
+    append(0, 4);
+    batch->calls[1].retried = true;
+    batch->calls[1].status = AEE_ERR_HUNG;
+    aee__call_queue_flush(&queue, &batches, AEE_ERR_STOPPED);
+    assert_int_equal(queue.count, 0);
+    assert_null(queue.first);
+    assert_int_equal(aee__batch_ended(batch), CALLS);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        assert_false(batch->calls[i].queued);
+        assert_int_equal(batch->calls[i].status, i == 1 ? AEE_ERR_HUNG : AEE_ERR_STOPPED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_there_yet, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prepend, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_flush, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,88 @@ static void test_quiet(void **state)
     }
 }
 
+/* Jobs that wait for their time run after it and in its order, and hold nobody up. */
+static void test_late(void **state)
+{
+    (void)state;
+    struct item items[4] = {0};
+    struct item other = {.job = {.run = run}};
+    static const uint64_t delays_ms[4] = {120, 40, 80, 0};
+    uint64_t begin = aee__now_ns();
+    for (unsigned i = 0; i < 4; i++) {
+        items[i].job.run = run;
+        assert_true(
+            aee__housekeeper_post_at(&keeper, &items[i].job, begin + delays_ms[i] * MS, false));
+    }
+    aee__housekeeper_post(&keeper, &other.job);
+    assert_true(wait_for(&other.runs, 1));
+    assert_int_equal(atomic_load(&items[0].runs), 0);
+    assert_true(wait_for(&items[1].runs, 1));
+    assert_true(aee__now_ns() - begin >= 40 * MS);
+    assert_true(wait_for(&items[0].runs, 1));
+    assert_true(aee__now_ns() - begin >= 120 * MS);
+    assert_true(items[1].order < items[2].order && items[2].order < items[0].order);
+    assert_int_equal(items[2].runs, 1);
+    assert_int_equal(items[3].runs, 1);
+}
+
+/* Who posts loudly what is queued quietly wakes the thread. */
+static void test_loud_after_quiet(void **state)
+{
+    (void)state;
+    struct item item = {.job = {.run = run}};
+    assert_true(wait_for(&idle_runs, 1));
+    aee__sys_sleep(5 * MS);
+    assert_true(aee__housekeeper_post_quietly(&keeper, &item.job));
+    aee__sys_sleep(5 * MS);
+    assert_int_equal(item.runs, 0);
+    assert_false(aee__housekeeper_post(&keeper, &item.job));
+    assert_true(wait_for(&item.runs, 1));
+}
+
+/* The earlier time counts, and a post without one most. */
+static void test_hastened(void **state)
+{
+    (void)state;
+    struct item items[4] = {0};
+    uint64_t hour = aee__now_ns() + 3600 * 1000 * MS;
+    for (unsigned i = 0; i < 4; i++) {
+        items[i].job.run = run;
+        assert_true(aee__housekeeper_post_at(&keeper, &items[i].job, hour + i, false));
+        assert_false(aee__housekeeper_post_at(&keeper, &items[i].job, hour + 10, false));
+    }
+    aee__housekeeper_flush(&keeper); /* they are no reason to wait */
+    assert_false(aee__housekeeper_post(&keeper, &items[1].job));
+    assert_true(wait_for(&items[1].runs, 1));
+    aee__housekeeper_hasten(&keeper, &items[1].job); /* it is not there: nothing happens */
+    aee__housekeeper_hasten(&keeper, &items[2].job);
+    assert_true(wait_for(&items[2].runs, 1));
+    assert_false(aee__housekeeper_post_at(&keeper, &items[0].job, aee__now_ns() + MS, false));
+    assert_true(wait_for(&items[0].runs, 1));
+    assert_true(aee__housekeeper_post_at(&keeper, &items[0].job, hour, false));
+    aee__sys_sleep(5 * MS);
+    assert_int_equal(items[0].runs, 1);
+    assert_int_equal(items[1].runs, 1);
+    aee__housekeeper_stop(&keeper); /* runs those that are left */
+    assert_int_equal(items[0].runs, 2);
+    assert_int_equal(items[3].runs, 1);
+    assert_int_equal(set_up(NULL), 0);
+}
+
+/* A quiet one is known of from the nudge on. */
+static void test_quietly_late(void **state)
+{
+    (void)state;
+    struct item item = {.job = {.run = run}};
+    assert_true(wait_for(&idle_runs, 1));
+    aee__sys_sleep(5 * MS);
+    assert_true(aee__housekeeper_post_at(&keeper, &item.job, aee__now_ns() + MS, true));
+    aee__sys_sleep(30 * MS);
+    assert_int_equal(item.runs, 0);
+    aee__housekeeper_nudge(&keeper);
+    assert_true(wait_for(&item.runs, 1));
+}
+
 static void test_posted_twice(void **state)
 {
     (void)state;
@@ -323,6 +405,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_quiet, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_late, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_loud_after_quiet, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hastened, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_quietly_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_posted_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_self, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_idle_work, set_up, tear_down),

@@ -968,6 +968,90 @@ static void test_sections(void **state)
                    "section 4: aee_signature is there");
 }
 
+/* The image with ".data" as its declared state. */
+static void make_stateful(struct elf_file *file, uint16_t type)
+{
+    elf_file_init(file, type);
+    Elf64_Shdr *section = &file->sections[ELF_S_DATA];
+    section->sh_name = elf_string(file->names, sizeof file->names, AEE_ABI_STATE_SECTION);
+    section->sh_flags = SHF_ALLOC | SHF_WRITE;
+}
+
+static void test_declared_state(void **state)
+{
+    (void)state;
+    struct elf_file file;
+    static const uint16_t types[] = {ET_EXEC, ET_DYN};
+    for (unsigned i = 0; i < 2; i++) {
+        elf_file_init(&file, types[i]);
+        struct aee__image *image = parse_valid(&file, sizeof file);
+        assert_int_equal(image->state_size, 0);
+        destroy(image);
+        make_stateful(&file, types[i]);
+        image = parse_valid(&file, sizeof file);
+        assert_int_equal(image->state_start, elf_gva(&file, ELF_AT(data)));
+        assert_int_equal(image->state_size, sizeof file.data);
+        destroy(image);
+    }
+    file.sections[ELF_S_DATA].sh_size = 0; /* nothing is declared */
+    file.sections[ELF_S_DATA].sh_addr = 1;
+    struct aee__image *image = parse_valid(&file, sizeof file);
+    assert_int_equal(image->state_size, 0);
+    destroy(image);
+}
+
+static void test_hostile_state(void **state)
+{
+    (void)state;
+    struct elf_file good;
+    make_stateful(&good, ET_DYN);
+    const uint64_t data = good.sections[ELF_S_DATA].sh_addr;
+    const uint64_t end = good.headers[ELF_H_DATA].p_vaddr + good.headers[ELF_H_DATA].p_memsz;
+    const struct {
+        uint64_t address;
+        uint64_t size;
+        uint64_t flags;
+        uint32_t type;
+    } cases[] = {
+        {data, 8, SHF_WRITE, SHT_PROGBITS},                                      /* not loaded */
+        {good.sections[ELF_S_TEXT].sh_addr, 8, SHF_ALLOC, SHT_PROGBITS},         /* code */
+        {good.sections[ELF_S_SIGNATURE].sh_addr, 8, SHF_ALLOC, SHT_PROGBITS},    /* constants */
+        {good.sections[ELF_S_SIGNATURE].sh_addr, 0x2800, SHF_ALLOC, SHT_NOBITS}, /* over segments */
+        {data, UINT64_MAX, SHF_ALLOC, SHT_NOBITS},
+        {data, 0 - data, SHF_ALLOC, SHT_NOBITS},
+        {UINT64_MAX - 7, 16, SHF_ALLOC, SHT_NOBITS},
+        {0 - AEE_GVA_IMAGE, 8, SHF_ALLOC, SHT_PROGBITS},
+        {AEE_GVA_HEAP, 8, SHF_ALLOC, SHT_PROGBITS},
+        {end - 8, 9, SHF_ALLOC, SHT_NOBITS},
+        {end, 1, SHF_ALLOC, SHT_NOBITS},
+    };
+    for (unsigned i = 0; i < COUNT_OF(cases); i++) {
+        struct elf_file file = good;
+        file.sections[ELF_S_DATA].sh_addr = cases[i].address;
+        file.sections[ELF_S_DATA].sh_size = cases[i].size;
+        file.sections[ELF_S_DATA].sh_flags = cases[i].flags;
+        file.sections[ELF_S_DATA].sh_type = cases[i].type;
+        expect_refusal("state", &file, sizeof file, AEE_ERR_BAD_IMAGE,
+                       "section 7: aee_state with 0x");
+    }
+    struct elf_file file = good;
+    file.sections[ELF_S_BSS].sh_name = file.sections[ELF_S_DATA].sh_name;
+    file.sections[ELF_S_BSS].sh_flags = SHF_ALLOC;
+    expect_refusal("two", &file, sizeof file, AEE_ERR_BAD_IMAGE, "section 8: aee_state is there");
+    /* Whatever a byte of its header is: refused, or within a writable segment. */
+    uint8_t *header = (uint8_t *)&file.sections[ELF_S_DATA];
+    for (unsigned at = 0; at < sizeof(Elf64_Shdr) * 8; at++) {
+        file = good;
+        header[at / 8] ^= (uint8_t)(1u << at % 8);
+        struct aee__image *image;
+        aee_error error;
+        if (parse(&file, sizeof file, &image, &error) == AEE_OK) {
+            assert_null(elf_image_fault(image));
+            destroy(image);
+        }
+    }
+}
+
 static void test_symbol_tables(void **state)
 {
     (void)state;
@@ -1174,6 +1258,8 @@ int main(void)
         cmocka_unit_test(test_relocations),
         cmocka_unit_test(test_dynamic),
         cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_declared_state),
+        cmocka_unit_test(test_hostile_state),
         cmocka_unit_test(test_symbol_tables),
         cmocka_unit_test(test_odd_symbols),
         cmocka_unit_test(test_truncation),

@@ -95,6 +95,73 @@ static void test_model(void **state)
     }
 }
 
+/* ---- Waits ------------------------------------------------------------------------------------ */
+
+static uint64_t wait_of(uint64_t backoff_ns, uint64_t most_ns, uint64_t window_ns, uint64_t now)
+{
+    aee_limits limits = {.restarts = 63, .restart_window_ns = window_ns};
+    aee_recovery_desc recovery = {.backoff_ns = backoff_ns, .backoff_max_ns = most_ns};
+    (void)aee__policy_decide(&history, &limits, now);
+    return aee__policy_backoff(&history, &limits, &recovery, now);
+}
+
+static void test_waits_double(void **state)
+{
+    (void)state;
+    static const uint64_t waits[] = {0, 3, 6, 12, 24, 48, 90, 90, 90};
+    for (uint64_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
+        assert_int_equal(wait_of(3, 90, SECOND, 1000 + i), waits[i]);
+    }
+}
+
+static void test_no_wait_by_default(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 70; i++) {
+        assert_int_equal(wait_of(0, i % 2, SECOND, 1 + i), 0);
+    }
+}
+
+/* A second, or the first wait where that is longer. */
+static void test_default_most(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 100; i++) {
+        uint64_t wait = wait_of(SECOND / 3, 0, 3600 * SECOND, 1 + i);
+        assert_int_equal(wait, i == 0   ? 0
+                               : i == 1 ? SECOND / 3
+                               : i == 2 ? 2 * (SECOND / 3)
+                                        : SECOND);
+    }
+    set_up(NULL);
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(wait_of(7 * SECOND, 0, 3600 * SECOND, 1 + i), i ? 7 * SECOND : 0);
+    }
+}
+
+/* Crashes that are out of the window are forgotten, one by one. */
+static void test_waits_shrink(void **state)
+{
+    (void)state;
+    assert_int_equal(wait_of(5, 1000, 100, 1000), 0);
+    assert_int_equal(wait_of(5, 1000, 100, 1010), 5);
+    assert_int_equal(wait_of(5, 1000, 100, 1020), 10);
+    assert_int_equal(wait_of(5, 1000, 100, 1111), 5); /* 1000 and 1010 are out */
+    assert_int_equal(wait_of(5, 1000, 100, 1121), 5);
+    assert_int_equal(wait_of(5, 1000, 100, 1222), 0);
+}
+
+/* Nothing overflows. */
+static void test_long_waits(void **state)
+{
+    (void)state;
+    uint64_t most = UINT64_MAX;
+    for (uint64_t i = 0; i < 200; i++) {
+        uint64_t wait = wait_of(UINT64_C(1) << 60, most, SECOND, 1 + i);
+        assert_true(wait == (i == 0 ? 0 : i <= 4 ? UINT64_C(1) << (59 + i) : most));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +171,11 @@ int main(void)
         cmocka_unit_test_setup(test_never, set_up),
         cmocka_unit_test_setup(test_most, set_up),
         cmocka_unit_test_setup(test_model, set_up),
+        cmocka_unit_test_setup(test_waits_double, set_up),
+        cmocka_unit_test_setup(test_no_wait_by_default, set_up),
+        cmocka_unit_test_setup(test_default_most, set_up),
+        cmocka_unit_test_setup(test_waits_shrink, set_up),
+        cmocka_unit_test_setup(test_long_waits, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,7 @@ struct cli_verb {
 
 extern const struct cli_verb cli_doctor;
 extern const struct cli_verb cli_run;
+extern const struct cli_verb cli_test;
 extern const struct cli_verb cli_gdb;
 extern const struct cli_verb cli_bench;
 extern const struct cli_verb cli_crash;

@@ -12,6 +12,7 @@
 
 #define AEE__IMAGE_MAX_SEGMENTS 16u
 #define AEE__IMAGE_MAX_EXPORTS 4096u
+#define AEE__IMAGE_MAX_NAME 1023u /* bytes of an exported name */
 
 /* Rights of a segment; never both write and execute. */
 enum { AEE__SEG_READ = 1, AEE__SEG_WRITE = 2, AEE__SEG_EXECUTE = 4 };
@@ -44,6 +45,8 @@ struct aee__image {
     uint64_t tls_file_size;   /* bytes of template */
     uint64_t tls_memory_size; /* bytes of one lane's TLS block, <= AEE_TLS_MAX; 0: no TLS */
     uint64_t tls_align;       /* power of two, 1..4096 */
+    uint64_t state_start;     /* gva of the declared state, in one writable segment */
+    uint64_t state_size;      /* 0: the image declares none */
     uint32_t export_count;
     uint32_t symbol_count;
     struct aee__export *exports; /* in the order of the symbol table; names differ */

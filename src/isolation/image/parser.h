@@ -12,7 +12,6 @@
 #define AEE__IMAGE_MAX_HEADERS 64u    /* program headers; linkers write about a dozen */
 #define AEE__IMAGE_MAX_SECTIONS 4096u /* section headers; static images have some tens */
 #define AEE__IMAGE_MAX_SYMBOLS 65536u /* functions kept for crash reports */
-#define AEE__IMAGE_MAX_NAME 1023u     /* bytes of an exported name */
 #define AEE__IMAGE_MAX_MEMORY UINT64_C(0x10000000) /* 256 MiB of segments */
 /* With the hash table at most a quarter full, a run of this length has a probability of about
  * 1e-14 for names that were not made to collide (linear probing, ln(n) / (a - 1 - ln a) = 13 slots

@@ -1,9 +1,10 @@
 /* sections.c: checks the section header table, which may be absent, and finds the sections that the
- * loader reads: symbol table, exports, signatures. */
+ * loader reads: symbol table, exports, signatures, declared state. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "aee_abi.h"
+#include "base/checked.h"
 #include "isolation/image/parser.h"
 
 aee_result aee__image_section(const struct aee__image_parser *parser, uint32_t index,
@@ -116,6 +117,41 @@ static aee_result check_section(const struct aee__image_parser *parser, uint32_t
     return AEE_OK;
 }
 
+static bool is_writable(const struct aee__image_parser *parser, uint64_t gva, uint64_t size)
+{
+    for (uint32_t i = 0; i < parser->load_count; i++) {
+        const struct aee__load *load = &parser->loads[i];
+        if (aee__within(gva, size, load->gva, load->gva + load->memory_size)) {
+            return (load->rights & AEE__SEG_WRITE) != 0;
+        }
+    }
+    return false;
+}
+
+static aee_result note_state(struct aee__image_parser *parser, uint32_t index,
+                             const Elf64_Shdr *section)
+{
+    struct aee__image *image = parser->image;
+    if (section->sh_size == 0) {
+        return AEE_OK;
+    }
+    if (image->state_size > 0) {
+        return aee__elf_bad(&parser->elf, "section %" PRIu32 ": %s is there twice", index,
+                            AEE_ABI_STATE_SECTION);
+    }
+    uint64_t gva =
+        section->sh_addr + parser->bias; /* modulo 2^64: the look-up refuses what wraps */
+    if (!(section->sh_flags & SHF_ALLOC) || !is_writable(parser, gva, section->sh_size)) {
+        return aee__elf_bad(&parser->elf,
+                            "section %" PRIu32 ": %s with 0x%" PRIx64 " bytes at 0x%" PRIx64
+                            " is in no writable segment",
+                            index, AEE_ABI_STATE_SECTION, section->sh_size, section->sh_addr);
+    }
+    image->state_start = gva;
+    image->state_size = section->sh_size;
+    return AEE_OK;
+}
+
 /* .symtab wins over .dynsym, which stripped images may still have. */
 static aee_result note_section(struct aee__image_parser *parser, uint32_t index,
                                const Elf64_Shdr *section, uint32_t *dynamic_symbols)
@@ -128,6 +164,9 @@ static aee_result note_section(struct aee__image_parser *parser, uint32_t index,
     }
     if (aee__image_section_named(parser, section, AEE_ABI_EXPORT_SECTION)) {
         parser->has_export_section = true;
+    }
+    if (aee__image_section_named(parser, section, AEE_ABI_STATE_SECTION)) {
+        return note_state(parser, index, section);
     }
     if (!aee__image_section_named(parser, section, AEE_ABI_SIGNATURE_SECTION)) {
         return AEE_OK;
