@@ -129,9 +129,12 @@ static void await_core_file(struct session *session)
         aee_last_crash(session->engine, session->context, &crash, NULL) != AEE_OK) {
         return;
     }
-    for (unsigned i = 0; i < 500 && session->told_id < crash.id; i++) {
+    unsigned quiet = 0; /* moments since the last file: crashes close to each other share one */
+    for (unsigned i = 0; i < 1000 && session->told_id < crash.id && quiet < 20; i++) {
+        const uint64_t before = session->told_id;
         (void)nanosleep(&moment, NULL);
         (void)aee_poll_events(session->engine, NULL, NULL);
+        quiet = session->told_id > before || before == 0 ? 0 : quiet + 1;
     }
 }
 
