@@ -55,6 +55,7 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_CRASH_SAVED] = "crash saved",
                                         [AEE_EVENT_CRASH_NOT_SAVED] = "crash not saved",
                                         [AEE_EVENT_DEBUGGER] = "debugger",
-                                        [AEE_EVENT_RESTARTING] = "restarting"};
+                                        [AEE_EVENT_RESTARTING] = "restarting",
+                                        [AEE_EVENT_CHECKPOINT_FAILED] = "checkpoint failed"};
     return PICK(names, type);
 }
