@@ -797,6 +797,10 @@ typedef struct aee_context_info {
     uint64_t throttled_log; /* lines dropped */
     uint64_t throttled_disk;
     uint64_t throttled_network; /* charges refused */
+    uint64_t checkpoints;       /* taken so far */
+    uint64_t checkpoint_at_ns;  /* when the last was, on CLOCK_MONOTONIC; 0: there was none */
+    uint64_t checkpoint_ns;     /* what it took */
+    uint64_t restores;          /* to checkpoints, after crashes or on request */
 } aee_context_info;
 
 AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,
@@ -883,6 +887,7 @@ typedef enum aee_event_type {
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
     AEE_EVENT_DEBUGGER,     /* one has attached, or is gone */
     AEE_EVENT_RESTARTING,   /* a restart waits: for its time, or for the supervisor's */
+    AEE_EVENT_CHECKPOINT_FAILED, /* one at the end of a frame; told once until one succeeds */
     AEE_EVENT_COUNT
 } aee_event_type;
 

@@ -58,7 +58,6 @@ struct aee__lane {
     _Atomic uint32_t state;      /* enum aee__lane_state */
     _Atomic uintptr_t runner;    /* the thread that runs the vCPU, or 0 */
     _Atomic int32_t watcher_cpu; /* where the thread ran last that watches the ring */
-    _Atomic bool awaited;        /* a thread waits for the last call that it was given */
     _Atomic uint32_t sleeping;   /* the owner sleeps on `waker` */
     _Atomic uint32_t waker;      /* futex */
     _Atomic uint32_t answer;     /* futex: answers and nested requests written so far */
@@ -70,6 +69,7 @@ struct aee__lane {
     struct aee__runnable runnable;
     struct aee__runnable server; /* serves a host call where the workers may not */
     _Atomic bool handed_over;    /* the server waits for its thread */
+    _Atomic bool awaited;        /* a thread waits for the last call that it was given */
     _Atomic uint64_t calls;      /* written by the owner only, as is all that follows */
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;

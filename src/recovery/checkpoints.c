@@ -115,6 +115,13 @@ aee_result aee__checkpoint_configure(struct aee__context *context, const aee_rec
 {
     const struct aee__checkpoints *kept = context->checkpoints;
     uint32_t capacity = (desc->history ? desc->history : 1) + 1;
+    bool itself = desc->every_frames > 0 || desc->every_ns > 0;
+    atomic_store(&context->due_frame, 0);
+    atomic_store(&context->due_ns, 0);
+    atomic_store(&context->checkpoints_itself, itself);
+    if (itself) {
+        atomic_store(&context->core->checkpoints_frames, true);
+    }
     if (kept && kept->mode != desc->mode) {
         aee__checkpoint_forget(context);
     } else if (kept && kept->capacity < capacity) {
@@ -282,6 +289,23 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
     return AEE_OK;
 }
 
+/* With what it took. */
+static aee_result take_and_count(struct aee__context *context, struct aee__instance *instance,
+                                 aee_error *error)
+{
+    uint64_t ticks = aee__ticks(&context->core->ticker);
+    uint64_t begin = aee__now_ns();
+    aee_result result = take_locked(context, instance, error);
+    uint64_t end = aee__now_ns();
+    if (result == AEE_OK) {
+        aee__tracing_checkpoint(context, aee__checkpoint_count(context), ticks);
+        (void)atomic_fetch_add(&context->stats.checkpoints, 1);
+        atomic_store(&context->stats.checkpoint_at_ns, end);
+        atomic_store(&context->stats.checkpoint_ns, end - begin);
+    }
+    return result;
+}
+
 static aee_result explain(const struct aee__context *context, const char *operation,
                           aee_result result, const aee_error *why, aee_error *error)
 {
@@ -290,9 +314,22 @@ static aee_result explain(const struct aee__context *context, const char *operat
                                         context->name, why->text);
 }
 
+aee_result aee__checkpoint_try(struct aee__context *context, aee_error *error)
+{
+    struct aee__instance *instance;
+    aee_error why;
+    aee_result result =
+        aee__quiesce_try(context, context->recovery.mode != AEE_CHECKPOINT_DECLARED, &instance);
+    if (result != AEE_OK) {
+        return aee__fail(error, result, "context \"%s\" is busy", context->name);
+    }
+    result = take_and_count(context, instance, &why);
+    aee__quiesce_end(context, instance);
+    return explain(context, "take a checkpoint of", result, &why, error);
+}
+
 aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
 {
-    uint64_t begin = aee__ticks(&context->core->ticker);
     struct aee__instance *instance;
     aee_error why;
     aee_result result =
@@ -301,10 +338,7 @@ aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
     if (result != AEE_OK) {
         return result;
     }
-    result = take_locked(context, instance, &why);
-    if (result == AEE_OK) {
-        aee__tracing_checkpoint(context, aee__checkpoint_count(context), begin);
-    }
+    result = take_and_count(context, instance, &why);
     aee__quiesce_end(context, instance);
     return explain(context, "take a checkpoint of", result, &why, error);
 }
@@ -334,6 +368,7 @@ static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__in
         kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
         kept->count -= kept->chosen;
         instance->restores++;
+        (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     }
     return result;
 }
@@ -361,6 +396,7 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
     (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
     instance->restores++;
+    (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     follow(kept, instance);
     load_controls(instance, record_at(kept, 0));
     load_declarations(instance, record_at(kept, 0));
@@ -384,6 +420,7 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
     uint32_t back = kept->chosen;
     kept->chosen = 0;
     aee__shadow_apply(&kept->shadow, &kept->layout, &instance->memory);
+    (void)atomic_fetch_add(&context->stats.restores, 1);
     kept->known = 0;
     if (instance->memory.file_size == kept->layout.file_size) {
         follow(kept, instance);

@@ -36,6 +36,14 @@ def usage(aee, components):
         add + ["1", "2", "--no-pace"],
         add + ["1", "2", "--trace"],
         add + ["1", "2", "--frobnicate"],
+        [aee, "gdb"],
+        [aee, "gdb", minimal],
+        [aee, "gdb", minimal, "add", "two"],
+        [aee, "gdb", minimal, "add", "1", "2", "3", "4", "5", "6", "7"],
+        [aee, "gdb", minimal, "add", "--frobnicate"],
+        [aee, "gdb", minimal, "add", "--listen"],
+        [aee, "gdb", minimal, "add", "--wait", "--", "-batch"],
+        [aee, "gdb", minimal, "add", "--listen", "somewhere"],
     ]
     for command in wrong:
         result = cli.run(command, 2, err=[r"^aee"])
@@ -48,7 +56,7 @@ def helps(aee):
     listing = cli.run([aee, "help"], 0, out=[r"^  run ", r"^exit codes:", r"^  4  "]).stdout
     if cli.run([aee, "--help"], 0).stdout != listing:
         cli.fail("--help and help differ")
-    for verb in ("doctor", "run", "test", "bench", "version", "help"):
+    for verb in ("doctor", "run", "gdb", "test", "bench", "version", "help"):
         text = cli.run([aee, "help", verb], 0, out=[rf"^usage: aee {verb}"]).stdout
         if cli.run([aee, verb, "--help"], 0).stdout != text:
             cli.fail(f"{verb} --help and help {verb} differ")
