@@ -5,6 +5,7 @@ PACKAGES_BUILD = cmake ninja-build gcc libc6-dev libseccomp-dev libzstd-dev libx
 PACKAGES_TEST = $(PACKAGES_BUILD) g++ libcmocka-dev python3
 PACKAGES_BENCH = liblua5.4-dev libluajit-5.1-dev
 PACKAGES_MODEL = spin
+PACKAGES_GDB = gdb
 PACKAGES_LINT = clang-format clang-tidy
 PACKAGES_FUZZ = clang libclang-rt-14-dev
 
@@ -46,23 +47,23 @@ bench:
 	@build/release/tools/aee/aee bench
 
 test:
-	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL) $(PACKAGES_GDB)
 	@scripts/run-tests.sh release asan-ubsan tsan hw
 
 asan:
-	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)
 	@scripts/run-tests.sh asan-ubsan
 
 tsan:
-	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)
 	@scripts/run-tests.sh tsan
 
 soak:
-	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)
 	@scripts/soak.sh $(SOAK_SECONDS)
 
 hw:
-	@scripts/install-deps.sh $(PACKAGES_TEST)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)
 	@mkdir -p build
 	@{ cmake --preset release && cmake --build --preset release; } >build/hw.log 2>&1 \
 	    || { tail -n 60 build/hw.log; exit 1; }

@@ -818,6 +818,10 @@ typedef struct aee_context_info {
     uint64_t throttled_log; /* lines dropped */
     uint64_t throttled_disk;
     uint64_t throttled_network; /* charges refused */
+    uint64_t checkpoints;       /* taken so far */
+    uint64_t checkpoint_at_ns;  /* when the last was, on CLOCK_MONOTONIC; 0: there was none */
+    uint64_t checkpoint_ns;     /* what it took */
+    uint64_t restores;          /* to checkpoints, after crashes or on request */
 } aee_context_info;
 
 AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,
@@ -904,6 +908,7 @@ typedef enum aee_event_type {
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
     AEE_EVENT_DEBUGGER,     /* one has attached, or is gone */
     AEE_EVENT_RESTARTING,   /* a restart waits: for its time, or for the supervisor's */
+    AEE_EVENT_CHECKPOINT_FAILED, /* one at the end of a frame; told once until one succeeds */
     AEE_EVENT_COUNT
 } aee_event_type;
 
@@ -939,6 +944,40 @@ typedef struct aee_frame_info {
  * or, where there is no time between them, in every ninth. */
 AEE_API aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error);
 AEE_API aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error);
+
+/* ---- Trace -------------------------------------------------------------------------------- */
+
+/* Takes the next `size` bytes of a trace; not 0: it takes no more. Starts and stops no traces. */
+typedef int (*aee_trace_write_fn)(void *user, const void *bytes, size_t size);
+
+/* Where a trace goes, and what it may take (docs/tracing.md). Zero asks for the default. */
+typedef struct aee_trace_desc {
+    uint32_t struct_size;
+    uint32_t flags;           /* none are defined: must be 0 */
+    const char *path;         /* file to be written; or `write`: exactly one of the two */
+    aee_trace_write_fn write; /* called by aee_trace_stop() and aee_engine_destroy() */
+    void *write_user;
+    uint32_t calls_per_lane; /* and host calls, kept: the last ones. Rounded up to a power of two;
+                              * 8192, at most 2^20. 32 bytes each */
+    uint32_t reserved0;
+    uint64_t memory_bytes; /* for all lanes, 64 MiB: those that find none are not recorded */
+    uint64_t max_bytes;    /* of the output; 256 MiB, at least 2 MiB: the oldest calls go first */
+} aee_trace_desc;
+
+/* Begins to record calls, host calls, exits, frames and events of all contexts: names, times,
+ * results, never arguments or contents. Memory is bounded: what is older is overwritten, and
+ * counted. A file is written beside `path` (with ".part" appended) and takes its name when it is
+ * complete. Errors: INVALID_ARGUMENT, STATE (a trace is on already), NO_MEMORY, DENIED, LIMIT,
+ * SYSTEM (the file cannot be made). */
+AEE_API aee_result aee_trace_start(aee_engine *engine, const aee_trace_desc *desc,
+                                   aee_error *error);
+/* Ends the trace and writes it in the Chrome trace event format (JSON), which Perfetto's UI and
+ * chrome://tracing open, on the calling thread. May be called while other threads call: a call that
+ * has not ended is not in it. Also after a failure the trace is over; a file that was at `path`
+ * before stays as it was. aee_engine_destroy() stops a trace that is on, and logs failures.
+ * Errors: STATE (no trace is on), NO_MEMORY, LIMIT (no room on the disk), SYSTEM, and
+ * HOST_FUNCTION (`write` took no more). */
+AEE_API aee_result aee_trace_stop(aee_engine *engine, aee_error *error);
 
 #ifdef __cplusplus
 }

@@ -107,3 +107,25 @@ void aee__sys_wall_clock(int64_t *seconds, uint32_t *ns)
     *seconds = now.tv_sec;
     *ns = (uint32_t)now.tv_nsec;
 }
+
+int aee__sys_file_create(const char *path)
+{
+    return injected("create")
+               ? -1
+               : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+}
+
+ssize_t aee__sys_file_write(int fd, const void *bytes, size_t size)
+{
+    return injected("write") ? -1 : write(fd, bytes, size);
+}
+
+int aee__sys_file_rename(const char *from, const char *to)
+{
+    return injected("rename") ? -1 : rename(from, to);
+}
+
+int aee__sys_file_unlink(const char *path)
+{
+    return unlink(path);
+}

@@ -269,6 +269,7 @@ static void stop_part(aee_engine *engine, uint32_t part)
 static void free_engine(aee_engine *engine)
 {
     struct aee__alloc alloc = engine->core.alloc;
+    aee__tracing_destroy(engine); /* a trace that is on needs the names of host functions */
     while (engine->parts > 0) {
         stop_part(engine, --engine->parts);
     }
@@ -356,6 +357,7 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     engine->core.recovery = &recovery;
     engine->core.debug = &aee__gdb_ops;
     engine->frame_budget_ns = desc.frame_budget_ns;
+    aee__tracing_init(engine);
     (void)pthread_mutex_init(&engine->shutdown_lock, NULL);
     (void)pthread_mutex_init(&engine->limits_lock, NULL);
     (void)pthread_mutex_init(&engine->recovery_lock, NULL);

@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "isolation/tracing.h"
+#include "recovery/periodic.h"
 
 aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user,
                                   aee_error *error)
@@ -66,6 +68,7 @@ aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error)
         aee__housekeeper_hold(&engine->core.housekeeper); /* the pool and spares can wait */
         aee__housekeeper_hold(&engine->core.restarter);
         engine->frame_begin_ns = now;
+        engine->frame_begin_ticks = aee__ticks(&engine->core.ticker);
         atomic_store(&engine->core.frame_begin_ns, now); /* before the number that goes with it */
         (void)atomic_fetch_add(&engine->core.counters.frames, 1);
     }
@@ -85,6 +88,28 @@ static void push_late(aee_engine *engine, const aee_frame_info *info)
                    (unsigned long long)info->frame, (unsigned long long)(info->duration_ns / 1000),
                    (unsigned long long)(engine->frame_budget_ns / 1000));
     aee__events_push(&engine->core.events, &event);
+    aee__tracing_event(&engine->core, &event);
+}
+
+static void trace_frame(aee_engine *engine, const aee_frame_info *info, uint64_t begin)
+{
+    const struct aee__trace_note note = {.begin = begin,
+                                         .end = aee__ticks(&engine->core.ticker),
+                                         .number = info->frame,
+                                         .type = AEE__TRACE_FRAME,
+                                         .late = info->late != 0};
+    aee__trace_note(&engine->core.trace, &note);
+}
+
+/* What checkpoints take is part of the frame. */
+static void take_checkpoints(aee_engine *engine)
+{
+    (void)pthread_mutex_lock(&engine->frame_lock);
+    bool begun = engine->in_frame;
+    (void)pthread_mutex_unlock(&engine->frame_lock);
+    if (begun) {
+        aee__periodic_end_frame(&engine->core, atomic_load(&engine->core.counters.frames));
+    }
 }
 
 aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error)
@@ -94,8 +119,10 @@ aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_er
     if (result != AEE_OK) {
         return result;
     }
+    take_checkpoints(engine);
     (void)pthread_mutex_lock(&engine->frame_lock);
     bool begun = engine->in_frame;
+    uint64_t begin = engine->frame_begin_ticks;
     if (begun) {
         engine->in_frame = false;
         frame.frame = atomic_load(&engine->core.counters.frames);
@@ -108,6 +135,7 @@ aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_er
     if (!begun) {
         return aee__fail(error, AEE_ERR_STATE, "cannot end a frame: none has begun");
     }
+    trace_frame(engine, &frame, begin);
     if (frame.late) {
         (void)atomic_fetch_add(&engine->core.counters.late_frames, 1);
         push_late(engine, &frame);

@@ -40,6 +40,9 @@ struct aee__exit {
 
 /* Flags that CPL3 may change: ID AC RF OF DF TF SF ZF AF PF CF (SDM vol. 1, 3.4.3). */
 #define AEE__USER_FLAGS UINT64_C(0x250dd5)
+#define AEE__FXSAVE_SIZE 512u
+#define AEE__FXSAVE_MXCSR 24u
+#define AEE__MXCSR_MASK UINT32_C(0xffff)
 /* Above this no address is CPL3's. */
 #define AEE__USER_END UINT64_C(0x7ffffffff000)
 
@@ -143,6 +146,10 @@ struct aee__backend_ops {
      * CPL3 with these general registers (fs and gs base stay; of the flags, those that CPL3 may
      * change). False: it cannot, now. NULL where a back end cannot ever. */
     bool (*lane_set_registers)(struct aee__vm *vm, uint32_t lane, const aee_registers *registers);
+    /* The same of the x87 and SSE registers, as FXSAVE lays them out (SDM vol. 1, table 10-2). */
+    bool (*lane_vectors)(struct aee__vm *vm, uint32_t lane, uint8_t fxsave[AEE__FXSAVE_SIZE]);
+    bool (*lane_set_vectors)(struct aee__vm *vm, uint32_t lane,
+                             const uint8_t fxsave[AEE__FXSAVE_SIZE]);
     /* Requests of ioctl() that lane_run() and lane_registers() make; nothing else of them may need
      * a system call that src/runtime/jail.c does not list. */
     const uint32_t *run_requests;

@@ -13,6 +13,7 @@
 #include "isolation/pool.h"
 #include "isolation/warm.h"
 #include "isolation/watchdog.h"
+#include "monitor/trace.h"
 #include "runtime/workers.h"
 
 struct aee__context;
@@ -100,8 +101,9 @@ struct aee__core {
     struct aee__workers servers; /* not jailed: host functions that nobody waits for */
     struct aee__housekeeper housekeeper;
     struct aee__housekeeper restarter;
-    _Atomic uint64_t machines;  /* numbers given */
-    _Atomic bool spares_wanted; /* by a context: the restarter should look for it */
+    _Atomic bool checkpoints_frames; /* some context wants checkpoints at the ends of frames */
+    _Atomic uint64_t machines;       /* numbers given */
+    _Atomic bool spares_wanted;      /* by a context: the restarter should look for it */
     struct aee__events events;
     struct aee__host_functions functions;
     struct aee__batches batches;
@@ -109,6 +111,7 @@ struct aee__core {
     struct aee__warm warm;
     struct aee__counters counters;
     _Atomic uint64_t frame_begin_ns; /* of the last frame; 0: none has begun */
+    struct aee__trace trace;
 };
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "isolation/context.h"
 #include "isolation/lane_internal.h"
+#include "isolation/tracing.h"
 
 /* ---- Log lines ---------------------------------------------------------------------------- */
 
@@ -117,6 +118,7 @@ static aee_result run_function(struct aee__lane *lane, const struct aee__host_fu
     add_host_time(lane, end - begin);
     aee__meter_skip(&lane->meter, end);
     set_depth(lane, depth);
+    aee__tracing_host(lane, (uint32_t)(function - core->functions.entries), result, begin, end);
     if (runs) {
         aee__workers_block(&core->workers, false);
     }

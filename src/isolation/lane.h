@@ -13,6 +13,7 @@
 #include "isolation/call.h"
 #include "isolation/lane_meter.h"
 #include "isolation/watchdog.h"
+#include "monitor/trace.h"
 #include "ring/call_ring.h"
 #include "runtime/workers.h"
 
@@ -57,7 +58,6 @@ struct aee__lane {
     _Atomic uint32_t state;      /* enum aee__lane_state */
     _Atomic uintptr_t runner;    /* the thread that runs the vCPU, or 0 */
     _Atomic int32_t watcher_cpu; /* where the thread ran last that watches the ring */
-    _Atomic bool awaited;        /* a thread waits for the last call that it was given */
     _Atomic uint32_t sleeping;   /* the owner sleeps on `waker` */
     _Atomic uint32_t waker;      /* futex */
     _Atomic uint32_t answer;     /* futex: answers and nested requests written so far */
@@ -69,6 +69,7 @@ struct aee__lane {
     struct aee__runnable runnable;
     struct aee__runnable server; /* serves a host call where the workers may not */
     _Atomic bool handed_over;    /* the server waits for its thread */
+    _Atomic bool awaited;        /* a thread waits for the last call that it was given */
     _Atomic uint64_t calls;      /* written by the owner only, as is all that follows */
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
@@ -89,7 +90,11 @@ struct aee__lane {
     bool cut;                     /* a call on it ended with the instance */
     uint64_t spurious_address;    /* of the runner: last spurious fault, and how often in a row */
     uint32_t spurious_count;
+    /* Of the runner: its exits, of each kind and of all. */
+    _Atomic uint32_t exits[AEE__TRACE_EXITS + 1];
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
+    uint64_t trace_from; /* ticks: the oldest call without an answer ran no earlier */
+    struct aee__trace_door trace;
     struct aee__lane_costs costs;
     struct aee__lane_name names[AEE__LANE_NAMES];
 };

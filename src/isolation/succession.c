@@ -7,6 +7,7 @@
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
 #include "isolation/shells.h"
+#include "isolation/tracing.h"
 
 /* With the lock held: region changes find the window in one of the two. */
 static void move_machine(struct aee__instance *heir, struct aee__instance *fallen)
@@ -114,6 +115,9 @@ aee_result aee__instance_succeed(struct aee__instance *fallen, uint64_t deadline
     if (result == AEE_OK && heir->core->ops->vm_adopt) {
         heir->core->ops->vm_adopt(heir->vm, heir);
     }
+    (void)pthread_mutex_lock(&context->lock);
+    aee__tracing_attach(heir);
+    (void)pthread_mutex_unlock(&context->lock);
     aee__quiesce_release(fallen);
     *out = heir;
     return result;

@@ -6,6 +6,7 @@
 #include "ept/shadow.h"
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
+#include "isolation/tracing.h"
 #include "recovery/declared.h"
 
 /* How long a restore waits for a restart that is under way. */
@@ -112,6 +113,13 @@ aee_result aee__checkpoint_configure(struct aee__context *context, const aee_rec
 {
     const struct aee__checkpoints *kept = context->checkpoints;
     uint32_t capacity = (desc->history ? desc->history : 1) + 1;
+    bool itself = desc->every_frames > 0 || desc->every_ns > 0;
+    atomic_store(&context->due_frame, 0);
+    atomic_store(&context->due_ns, 0);
+    atomic_store(&context->checkpoints_itself, itself);
+    if (itself) {
+        atomic_store(&context->core->checkpoints_frames, true);
+    }
     if (kept && kept->mode != desc->mode) {
         aee__checkpoint_forget(context);
     } else if (kept && kept->capacity < capacity) {
@@ -280,12 +288,43 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
     return AEE_OK;
 }
 
+/* With what it took. */
+static aee_result take_and_count(struct aee__context *context, struct aee__instance *instance,
+                                 aee_error *error)
+{
+    uint64_t begin = aee__now_ns();
+    uint64_t ticks = aee__ticks(&context->core->ticker);
+    aee_result result = take_locked(context, instance, error);
+    uint64_t end = aee__now_ns();
+    if (result == AEE_OK) {
+        aee__tracing_checkpoint(context, aee__checkpoint_count(context), ticks);
+        (void)atomic_fetch_add(&context->stats.checkpoints, 1);
+        atomic_store(&context->stats.checkpoint_at_ns, end);
+        atomic_store(&context->stats.checkpoint_ns, end - begin);
+    }
+    return result;
+}
+
 static aee_result explain(const struct aee__context *context, const char *operation,
                           aee_result result, const aee_error *why, aee_error *error)
 {
     return result == AEE_OK ? aee__ok(error)
                             : aee__fail(error, result, "cannot %s context \"%s\": %s", operation,
                                         context->name, why->text);
+}
+
+aee_result aee__checkpoint_try(struct aee__context *context, aee_error *error)
+{
+    struct aee__instance *instance;
+    aee_error why;
+    aee_result result =
+        aee__quiesce_try(context, context->recovery.mode != AEE_CHECKPOINT_DECLARED, &instance);
+    if (result != AEE_OK) {
+        return aee__fail(error, result, "context \"%s\" is busy", context->name);
+    }
+    result = take_and_count(context, instance, &why);
+    aee__quiesce_end(context, instance);
+    return explain(context, "take a checkpoint of", result, &why, error);
 }
 
 aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
@@ -298,7 +337,7 @@ aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
     if (result != AEE_OK) {
         return result;
     }
-    result = take_locked(context, instance, &why);
+    result = take_and_count(context, instance, &why);
     aee__quiesce_end(context, instance);
     return explain(context, "take a checkpoint of", result, &why, error);
 }
@@ -320,12 +359,15 @@ static void go_back(struct aee__checkpoints *kept, uint32_t back)
 static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__instance *instance,
                                    aee_error *error)
 {
+    uint64_t begin = aee__ticks(&instance->core->ticker);
     aee_result result =
         aee__declared_put(&record_at(kept, kept->chosen)->declared, instance, error);
     if (result == AEE_OK) {
+        aee__tracing_restore(instance->context, kept->chosen, begin);
         kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
         kept->count -= kept->chosen;
         instance->restores++;
+        (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     }
     return result;
 }
@@ -340,6 +382,7 @@ static bool is_declared(const struct aee__context *context)
 static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__instance *instance,
                                    aee_error *error)
 {
+    uint64_t begin = aee__ticks(&instance->core->ticker);
     bool compare;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
     if (result == AEE_OK) {
@@ -352,9 +395,11 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
     (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
     instance->restores++;
+    (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     follow(kept, instance);
     load_controls(instance, record_at(kept, 0));
     load_declarations(instance, record_at(kept, 0));
+    aee__tracing_restore(instance->context, kept->chosen, begin);
     return AEE_OK;
 }
 
@@ -368,16 +413,20 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
     if (succeeded) {
         return restore_in_place(kept, instance, error);
     }
+    uint64_t begin = aee__ticks(&context->core->ticker);
     memset(kept->shadow.work.bits, 0, kept->shadow.work.count / 8);
     go_back(kept, kept->chosen);
+    uint32_t back = kept->chosen;
     kept->chosen = 0;
     aee__shadow_apply(&kept->shadow, &kept->layout, &instance->memory);
+    (void)atomic_fetch_add(&context->stats.restores, 1);
     kept->known = 0;
     if (instance->memory.file_size == kept->layout.file_size) {
         follow(kept, instance);
     }
     load_controls(instance, record_at(kept, 0));
     load_declarations(instance, record_at(kept, 0));
+    aee__tracing_restore(context, back, begin);
     return AEE_OK;
 }
 

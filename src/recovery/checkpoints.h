@@ -16,6 +16,8 @@ struct aee__controls {
 /* aee_checkpoint() and aee_restore(). */
 aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error);
 aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, aee_error *error);
+/* The same where the context need not be waited for, or else BUSY. */
+aee_result aee__checkpoint_try(struct aee__context *context, aee_error *error);
 /* How many there are. */
 uint32_t aee__checkpoint_count(const struct aee__context *context);
 

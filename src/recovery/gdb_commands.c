@@ -1,6 +1,6 @@
 /* gdb_commands.c: what gdb's packets ask for (gdb's manual, E.2 to E.5). An empty answer says that
  * a packet is not known here. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "isolation/fault.h"
@@ -110,8 +110,8 @@ static void report_again(struct aee__debugger *debugger)
 /* ---- Going on ----------------------------------------------------------------------------- */
 
 struct plan {
-    enum aee__gdb_action action;
     uint64_t signal;
+    enum aee__gdb_action action;
     bool set;
 };
 
@@ -181,14 +181,17 @@ static void resume(struct aee__debugger *debugger, const char *actions)
 /* "c", "s" with an optional address, "C05", "S05;address": from before vCont. */
 static void resume_old(struct aee__debugger *debugger, const char *packet)
 {
-    char action[24] = ";";
+    char action[24] = {';'};
     size_t size = strcspn(packet, ";");
-    if (((packet[0] == 'c' || packet[0] == 's') && packet[1]) || size > sizeof action - 2) {
+    if (((packet[0] == 'c' || packet[0] == 's') && packet[1]) || size > 8) {
         answer(debugger, false);
         return;
     }
+    bool steps = packet[0] == 's' || packet[0] == 'S';
     memcpy(action + 1, packet, size);
-    action[1 + size] = '\0';
+    if (steps) { /* one lane, and the others rest */
+        (void)snprintf(action + 1 + size, sizeof action - 1 - size, ":%x", debugger->current + 1);
+    }
     resume(debugger, action);
 }
 

@@ -13,7 +13,7 @@
 #define ST(name) "<reg name=\"" name "\" bitsize=\"80\" type=\"i387_ext\"/>"
 #define XMM(name) "<reg name=\"" name "\" bitsize=\"128\" type=\"vec128\"/>"
 
-/* The same order as in gdb_target.c. */
+/* The same order as in gdb_registers.c. */
 static const char target_description[] =
     "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target>"
     "<architecture>i386:x86-64</architecture><osabi>GNU/Linux</osabi>"

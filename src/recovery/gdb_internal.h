@@ -25,6 +25,8 @@ enum aee__gdb_signal {
     AEE__GDB_SIGSYS = 12,
 };
 
+enum aee__gdb_action { AEE__GDB_STAY, AEE__GDB_CONTINUE, AEE__GDB_STEP };
+
 #define AEE__GDB_BREAKPOINTS 256u
 
 struct aee__gdb_breakpoint {
@@ -42,6 +44,7 @@ struct aee__gdb_lane {
     bool told;     /* gdb knows of the stop, or there is nothing to know */
     bool stepping; /* RFLAGS.TF was set by us */
     bool at_breakpoint;
+    enum aee__gdb_action action; /* what gdb asked for last */
     uint64_t gate_return; /* of a step over a cell's gate: a breakpoint of our own there; 0: none */
     enum aee__gdb_signal signal;
     struct aee__exit exit;
@@ -115,16 +118,20 @@ int aee__gdb_next_stop(struct aee__debugger *debugger);
 /* The same when it was gdb that stopped them. */
 int aee__gdb_interrupted_lane(const struct aee__debugger *debugger);
 
-enum aee__gdb_action { AEE__GDB_STAY, AEE__GDB_CONTINUE, AEE__GDB_STEP };
 /* What is to become of a lane. False: that cannot be. */
 bool aee__gdb_plan(struct aee__debugger *debugger, uint32_t lane, enum aee__gdb_action action,
                    uint64_t signal);
 /* Lets go what was planned. */
 void aee__gdb_resume(struct aee__debugger *debugger);
+/* As gdb has asked for last: what stopped them is nothing to it. */
+void aee__gdb_resume_as_before(struct aee__debugger *debugger);
+/* The lane, of which a step is to be told, has stepped into a cell's own program: it goes on to
+ * where that returns to. */
+bool aee__gdb_step_over_gate(struct aee__debugger *debugger, uint32_t lane);
 /* Lanes see that somebody listens, or that nobody does any more. */
 void aee__gdb_watch(struct aee__debugger *debugger, bool listening);
 
-/* ---- gdb_target.c: memory and registers of the subject ------------------------------------ */
+/* ---- gdb_memory.c: memory of the subject -------------------------------------------------- */
 
 /* Bytes copied, from the start on. Breakpoints are not seen. */
 size_t aee__gdb_read(struct aee__debugger *debugger, uint64_t gva, void *bytes, size_t size);
@@ -137,6 +144,8 @@ void aee__gdb_remove_all(struct aee__debugger *debugger);
  * and none is put there any more. */
 void aee__gdb_restore_bytes(struct aee__debugger *debugger);
 bool aee__gdb_is_breakpoint(const struct aee__debugger *debugger, uint64_t gva);
+
+/* ---- gdb_registers.c ---------------------------------------------------------------------- */
 
 /* With the lock held. */
 bool aee__gdb_registers(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers);

@@ -54,7 +54,7 @@ static enum aee__gdb_got take_sum(struct aee__gdb_in *in, uint8_t byte)
     int value = digit(byte);
     in->bad_sum = in->bad_sum || value < 0;
     if (in->state == AEE__GDB_SUM_1) {
-        in->told_sum = (uint8_t)(value << 4);
+        in->told_sum = (uint8_t)((unsigned)value << 4);
         in->state = AEE__GDB_SUM_2;
         return AEE__GDB_NOTHING;
     }
@@ -109,13 +109,13 @@ static void add_character(struct aee__gdb_out *out, char character)
 
 void aee__gdb_add(struct aee__gdb_out *out, const char *format, ...)
 {
-    char text[512];
+    size_t room = sizeof out->text - FRAME - out->size;
     va_list args;
     va_start(args, format);
-    int size = vsnprintf(text, sizeof text, format, args);
+    int size = vsnprintf(out->text + 1 + out->size, room + 1, format, args);
     va_end(args);
-    for (int i = 0; i < size && i < (int)sizeof text - 1; i++) {
-        add_character(out, text[i]);
+    if (size > 0 && has_room(out, (size_t)size)) {
+        out->size += (size_t)size;
     }
 }
 

@@ -52,10 +52,10 @@ static void report(struct aee__debugger *debugger, bool interrupted)
     }
     int lane = aee__gdb_next_stop(debugger);
     if (lane < 0 && !interrupted) { /* a breakpoint that is none any more */
-        for (uint32_t i = 0; i < aee__gdb_lanes(debugger); i++) {
-            (void)aee__gdb_plan(debugger, i, AEE__GDB_CONTINUE, AEE__GDB_SIGNONE);
-        }
-        aee__gdb_resume(debugger);
+        aee__gdb_resume_as_before(debugger);
+        return;
+    }
+    if (lane >= 0 && !interrupted && aee__gdb_step_over_gate(debugger, (uint32_t)lane)) {
         return;
     }
     if (lane < 0) {

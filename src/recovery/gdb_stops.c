@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "isolation/fault.h"
 #include "isolation/lane_internal.h"
+#include "isolation/process/cell.h"
 #include "recovery/gdb_internal.h"
 
 #define BREAKPOINT 3u
@@ -142,8 +143,14 @@ static bool hold(struct aee__debugger *debugger, struct aee__lane *lane,
         debugger->subject = lane->instance;
         atomic_store(&lane->instance->unhurried, true);
     }
-    *mine = (struct aee__gdb_lane){
-        .held = true, .told = !is_fatal(exit), .stepping = mine->stepping, .exit = *exit};
+    mine->exit = *exit;
+    mine->signal = AEE__GDB_SIGNONE;
+    mine->told = !is_fatal(exit);
+    mine->looked = false;
+    mine->at_breakpoint = false;
+    mine->released = false;
+    mine->runs = false;
+    mine->held = true;
     tell(&debugger->news);
     while (!mine->released && aee__instance_ended(lane->instance) == AEE_OK &&
            (debugger->attached || (debugger->listening && aee__now_ns() < until))) {
@@ -200,7 +207,11 @@ void aee__gdb_instance_ended(struct aee__instance *instance)
 static void watch_one(struct aee__debugger *debugger, struct aee__instance *instance)
 {
     uint32_t lanes = atomic_load(&instance->lane_count);
-    atomic_store(&instance->unhurried, debugger->listening && debugger->wait_until_ns != 0);
+    if (debugger->listening && debugger->wait_until_ns != 0) {
+        atomic_store(&instance->unhurried, true);
+    } else if (atomic_load(&instance->unhurried)) {
+        hurry(instance);
+    }
     atomic_store(&instance->debugged, debugger->listening);
     for (uint32_t i = 0; i < lanes; i++) { /* who runs it tells us when it comes back */
         instance->lanes[i].in_guest = atomic_load(&instance->lanes[i].runner) != 0;
@@ -224,6 +235,7 @@ void aee__gdb_watch(struct aee__debugger *debugger, bool listening)
     (void)pthread_mutex_lock(&context->lock);
     (void)pthread_mutex_lock(&debugger->lock);
     debugger->listening = listening;
+    debugger->wait_until_ns = listening ? debugger->wait_until_ns : 0;
     for (struct aee__instance *at = context->living; at; at = at->next) {
         watch_one(debugger, at);
     }
@@ -308,6 +320,8 @@ static void end_step(struct aee__debugger *debugger, uint32_t index)
     }
 }
 
+static void forget_gates(struct aee__debugger *debugger);
+
 void aee__gdb_stop_all(struct aee__debugger *debugger)
 {
     (void)pthread_mutex_lock(&debugger->lock);
@@ -331,6 +345,7 @@ void aee__gdb_stop_all(struct aee__debugger *debugger)
         }
     }
     (void)pthread_mutex_unlock(&debugger->lock);
+    forget_gates(debugger);
 }
 
 bool aee__gdb_has_news(struct aee__debugger *debugger)
@@ -393,10 +408,12 @@ bool aee__gdb_plan(struct aee__debugger *debugger, uint32_t index, enum aee__gdb
 {
     struct aee__gdb_lane *lane = &debugger->lanes[index];
     aee_registers registers;
+    (void)pthread_mutex_lock(&debugger->lock);
     if (action == AEE__GDB_STAY) {
+        lane->action = action;
+        (void)pthread_mutex_unlock(&debugger->lock);
         return true;
     }
-    (void)pthread_mutex_lock(&debugger->lock);
     bool dies = lane->held && is_real_crash(lane) && signal != AEE__GDB_SIGNONE;
     bool moved = action == AEE__GDB_STEP ||
                  (lane->held && lane->exit.kind == AEE__EXIT_CRASH); /* out of the stub */
@@ -406,7 +423,9 @@ bool aee__gdb_plan(struct aee__debugger *debugger, uint32_t index, enum aee__gdb
         registers.rflags |= action == AEE__GDB_STEP ? TF : 0;
         done = done && aee__gdb_set_registers(debugger, index, &registers);
         lane->stepping = done && action == AEE__GDB_STEP;
+        done = done || !lane->held; /* parked in a cell, where nothing steps it */
     }
+    lane->action = action;
     lane->goes_on = !dies;
     lane->runs = done;
     (void)pthread_mutex_unlock(&debugger->lock);
@@ -422,6 +441,58 @@ void aee__gdb_resume(struct aee__debugger *debugger)
     }
     (void)pthread_mutex_unlock(&debugger->lock);
     tell(&debugger->go);
+}
+
+void aee__gdb_resume_as_before(struct aee__debugger *debugger)
+{
+    for (uint32_t i = 0; i < aee__gdb_lanes(debugger); i++) {
+        (void)aee__gdb_plan(debugger, i, debugger->lanes[i].action, AEE__GDB_SIGNONE);
+    }
+    aee__gdb_resume(debugger);
+}
+
+/* ---- Steps into a cell's own program -------------------------------------------------------- */
+
+/* A lane of a cell makes hypercalls by calling a function, in which it cannot be stopped: what the
+ * trap of a step says is said in the same place. */
+bool aee__gdb_step_over_gate(struct aee__debugger *debugger, uint32_t index)
+{
+    struct aee__gdb_lane *lane = &debugger->lanes[index];
+    aee_registers registers = {0};
+    uint64_t back = 0;
+    (void)pthread_mutex_lock(&debugger->lock);
+    bool there =
+        lane->held && lane->exit.vector == SINGLE_STEP && lane->signal == AEE__GDB_SIGTRAP &&
+        aee__gdb_registers(debugger, index, &registers) && registers.rip == AEE_CELL_HYPERCALL;
+    (void)pthread_mutex_unlock(&debugger->lock);
+    if (!there || aee__gdb_read(debugger, registers.rsp, &back, sizeof back) != sizeof back ||
+        aee__gdb_is_breakpoint(debugger, back) || !aee__gdb_insert(debugger, back)) {
+        return false;
+    }
+    lane->gate_return = back;
+    lane->action = AEE__GDB_CONTINUE;
+    aee__gdb_resume_as_before(debugger);
+    return true;
+}
+
+/* All are stopped: the breakpoint behind the gate has done its work, or is not wanted any more. */
+static void forget_gates(struct aee__debugger *debugger)
+{
+    for (uint32_t i = 0; i < aee__gdb_lanes(debugger); i++) {
+        struct aee__gdb_lane *lane = &debugger->lanes[i];
+        aee_registers registers = {0};
+        if (lane->gate_return == 0) {
+            continue;
+        }
+        (void)aee__gdb_remove(debugger, lane->gate_return);
+        (void)pthread_mutex_lock(&debugger->lock);
+        if (lane->at_breakpoint && aee__gdb_registers(debugger, i, &registers) &&
+            registers.rip == lane->gate_return) {
+            lane->at_breakpoint = false;
+        }
+        (void)pthread_mutex_unlock(&debugger->lock);
+        lane->gate_return = 0;
+    }
 }
 
 /* ---- Coming and leaving ------------------------------------------------------------------- */
@@ -465,6 +536,7 @@ bool aee__gdb_attach(struct aee__debugger *debugger)
 void aee__gdb_drop(struct aee__debugger *debugger)
 {
     struct aee__instance *instance = debugger->subject;
+    aee__gdb_remove_all(debugger);
     (void)pthread_mutex_lock(&debugger->lock);
     for (uint32_t i = 0; i < AEE_MAX_LANES; i++) {
         debugger->lanes[i].released = debugger->lanes[i].held;
@@ -482,9 +554,6 @@ void aee__gdb_drop(struct aee__debugger *debugger)
     debugger->waiter = NULL;
     (void)pthread_mutex_unlock(&debugger->lock);
     tell(&debugger->go);
-    (void)pthread_mutex_lock(&debugger->context->lock);
-    debugger->breakpoint_count = 0;
-    (void)pthread_mutex_unlock(&debugger->context->lock);
     if (instance && aee__instance_ended(instance) == AEE_OK) {
         hurry(instance);
     }
@@ -499,7 +568,6 @@ void aee__gdb_detach(struct aee__debugger *debugger)
         return;
     }
     aee__gdb_stop_all(debugger);
-    aee__gdb_remove_all(debugger);
     for (uint32_t i = 0; i < aee__gdb_lanes(debugger); i++) {
         (void)aee__gdb_plan(debugger, i, AEE__GDB_CONTINUE, debugger->lanes[i].signal);
     }

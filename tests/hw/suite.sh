@@ -11,7 +11,7 @@ shift 2
 # One processor that is 20 to 100 times slower, and budgets that are scaled accordingly: not what runs
 # against the clock or needs several processors, not the long ones, and hostile ones in direct mode only.
 tests_of() {
-    echo "test_calls test_contexts test_ready test_regions test_spares test_warm"
+    echo "test_calls test_contexts test_ready test_regions test_registers test_spares test_warm"
     echo "hostile_thief hostile_hostcalls hostile_handles"
     case $1 in # Bochs takes ten minutes for these two
     svm*) echo "hostile_faults hostile_memory" ;;

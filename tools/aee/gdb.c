@@ -2,6 +2,7 @@
  * with it, or says what to type. */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -42,6 +43,7 @@ struct session {
     aee_engine *engine;
     aee_context context;
     pid_t gdb; /* 0: none was started */
+    pthread_t watcher;
     aee_error error;
 };
 
@@ -173,6 +175,16 @@ static const char *target_of(const struct session *session)
     return strncmp(session->address, "unix:", 5) == 0 ? session->address + 5 : session->address;
 }
 
+/* Without gdb nobody else is to be waited for. */
+static void *watch_gdb(void *argument)
+{
+    const struct session *session = argument;
+    while (waitpid(session->gdb, NULL, 0) < 0 && errno == EINTR) {
+    }
+    (void)aee_debug_close(session->engine, session->context, NULL);
+    return NULL;
+}
+
 /* A control character from the terminal is for gdb alone. */
 static int start_gdb(struct session *session)
 {
@@ -198,6 +210,13 @@ static int start_gdb(struct session *session)
     if (error != 0) {
         session->gdb = 0;
         (void)fprintf(stderr, "aee gdb: cannot start gdb: %s\n", strerror(error));
+        return CLI_OTHER;
+    }
+    error = pthread_create(&session->watcher, NULL, watch_gdb, session);
+    if (error != 0) {
+        (void)kill(session->gdb, SIGTERM);
+        session->gdb = 0;
+        (void)fprintf(stderr, "aee gdb: cannot watch gdb: %s\n", strerror(error));
         return CLI_OTHER;
     }
     return CLI_OK;
@@ -270,12 +289,16 @@ static int call(struct session *session)
     return CLI_OK;
 }
 
-/* gdb learns of the component's end by the engine's, and may be left open for a while. */
+/* gdb learns of the component's end by the context's, and may be left open for a while. */
 static void close_session(struct session *session)
 {
-    aee_engine_destroy(session->engine);
-    while (session->gdb > 0 && waitpid(session->gdb, NULL, 0) < 0 && errno == EINTR) {
+    if (session->engine) {
+        (void)aee_destroy(session->engine, session->context, NULL);
     }
+    if (session->gdb > 0) {
+        (void)pthread_join(session->watcher, NULL);
+    }
+    aee_engine_destroy(session->engine);
     if (session->folder[0]) {
         (void)rmdir(session->folder);
     }

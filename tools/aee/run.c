@@ -26,7 +26,8 @@ struct session {
     uint32_t frames;  /* done */
     uint32_t skipped; /* of them, because the component was being restarted */
     uint32_t failed;  /* of them, because it crashed or hung */
-    aee_error error;  /* of the last call that failed */
+    bool tracing;
+    aee_error error; /* of the last call that failed */
 };
 
 static int exit_code(aee_result result)
@@ -100,6 +101,31 @@ static int save_snapshot(struct session *session)
     return complain(&error, CLI_OTHER);
 }
 
+/* ---- Trace -------------------------------------------------------------------------------- */
+
+/* Of the last calls that a component makes in an hour at 60 Hz. */
+static int start_trace(struct session *session)
+{
+    const aee_trace_desc desc = {
+        .struct_size = sizeof desc, .path = session->options->trace, .calls_per_lane = 1u << 18};
+    aee_error error;
+    if (!desc.path || aee_trace_start(session->engine, &desc, &error) == AEE_OK) {
+        return CLI_OK;
+    }
+    return complain(&error, CLI_OTHER);
+}
+
+/* What was recorded is written however the run ended; `code` is how. */
+static int stop_trace(struct session *session, int code)
+{
+    aee_error error;
+    if (!session->options->trace || !session->tracing ||
+        aee_trace_stop(session->engine, &error) == AEE_OK) {
+        return code;
+    }
+    return complain(&error, code == CLI_OK ? CLI_OTHER : code);
+}
+
 /* ---- From image to function --------------------------------------------------------------- */
 
 /* The file's name without folder and ".elf". */
@@ -133,6 +159,11 @@ static int open_session(struct session *session)
     aee_error error;
     aee_result result = aee_engine_create(&engine, &session->engine, &error);
     if (result == AEE_OK) {
+        const int code = start_trace(session);
+        if (code != CLI_OK) {
+            return code;
+        }
+        session->tracing = true;
         result = aee_context_create(session->engine, &context, &session->context, &error);
     }
     if (result != AEE_OK) {
@@ -348,6 +379,7 @@ static int run(int argc, char **argv)
             print_result(&session);
         }
     }
+    code = stop_trace(&session, code);
     aee_engine_destroy(session.engine);
     return code;
 }
@@ -370,6 +402,7 @@ const struct cli_verb cli_run = {
             "  --returns TYPE  int, double or nothing: what NAME returns (default int)\n"
             "  --load FILE     begin with the state of a snapshot (docs/snapshots.md)\n"
             "  --save FILE     write one after the last call, if none failed\n"
+            "  --trace FILE    write a trace of calls, frames and events that Perfetto's UI opens\n"
             "  --json          one JSON object instead; its fields are in docs/cli.md\n"
             "  --              what follows are arguments\n"
             "\n"

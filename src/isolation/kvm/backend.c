@@ -152,6 +152,8 @@ const struct aee__backend_ops aee__kvm_backend = {
     .lane_kick_at = aee__kvm_lane_kick_at,
     .lane_registers = aee__kvm_lane_registers,
     .lane_set_registers = aee__kvm_lane_set_registers,
+    .lane_vectors = aee__kvm_lane_vectors,
+    .lane_set_vectors = aee__kvm_lane_set_vectors,
     .run_requests = run_requests,
     .run_request_count = sizeof run_requests / sizeof run_requests[0],
 };

@@ -83,6 +83,9 @@ aee_result aee__kvm_lane_start(struct aee__vm *vm, uint32_t lane,
                                const struct aee__lane_start *start, aee_error *error);
 void aee__kvm_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 bool aee__kvm_lane_set_registers(struct aee__vm *vm, uint32_t lane, const aee_registers *registers);
+bool aee__kvm_lane_vectors(struct aee__vm *vm, uint32_t lane, uint8_t fxsave[AEE__FXSAVE_SIZE]);
+bool aee__kvm_lane_set_vectors(struct aee__vm *vm, uint32_t lane,
+                               const uint8_t fxsave[AEE__FXSAVE_SIZE]);
 
 /* run_x86_64.c */
 void aee__kvm_drop_timer(struct aee__vcpu *vcpu); /* while it does not run */

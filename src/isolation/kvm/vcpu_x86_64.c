@@ -320,3 +320,33 @@ bool aee__kvm_lane_set_registers(struct aee__vm *vm, uint32_t lane, const aee_re
     vcpu->at_syscall_gate = false;
     return true;
 }
+
+/* What KVM gives and takes begins as FXSAVE lays it out (api.rst 4.42); KVM_SET_FPU loses it on a
+ * vCPU that has not run. */
+bool aee__kvm_lane_vectors(struct aee__vm *vm, uint32_t lane, uint8_t fxsave[AEE__FXSAVE_SIZE])
+{
+    const struct aee__vcpu *vcpu = &vm->vcpus[lane];
+    struct kvm_xsave state;
+    if (vcpu->fd < 0 || aee__sys_ioctl(vcpu->fd, KVM_GET_XSAVE, &state) != 0) {
+        return false;
+    }
+    memcpy(fxsave, &state, AEE__FXSAVE_SIZE);
+    return true;
+}
+
+bool aee__kvm_lane_set_vectors(struct aee__vm *vm, uint32_t lane,
+                               const uint8_t fxsave[AEE__FXSAVE_SIZE])
+{
+    enum { IN_USE = 512 / sizeof(uint32_t), X87_AND_SSE = 3 }; /* SDM vol. 1, 13.4.2 */
+    const struct aee__vcpu *vcpu = &vm->vcpus[lane];
+    struct kvm_xsave state;
+    uint32_t mxcsr;
+    if (vcpu->fd < 0 || aee__sys_ioctl(vcpu->fd, KVM_GET_XSAVE, &state) != 0) {
+        return false;
+    }
+    memcpy(&state, fxsave, AEE__FXSAVE_SIZE);
+    memcpy(&mxcsr, fxsave + AEE__FXSAVE_MXCSR, sizeof mxcsr);
+    state.region[AEE__FXSAVE_MXCSR / sizeof(uint32_t)] = mxcsr & AEE__MXCSR_MASK;
+    state.region[IN_USE] |= X87_AND_SSE;
+    return aee__sys_ioctl(vcpu->fd, KVM_SET_XSAVE, &state) == 0;
+}

@@ -416,7 +416,9 @@ static bool no_hardware(const struct aee__backend *backend)
     .vm_written = aee__cell_written, .lane_restart = aee__cell_lane_restart, .vm_stop = vm_stop, \
     .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                          \
     .lane_kick = aee__cell_lane_kick, .lane_avoid_cpu = aee__cell_lane_avoid_cpu,                \
-    .lane_registers = aee__cell_lane_registers, .lane_set_registers = aee__cell_lane_set_registers
+    .lane_registers = aee__cell_lane_registers,                                                  \
+    .lane_set_registers = aee__cell_lane_set_registers, .lane_vectors = aee__cell_lane_vectors,  \
+    .lane_set_vectors = aee__cell_lane_set_vectors
 
 const struct aee__backend_ops aee__process_backend = {
     .name = "process", .level = AEE_LEVEL_PROCESS, .open = open_process, CELL_OPERATIONS};

@@ -386,3 +386,46 @@ bool aee__cell_lane_restart(struct aee__vm *vm, uint32_t lane, const struct aee_
     }
     return aee__cell_lane_set_registers(vm, lane, &begin);
 }
+
+/* The rest of the frame is where it says; checked as all that it says. */
+static uint8_t *vectors_of(struct aee__vm *vm, uint32_t lane)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    struct aee_cell_lane *block = &vm->control->lanes[lane];
+    const struct aee_cell_frame *frame = frame_of(vm, lane, mine->frame);
+    const uint64_t stack = AEE_CELL_LANES + lane * (uint64_t)AEE_CELL_LANE_SIZE +
+                           offsetof(struct aee_cell_lane, signal_stack);
+    const uint64_t last = sizeof block->signal_stack - AEE__FXSAVE_SIZE - sizeof(uint64_t);
+    if (!mine->out || !frame || atomic_load(&vm->ended)) {
+        return NULL;
+    }
+    uint64_t offset = __atomic_load_n(&frame->vector_state, __ATOMIC_RELAXED) - stack;
+    return offset > last || offset % sizeof(uint64_t) != 0 ? NULL : block->signal_stack + offset;
+}
+
+bool aee__cell_lane_vectors(struct aee__vm *vm, uint32_t lane, uint8_t fxsave[AEE__FXSAVE_SIZE])
+{
+    const uint8_t *from = vectors_of(vm, lane);
+    if (from) {
+        memcpy(fxsave, from, AEE__FXSAVE_SIZE);
+    }
+    return from != NULL;
+}
+
+/* The kernel keeps a mark of its own in the last bytes (struct _fpx_sw_bytes, asm/sigcontext.h),
+ * and behind them says what of the state is in use. */
+bool aee__cell_lane_set_vectors(struct aee__vm *vm, uint32_t lane,
+                                const uint8_t fxsave[AEE__FXSAVE_SIZE])
+{
+    enum { MARK = 464, X87_AND_SSE = 3 };
+    uint8_t *to = vectors_of(vm, lane);
+    uint32_t mxcsr;
+    if (to) {
+        memcpy(&mxcsr, fxsave + AEE__FXSAVE_MXCSR, sizeof mxcsr);
+        mxcsr &= AEE__MXCSR_MASK;
+        memcpy(to, fxsave, MARK);
+        memcpy(to + AEE__FXSAVE_MXCSR, &mxcsr, sizeof mxcsr);
+        to[AEE__FXSAVE_SIZE] |= X87_AND_SSE;
+    }
+    return to != NULL;
+}

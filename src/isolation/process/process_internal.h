@@ -165,6 +165,9 @@ void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu);
 void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 bool aee__cell_lane_set_registers(struct aee__vm *vm, uint32_t lane,
                                   const aee_registers *registers);
+bool aee__cell_lane_vectors(struct aee__vm *vm, uint32_t lane, uint8_t fxsave[AEE__FXSAVE_SIZE]);
+bool aee__cell_lane_set_vectors(struct aee__vm *vm, uint32_t lane,
+                                const uint8_t fxsave[AEE__FXSAVE_SIZE]);
 /* The cell has ended. When this returns, nothing signals its threads any more, and whoever waits
  * for a lane is about to learn of it. */
 void aee__cell_lanes_end(struct aee__vm *vm);

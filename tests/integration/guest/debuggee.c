@@ -3,7 +3,7 @@
 #include <aee_guest.h>
 
 int64_t total = 7;
-int64_t history[4] = {11, 22, 33, 44};
+__attribute__((used, retain)) int64_t history[4] = {11, 22, 33, 44};
 static double scale = 1.5;
 
 /* ---- Straight on ------------------------------------------------------------------------------ */
@@ -53,6 +53,11 @@ AEE_EXPORT int64_t spin(void)
 
 static _Atomic int64_t meeting;
 
+static void met(void)
+{
+    __asm__ volatile("");
+}
+
 AEE_SIGNATURE(meet, "i:i");
 AEE_EXPORT int64_t meet(int64_t others)
 {
@@ -60,6 +65,7 @@ AEE_EXPORT int64_t meet(int64_t others)
     while (meeting < others) {
         __builtin_ia32_pause();
     }
+    met();
     return aee_lane_index();
 }
 

@@ -1,5 +1,5 @@
-/* gdb_target.c: what gdb sees of a component: its memory, as far as the component has it, without
- * the breakpoints in it, and the registers of its lanes. */
+/* gdb_memory.c: what gdb sees of a component's memory: as much as the component has, without the
+ * breakpoints in it. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -182,7 +182,7 @@ bool aee__gdb_insert(struct aee__debugger *debugger, uint64_t gva)
     return may;
 }
 
-/* With the context's lock held. */
+/* With the context's lock held. Memory that another instance has taken over is not found. */
 static void restore_byte(const struct aee__debugger *debugger, uint32_t index)
 {
     struct place place;
@@ -201,9 +201,7 @@ void aee__gdb_restore_bytes(struct aee__debugger *debugger)
 static void remove_at(struct aee__debugger *debugger, uint32_t index)
 {
     (void)pthread_mutex_lock(&debugger->context->lock);
-    if (aee__instance_ended(debugger->subject) == AEE_OK) {
-        restore_byte(debugger, index);
-    }
+    restore_byte(debugger, index);
     debugger->breakpoints[index] = debugger->breakpoints[--debugger->breakpoint_count];
     (void)pthread_mutex_unlock(&debugger->context->lock);
 }
@@ -223,182 +221,4 @@ void aee__gdb_remove_all(struct aee__debugger *debugger)
     while (debugger->breakpoint_count > 0) {
         remove_at(debugger, debugger->breakpoint_count - 1);
     }
-}
-
-/* ---- Registers ---------------------------------------------------------------------------- */
-
-/* With the lock held. One whose exit has not been taken: its registers are anywhere. Those of an
- * instance that has ended are another's soon. */
-static bool is_out(const struct aee__debugger *debugger, uint32_t lane)
-{
-    const struct aee__instance *instance = debugger->subject;
-    return instance && aee__instance_ended(instance) == AEE_OK &&
-           lane < atomic_load(&instance->lane_count) && !instance->lanes[lane].in_guest;
-}
-
-bool aee__gdb_registers(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers)
-{
-    if (!is_out(debugger, lane)) {
-        return false;
-    }
-    const struct aee__instance *instance = debugger->subject;
-    instance->core->ops->lane_registers(instance->vm, lane, registers);
-    return true;
-}
-
-bool aee__gdb_set_registers(struct aee__debugger *debugger, uint32_t lane,
-                            const aee_registers *registers)
-{
-    const struct aee__instance *instance = debugger->subject;
-    return is_out(debugger, lane) &&
-           instance->core->ops->lane_set_registers(instance->vm, lane, registers);
-}
-
-/* In the order of gdb's numbers (the target description is in gdb_describe.c). */
-enum {
-    GENERAL = 16,
-    RIP = 16,
-    RFLAGS,
-    CS,
-    SS,
-    DS,
-    ES,
-    FS,
-    GS,
-    ST0,
-    FCTRL = ST0 + 8,
-    XMM0 = FCTRL + 8,
-    MXCSR = XMM0 + 16,
-    ORIG_RAX,
-    FS_BASE,
-    GS_BASE,
-    COUNT
-};
-
-static size_t size_of(uint64_t number)
-{
-    return number <= RIP || number >= ORIG_RAX ? 8
-           : number < ST0 || number >= MXCSR   ? 4
-           : number < FCTRL                    ? 10
-           : number < XMM0                     ? 4
-                                               : 16;
-}
-
-/* Where a general register, RIP or the flags are; NULL: another one. */
-static uint64_t *field(aee_registers *registers, uint64_t number)
-{
-    uint64_t *const list[] = {&registers->rax, &registers->rbx,   &registers->rcx, &registers->rdx,
-                              &registers->rsi, &registers->rdi,   &registers->rbp, &registers->rsp,
-                              &registers->r8,  &registers->r9,    &registers->r10, &registers->r11,
-                              &registers->r12, &registers->r13,   &registers->r14, &registers->r15,
-                              &registers->rip, &registers->rflags};
-    return number <= RFLAGS ? list[number] : NULL;
-}
-
-/* Values that are the same for all components, and as the library has set them. */
-static bool fixed(const struct aee__debugger *debugger, uint32_t lane, uint64_t number,
-                  uint64_t *value)
-{
-    enum { USER_CODE = 0x2b, USER_DATA = 0x23 };
-    switch (number) {
-    case CS:
-        *value = USER_CODE;
-        return true;
-    case SS:
-    case DS:
-    case ES:
-    case FS:
-    case GS:
-        *value = USER_DATA;
-        return true;
-    case ORIG_RAX: /* of a system call that is interrupted: there is none */
-        *value = UINT64_MAX;
-        return true;
-    case FS_BASE:
-        *value = aee__memory_tcb(lane, &debugger->subject->plan).value;
-        return true;
-    case GS_BASE:
-        *value = AEE_GVA_LANES + lane * AEE_LANE_STRIDE;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void add_one(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers,
-                    uint64_t number)
-{
-    const uint64_t *at = registers ? field(registers, number) : NULL;
-    uint64_t value = at ? *at : 0;
-    if (registers && (at || fixed(debugger, lane, number, &value))) {
-        aee__gdb_add_hex(&debugger->out, &value, size_of(number));
-    } else {
-        aee__gdb_add_unknown(&debugger->out, size_of(number));
-    }
-}
-
-static bool get(struct aee__debugger *debugger, uint32_t lane, aee_registers *registers)
-{
-    (void)pthread_mutex_lock(&debugger->lock);
-    bool known = aee__gdb_registers(debugger, lane, registers);
-    (void)pthread_mutex_unlock(&debugger->lock);
-    return known;
-}
-
-static bool set(struct aee__debugger *debugger, uint32_t lane, const aee_registers *registers)
-{
-    (void)pthread_mutex_lock(&debugger->lock);
-    bool done = aee__gdb_set_registers(debugger, lane, registers);
-    (void)pthread_mutex_unlock(&debugger->lock);
-    return done;
-}
-
-void aee__gdb_add_registers(struct aee__debugger *debugger, uint32_t lane)
-{
-    aee_registers registers;
-    bool known = get(debugger, lane, &registers);
-    for (uint64_t i = 0; i < COUNT; i++) {
-        add_one(debugger, lane, known ? &registers : NULL, i);
-    }
-}
-
-bool aee__gdb_add_register(struct aee__debugger *debugger, uint32_t lane, uint64_t number)
-{
-    aee_registers registers;
-    if (number >= COUNT) {
-        return false;
-    }
-    bool known = get(debugger, lane, &registers);
-    add_one(debugger, lane, known ? &registers : NULL, number);
-    return true;
-}
-
-/* What cannot be changed is left as it is: gdb writes all or one. */
-bool aee__gdb_take_registers(struct aee__debugger *debugger, uint32_t lane, const char *text)
-{
-    aee_registers registers;
-    if (!get(debugger, lane, &registers)) {
-        return false;
-    }
-    for (uint64_t i = 0; i <= RFLAGS; i++) {
-        uint64_t value = 0;
-        if (!aee__gdb_bytes(&text, &value, size_of(i))) {
-            return false;
-        }
-        *field(&registers, i) = value;
-    }
-    return set(debugger, lane, &registers);
-}
-
-bool aee__gdb_take_register(struct aee__debugger *debugger, uint32_t lane, uint64_t number,
-                            const char *text)
-{
-    aee_registers registers;
-    uint64_t value = 0;
-    if (number > RFLAGS || !aee__gdb_bytes(&text, &value, size_of(number)) ||
-        !get(debugger, lane, &registers)) {
-        return number == ORIG_RAX; /* gdb sets it to -1 before it calls a function */
-    }
-    *field(&registers, number) = value;
-    return set(debugger, lane, &registers);
 }
