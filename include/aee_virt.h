@@ -679,12 +679,12 @@ AEE_API aee_result aee_restore(aee_engine *engine, aee_context context, uint32_t
                                aee_error *error);
 
 /* Writes the state that the component has now (what a checkpoint of the context's mode would keep)
- * to a file (docs/snapshots.md), for another run or
- * another context with the same image. The component stands still while its state is copied, not
- * while the calling thread packs and writes it. The file appears, or replaces the one of that name,
- * when it is complete and on the disk; a failure leaves no file, and the old one as it was. Does
- * not touch the checkpoints. Errors: those of aee_checkpoint(), INVALID_ARGUMENT, NO_MEMORY, and
- * DENIED, LIMIT (the disk is full) or SYSTEM for the file. */
+ * to a file (docs/snapshots.md), for another run or another context with the same image. The
+ * component stands still while its state is copied, not while the calling thread packs and writes
+ * it. The file appears, or replaces the one of that name, when it is complete and on the disk; a
+ * failure leaves no file, and the old one as it was. Does not touch the checkpoints. Errors: those
+ * of aee_checkpoint(), INVALID_ARGUMENT, NO_MEMORY, and DENIED, LIMIT (the disk is full) or SYSTEM
+ * for the file. */
 AEE_API aee_result aee_snapshot_save(aee_engine *engine, aee_context context, const char *path,
                                      aee_error *error);
 /* Gives the component the state of such a file, which need not be trusted; it becomes the newest
@@ -694,7 +694,7 @@ AEE_API aee_result aee_snapshot_save(aee_engine *engine, aee_context context, co
  * stopped, in quarantine or restarting is restarted in that state. A failure changes nothing.
  * Errors: BAD_SNAPSHOT (damaged, or no snapshot), STATE (another image or mode), LIMIT (lanes,
  * memory or stack do not fit), ABI_VERSION, UNSUPPORTED (a newer format, or a processor with less),
- * NOT_FOUND, DENIED or SYSTEM for the file, and those of aee_restore(). */
+ * DENIED or SYSTEM for the file, and those of aee_restore(). */
 AEE_API aee_result aee_snapshot_load(aee_engine *engine, aee_context context, const char *path,
                                      aee_error *error);
 
