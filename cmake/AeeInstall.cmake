@@ -36,8 +36,8 @@ if(EXISTS "${PROJECT_SOURCE_DIR}/cmake/AeeComponent.cmake")
     install(FILES "${PROJECT_SOURCE_DIR}/cmake/AeeComponent.cmake" DESTINATION "${_package_dir}")
 endif()
 
-# Relative to the .pc file, so that an installed tree can be moved. libseccomp is named as a library, not
-# in Requires.private: who links the shared library needs nothing of it but what the loader finds.
+# Relative to the .pc file, so that an installed tree can be moved. libseccomp and libzstd are named as
+# libraries, not in Requires.private: who links the shared library needs nothing of it but what the loader finds.
 file(RELATIVE_PATH _pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 string(REGEX REPLACE "/$" "" AEE_PC_PREFIX "${_pc_prefix}")
 configure_file("${PROJECT_SOURCE_DIR}/cmake/aee_virt.pc.in" "${PROJECT_BINARY_DIR}/aee_virt.pc" @ONLY)

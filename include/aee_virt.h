@@ -70,7 +70,8 @@ extern "C" {
     X(AEE_ERR_HOST_FUNCTION, -27, "a host function reported failure")                              \
     X(AEE_ERR_TIMED_OUT, -28, "the wait ended before the event")                                   \
     X(AEE_ERR_COMPONENT, -29, "the component reported failure")                                    \
-    X(AEE_ERR_CANCELLED, -30, "the call was cancelled before it began")
+    X(AEE_ERR_CANCELLED, -30, "the call was cancelled before it began")                            \
+    X(AEE_ERR_BAD_SNAPSHOT, -31, "the file is not a snapshot, or damaged")
 
 typedef enum aee_result {
 #define AEE_RESULT_ENUM(name, value, text) name = (value),
@@ -138,7 +139,8 @@ typedef enum aee_state {
     AEE_STATE_READY,       /* takes calls */
     AEE_STATE_PAUSED,
     AEE_STATE_RESTARTING,  /* crashed or hung; comes back by itself */
-    AEE_STATE_STOPPED,     /* aee_stop() was called; aee_restart() brings it back */
+    AEE_STATE_STOPPED,     /* aee_stop() was called, or it waits for a supervisor that is stopped or
+                            * in quarantine; aee_restart() brings it back */
     AEE_STATE_QUARANTINED, /* crashed too often; aee_restart() brings it back */
     AEE_STATE_COUNT
 } aee_state;
@@ -676,6 +678,26 @@ AEE_API aee_result aee_checkpoint(aee_engine *engine, aee_context context, aee_e
 AEE_API aee_result aee_restore(aee_engine *engine, aee_context context, uint32_t back,
                                aee_error *error);
 
+/* Writes the state that the component has now (what a checkpoint of the context's mode would keep)
+ * to a file (docs/snapshots.md), for another run or
+ * another context with the same image. The component stands still while its state is copied, not
+ * while the calling thread packs and writes it. The file appears, or replaces the one of that name,
+ * when it is complete and on the disk; a failure leaves no file, and the old one as it was. Does
+ * not touch the checkpoints. Errors: those of aee_checkpoint(), INVALID_ARGUMENT, NO_MEMORY, and
+ * DENIED, LIMIT (the disk is full) or SYSTEM for the file. */
+AEE_API aee_result aee_snapshot_save(aee_engine *engine, aee_context context, const char *path,
+                                     aee_error *error);
+/* Gives the component the state of such a file, which need not be trusted; it becomes the newest
+ * checkpoint, and the only one. The context must have the image loaded that the snapshot was made
+ * with, as many lanes, and at least its memory and stack. Waits as aee_checkpoint() does, and calls
+ * that come meanwhile wait until the state is unpacked (some 3 ms for each MiB). A context that is
+ * stopped, in quarantine or restarting is restarted in that state. A failure changes nothing.
+ * Errors: BAD_SNAPSHOT (damaged, or no snapshot), STATE (another image or mode), LIMIT (lanes,
+ * memory or stack do not fit), ABI_VERSION, UNSUPPORTED (a newer format, or a processor with less),
+ * NOT_FOUND, DENIED or SYSTEM for the file, and those of aee_restore(). */
+AEE_API aee_result aee_snapshot_load(aee_engine *engine, aee_context context, const char *path,
+                                     aee_error *error);
+
 typedef struct aee_fork_desc {
     uint32_t struct_size;
     uint32_t flags;   /* none are defined: must be 0 */
@@ -796,6 +818,10 @@ typedef struct aee_context_info {
     uint64_t throttled_log; /* lines dropped */
     uint64_t throttled_disk;
     uint64_t throttled_network; /* charges refused */
+    uint64_t checkpoints;       /* taken so far */
+    uint64_t checkpoint_at_ns;  /* when the last was, on CLOCK_MONOTONIC; 0: there was none */
+    uint64_t checkpoint_ns;     /* what it took */
+    uint64_t restores;          /* to checkpoints, after crashes or on request */
 } aee_context_info;
 
 AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,
@@ -882,6 +908,7 @@ typedef enum aee_event_type {
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
     AEE_EVENT_DEBUGGER,     /* one has attached, or is gone */
     AEE_EVENT_RESTARTING,   /* a restart waits: for its time, or for the supervisor's */
+    AEE_EVENT_CHECKPOINT_FAILED, /* one at the end of a frame; told once until one succeeds */
     AEE_EVENT_COUNT
 } aee_event_type;
 

@@ -2,7 +2,7 @@
 # fuzz.sh: builds the fuzz preset and runs every fuzzer for the given number of seconds.
 #
 # fuzz_image starts from tests/fuzz/corpus/image/ and keeps what it finds in
-# build/fuzz/corpus/image/. An input that crashes it is left in build/fuzz/crashes/.
+# build/fuzz/corpus/image/, and so do the others. An input that crashes it is left in build/fuzz/crashes/.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}

@@ -19,6 +19,7 @@ present() {
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     musl-dev) [ -e /usr/lib/x86_64-linux-musl/libc.a ] || [ -e /usr/lib/musl/lib/libc.a ] ;;
     libseccomp-dev) [ -e /usr/include/seccomp.h ] || pkg-config --exists libseccomp 2>/dev/null ;;
+    libzstd-dev) pkg-config --exists libzstd 2>/dev/null ;;
     libxxhash-dev) [ -e /usr/include/xxhash.h ] || pkg-config --exists libxxhash 2>/dev/null ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || [ -e /usr/local/include/cmocka.h ] ;;
     libclang-rt-14-dev)

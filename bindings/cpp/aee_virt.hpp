@@ -499,6 +499,23 @@ class context
     {
         return detail::run(aee_restart, engine_, handle_);
     }
+    result<void> checkpoint() const noexcept
+    {
+        return detail::run(aee_checkpoint, engine_, handle_);
+    }
+    /** To the checkpoint that is `back` before the newest. */
+    result<void> restore(std::uint32_t back = 0) const noexcept
+    {
+        return detail::run(aee_restore, engine_, handle_, back);
+    }
+    result<void> save_snapshot(const char *path) const noexcept
+    {
+        return detail::run(aee_snapshot_save, engine_, handle_, path);
+    }
+    result<void> load_snapshot(const char *path) const noexcept
+    {
+        return detail::run(aee_snapshot_load, engine_, handle_, path);
+    }
     result<void> wait_ready(std::uint64_t timeout_ns) const noexcept
     {
         return detail::run(aee_wait_ready, engine_, handle_, timeout_ns);

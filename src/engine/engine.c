@@ -18,6 +18,7 @@
 static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
                                                   .decide = aee__policy_decide,
                                                   .backoff = aee__policy_backoff,
+                                                  .configure = aee__checkpoint_configure,
                                                   .keeps_machine = aee__checkpoint_keeps_machine,
                                                   .choose = aee__checkpoint_choose,
                                                   .origin = aee__checkpoint_origin,

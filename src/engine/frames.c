@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "recovery/periodic.h"
 
 aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user,
                                   aee_error *error)
@@ -87,6 +88,17 @@ static void push_late(aee_engine *engine, const aee_frame_info *info)
     aee__events_push(&engine->core.events, &event);
 }
 
+/* What checkpoints take is part of the frame. */
+static void take_checkpoints(aee_engine *engine)
+{
+    (void)pthread_mutex_lock(&engine->frame_lock);
+    bool begun = engine->in_frame;
+    (void)pthread_mutex_unlock(&engine->frame_lock);
+    if (begun) {
+        aee__periodic_end_frame(&engine->core, atomic_load(&engine->core.counters.frames));
+    }
+}
+
 aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error)
 {
     aee_frame_info frame = {0};
@@ -94,6 +106,7 @@ aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_er
     if (result != AEE_OK) {
         return result;
     }
+    take_checkpoints(engine);
     (void)pthread_mutex_lock(&engine->frame_lock);
     bool begun = engine->in_frame;
     if (begun) {

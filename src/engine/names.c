@@ -53,6 +53,7 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_FALLBACK] = "fallback",
                                         [AEE_EVENT_THROTTLED] = "throttled",
                                         [AEE_EVENT_DEBUGGER] = "debugger",
-                                        [AEE_EVENT_RESTARTING] = "restarting"};
+                                        [AEE_EVENT_RESTARTING] = "restarting",
+                                        [AEE_EVENT_CHECKPOINT_FAILED] = "checkpoint failed"};
     return PICK(names, type);
 }

@@ -154,6 +154,25 @@ static void lay_out(struct aee__memory *memory, const struct aee__memory_plan *p
     }
 }
 
+static aee_result begin(struct aee__memory *memory, const struct aee__memory_plan *plan,
+                        uint64_t *tables, aee_error *error)
+{
+    memset(memory, 0, sizeof *memory);
+    memory->fd = -1;
+    aee_result result = check_plan(plan, error);
+    if (result == AEE_OK) {
+        lay_out(memory, plan, tables);
+    }
+    return result;
+}
+
+aee_result aee__memory_lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan,
+                               aee_error *error)
+{
+    uint64_t tables;
+    return begin(memory, plan, &tables, error);
+}
+
 static aee_result map_part(struct aee__memory *memory, const struct aee__memory_area *area,
                            uint64_t start, uint64_t size, uint32_t rights, aee_error *error)
 {
@@ -373,14 +392,11 @@ void aee__memory_populate_heap(const struct aee__memory *memory, uint64_t size)
 aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memory_plan *plan,
                               aee_error *error)
 {
-    memset(memory, 0, sizeof *memory);
-    memory->fd = -1;
-    aee_result result = check_plan(plan, error);
+    uint64_t tables;
+    aee_result result = begin(memory, plan, &tables, error);
     if (result != AEE_OK) {
         return result;
     }
-    uint64_t tables;
-    lay_out(memory, plan, &tables);
     memory->huge_pages = plan->huge_pages;
     memory->fd = aee__sys_memfd("aee-context", memory->file_size);
     if (memory->fd < 0) {
@@ -497,65 +513,7 @@ void aee__memory_ungrow_heap(struct aee__memory *memory)
     (void)aee__sys_munmap(chunk->host, chunk->size);
 }
 
-/* ---- What is there ------------------------------------------------------------------------ */
-
-static aee_result find_in_file(const struct aee__memory *memory, struct aee__pages *pages,
-                               aee_error *error)
-{
-    int64_t at = 0;
-    for (;;) {
-        int64_t end;
-        int64_t start = aee__sys_find_data(memory->fd, at, &end);
-        if (start == -1) {
-            return aee__fail_os(error, errno, "cannot find the pages of a memory file");
-        }
-        if (start < 0 || (uint64_t)start >= memory->file_size) {
-            return AEE_OK;
-        }
-        for (at = start; at < end && (uint64_t)at < memory->file_size;
-             at += (int64_t)AEE__PAGE_SIZE) {
-            aee__pages_mark(pages, (uint64_t)at / AEE__PAGE_SIZE);
-        }
-    }
-}
-
-/* The next pages of a fork's chunk from `at` on: one bit each in *own, for those that are its own
- * by now; how many were looked at, 0 on failure. */
-static uint32_t look_at_own(const struct aee__memory_chunk *chunk, uint64_t at, uint64_t *own)
-{
-    uint64_t left = (chunk->size - at) / AEE__PAGE_SIZE;
-    uint32_t count = left < AEE__PAGES_WORD ? (uint32_t)left : AEE__PAGES_WORD;
-    return aee__sys_private_pages(chunk->host + at, count, own) == 0 ? count : 0;
-}
-
-static aee_result find_in_fork(const struct aee__memory *memory, struct aee__pages *pages,
-                               aee_error *error)
-{
-    for (uint32_t i = 0; i < memory->chunk_count; i++) {
-        const struct aee__memory_chunk *chunk = &memory->chunks[i];
-        uint64_t first = (chunk->gpa.value - AEE__GPA_PRIVATE) / AEE__PAGE_SIZE;
-        for (uint64_t at = 0; at < chunk->size;) {
-            uint64_t own;
-            uint32_t count = look_at_own(chunk, at, &own);
-            if (count == 0) {
-                return aee__fail_os(error, errno, "cannot find the pages of a fork");
-            }
-            pages->bits[(first + at / AEE__PAGE_SIZE) / AEE__PAGES_WORD] |= own;
-            at += count * AEE__PAGE_SIZE;
-        }
-    }
-    for (uint64_t i = 0; i < aee__pages_words(&memory->frozen->has); i++) {
-        pages->bits[i] |= memory->frozen->has.bits[i];
-    }
-    return AEE_OK;
-}
-
-aee_result aee__memory_find_present(const struct aee__memory *memory, struct aee__pages *pages,
-                                    aee_error *error)
-{
-    return memory->fd >= 0 ? find_in_file(memory, pages, error)
-                           : find_in_fork(memory, pages, error);
-}
+/* ---- Forks -------------------------------------------------------------------------------- */
 
 /* What is read only comes from the template's file; the host maps many pages of it at once. */
 static void map_template(const struct aee__memory *memory)
@@ -592,26 +550,4 @@ void aee__memory_populate_fork(const struct aee__memory *memory,
                   READY_LANE);
     }
     flush(memory, &stretch);
-}
-
-static uint64_t resident_of_fork(const struct aee__memory *memory)
-{
-    uint64_t pages = 0;
-    for (uint32_t i = 0; i < memory->chunk_count; i++) {
-        uint32_t count = 0;
-        for (uint64_t at = 0; at < memory->chunks[i].size; at += count * AEE__PAGE_SIZE) {
-            uint64_t own;
-            count = look_at_own(&memory->chunks[i], at, &own);
-            if (count == 0) {
-                break;
-            }
-            pages += (uint64_t)__builtin_popcountll(own);
-        }
-    }
-    return pages * AEE__PAGE_SIZE;
-}
-
-uint64_t aee__memory_resident(const struct aee__memory *memory)
-{
-    return memory->fd >= 0 ? aee__sys_file_resident(memory->fd) : resident_of_fork(memory);
 }

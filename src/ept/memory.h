@@ -79,6 +79,10 @@ struct aee__memory {
 aee_result aee__memory_create(struct aee__memory *memory, const struct aee__memory_plan *plan,
                               aee_error *error);
 void aee__memory_destroy(struct aee__memory *memory);
+/* Where everything would lie: areas and sizes, without any memory. Nothing is to be destroyed.
+ * Errors: INVALID_ARGUMENT. */
+aee_result aee__memory_lay_out(struct aee__memory *memory, const struct aee__memory_plan *plan,
+                               aee_error *error);
 
 /* The gate: host address of [gva, gva + size), or NULL unless all of it lies in one private area.
  * The heap counts as far as its first chunk. */

@@ -243,3 +243,29 @@ void aee__shadow_apply(struct aee__shadow *shadow, const struct aee__memory *fro
         }
     })
 }
+
+/* ---- From and to other places ------------------------------------------------------------- */
+
+uint8_t *aee__shadow_fill(struct aee__shadow *shadow, uint64_t offset, uint64_t size)
+{
+    uint64_t end = (offset + size + AEE__PAGE_SIZE - 1) / AEE__PAGE_SIZE;
+    for (uint64_t page = offset / AEE__PAGE_SIZE; page < end; page++) {
+        aee__pages_mark(&shadow->has, page);
+    }
+    return shadow->bytes + offset;
+}
+
+const uint8_t *aee__shadow_page(const struct aee__shadow *shadow, uint64_t offset)
+{
+    return aee__pages_has(&shadow->has, offset / AEE__PAGE_SIZE) ? shadow->bytes + offset : NULL;
+}
+
+void aee__shadow_drop_zeroes(struct aee__shadow *shadow)
+{
+    AEE__EACH_PAGE(&shadow->has, page, {
+        const uint8_t *bytes = shadow->bytes + page * AEE__PAGE_SIZE;
+        if (bytes[0] == 0 && memcmp(bytes, bytes + 1, AEE__PAGE_SIZE - 1) == 0) {
+            aee__pages_clear(&shadow->has, page, page + 1);
+        }
+    })
+}

@@ -50,6 +50,14 @@ uint64_t aee__shadow_restore(struct aee__shadow *shadow, const struct aee__memor
 void aee__shadow_apply(struct aee__shadow *shadow, const struct aee__memory *from,
                        const struct aee__memory *memory);
 
+/* For bytes from elsewhere: these pages, which lie within the copy, are part of it now; where they
+ * are. */
+uint8_t *aee__shadow_fill(struct aee__shadow *shadow, uint64_t offset, uint64_t size);
+/* What the copy has of a page; NULL: zeroes. */
+const uint8_t *aee__shadow_page(const struct aee__shadow *shadow, uint64_t offset);
+/* Forgets pages that are all zero: an empty copy has the same there. */
+void aee__shadow_drop_zeroes(struct aee__shadow *shadow);
+
 void aee__undo_free(struct aee__undo *undo, const struct aee__alloc *alloc);
 uint64_t aee__undo_bytes(const struct aee__undo *undo); /* of host memory */
 

@@ -42,6 +42,10 @@ struct aee__context_stats {
     _Atomic uint64_t hangs;
     _Atomic uint64_t restarts;
     _Atomic uint64_t exits;
+    _Atomic uint64_t checkpoints;
+    _Atomic uint64_t checkpoint_at_ns; /* of the last; 0: none */
+    _Atomic uint64_t checkpoint_ns;    /* what it took */
+    _Atomic uint64_t restores;
     _Atomic uint32_t mode_now; /* aee_call_mode of the last call */
     struct aee__histogram latency;
 };
@@ -100,6 +104,10 @@ struct aee__context {
     char rises_with[AEE_NAME_MAX];        /* the supervisor with which it restarts; "": alone */
     aee_recovery_desc recovery;           /* as asked for: zero fields are defaults */
     struct aee__checkpoints *checkpoints; /* of src/recovery; NULL: none were taken */
+    _Atomic bool checkpoints_itself;      /* at the ends of frames, the next not before both */
+    _Atomic uint64_t due_frame;
+    _Atomic uint64_t due_ns;
+    bool due_failed;                          /* the last try did, which was told */
     _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
     aee_crash crash;                          /* the last; id 0: none */
     uint32_t instances;                       /* not freed yet */

@@ -100,8 +100,9 @@ struct aee__core {
     struct aee__workers servers; /* not jailed: host functions that nobody waits for */
     struct aee__housekeeper housekeeper;
     struct aee__housekeeper restarter;
-    _Atomic uint64_t machines;  /* numbers given */
-    _Atomic bool spares_wanted; /* by a context: the restarter should look for it */
+    _Atomic bool checkpoints_frames; /* some context wants checkpoints at the ends of frames */
+    _Atomic uint64_t machines;       /* numbers given */
+    _Atomic bool spares_wanted;      /* by a context: the restarter should look for it */
     struct aee__events events;
     struct aee__host_functions functions;
     struct aee__batches batches;

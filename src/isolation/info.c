@@ -34,6 +34,10 @@ static void copy_stats(const struct aee__context_stats *stats, aee_context_info 
     info->hangs = atomic_load(&stats->hangs);
     info->restarts = atomic_load(&stats->restarts);
     info->exits = atomic_load(&stats->exits);
+    info->checkpoints = atomic_load(&stats->checkpoints);
+    info->checkpoint_at_ns = atomic_load(&stats->checkpoint_at_ns);
+    info->checkpoint_ns = atomic_load(&stats->checkpoint_ns);
+    info->restores = atomic_load(&stats->restores);
     info->latency_p50_ns = aee__histogram_quantile(&stats->latency, 0.50);
     info->latency_p99_ns = aee__histogram_quantile(&stats->latency, 0.99);
     info->latency_max_ns = aee__histogram_max(&stats->latency);

@@ -40,8 +40,8 @@ void aee__image_ref_release(struct aee__image_ref *reference)
 
 /* ---- Filling memory ----------------------------------------------------------------------- */
 
-static struct aee__memory_plan make_plan(const struct aee__backend_ops *ops,
-                                         const struct aee__image *image, const aee_limits *limits)
+struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,
+                                           const struct aee__image *image, const aee_limits *limits)
 {
     struct aee__memory_plan plan = {.without_tables = ops->vm_map != NULL,
                                     .lanes = limits->lanes,
@@ -293,7 +293,7 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     instance->core = core;
     instance->image = aee__image_ref_take(image);
     instance->machine = atomic_fetch_add(&core->machines, 1) + 1;
-    instance->plan = frozen ? frozen->plan : make_plan(core->ops, image->image, limits);
+    instance->plan = frozen ? frozen->plan : aee__instance_plan(core->ops, image->image, limits);
     aee__state_ranges_begin(&instance->state, image->image);
     instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);

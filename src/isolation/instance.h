@@ -86,6 +86,10 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
                                 struct aee__image_ref *image, const aee_limits *limits,
                                 struct aee__frozen *frozen, struct aee__instance **out,
                                 aee_error *error);
+/* The memory that it would have. */
+struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,
+                                           const struct aee__image *image,
+                                           const aee_limits *limits);
 /* What a lane of it begins with. */
 struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance,
                                                 uint32_t lane);

@@ -11,18 +11,9 @@
 #include "isolation/retry.h"
 #include "isolation/shells.h"
 #include "isolation/spares.h"
-#include "isolation/succession.h"
 
 /* How long a life-cycle operation waits for the one before it, beside a call's budget. */
 #define LIFE_PATIENCE_NS (10 * AEE__NS_PER_SECOND)
-/* First wait before a restart that failed is tried again; doubles with each try. */
-#define RETRY_NS UINT64_C(10000000)
-/* How long the restarter waits for the threads of calls that ended with the instance. */
-#define LEAVE_NS (AEE__NS_PER_SECOND / 10)
-/* How long a thread whose call has failed waits for a restart that others have begun. */
-#define SETTLE_NS UINT64_C(5000000)
-
-static void restart_job(struct aee__job *job);
 
 static struct timespec timespec_at(uint64_t ns)
 {
@@ -46,7 +37,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     context->limits = plan->limits;
     atomic_init(&context->budget_ns, plan->limits.call_budget_ns);
     aee__rates_set(context, &plan->limits);
-    context->restart_job.run = restart_job;
+    context->restart_job.run = aee__context_restart_job;
     aee__restarts_init(context);
     aee__call_queue_init(&context->queue);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);
@@ -75,179 +66,6 @@ void aee__context_free(struct aee__context *context)
     aee__guest_clock_destroy(&context->clock);
     (void)pthread_cond_destroy(&context->changed);
     aee__alloc_free(&context->core->alloc, context, sizeof *context);
-}
-
-/* ---- Building an instance ----------------------------------------------------------------- */
-
-/* With the lock held: gives the new instance the regions of the context, and makes it known to
- * whoever wants to end it. */
-static aee_result adopt(struct aee__context *context, struct aee__instance *instance,
-                        aee_error *error)
-{
-    for (uint32_t i = 0; i < context->mapping_count; i++) {
-        const struct aee__mapping *mapping = &context->mappings[i];
-        aee_result result =
-            aee__window_map(&instance->window, mapping->region, mapping->writable, error);
-        if (result != AEE_OK) {
-            return result;
-        }
-    }
-    context->building = instance;
-    return context->dying
-               ? aee__fail(error, AEE_ERR_STALE, "context \"%s\" is being destroyed", context->name)
-               : AEE_OK;
-}
-
-/* What the instance begins with is there, or will not be: its lanes are given free. */
-static void finish_building(struct aee__context *context, struct aee__instance **instance,
-                            aee_result result)
-{
-    /* Only now: making a machine stops every page fault of the process for as long (mmu_notifier
-     * registration takes all of its locks). */
-    aee__housekeeper_poke(&context->core->housekeeper);
-    if (result != AEE_OK) {
-        (void)pthread_mutex_lock(&context->lock);
-        context->building = NULL;
-        (void)pthread_mutex_unlock(&context->lock);
-        aee__instance_stop(*instance);
-    }
-    aee__instance_open(*instance);
-    if (result != AEE_OK) {
-        aee__instance_release(*instance);
-        *instance = NULL;
-    }
-}
-
-static aee_result begin_with(struct aee__context *context, struct aee__instance *instance,
-                             enum aee__origin origin, uint64_t budget_ns, aee_error *error)
-{
-    aee_result result = AEE_OK;
-    bool initialise = origin == AEE__ORIGIN_IMAGE || origin == AEE__ORIGIN_DECLARED;
-    if (initialise && instance->image->image->entry != 0) {
-        result = aee__context_call_initialiser(context, instance, budget_ns, error);
-    }
-    if (result == AEE_OK && (origin == AEE__ORIGIN_STATE || origin == AEE__ORIGIN_DECLARED)) {
-        instance->restored = true;
-        result = context->core->recovery->restore(context, instance, false, error);
-    }
-    return result;
-}
-
-aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
-                           enum aee__origin origin, struct aee__frozen *frozen,
-                           struct aee__instance **out, aee_error *error)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    aee_limits limits = context->limits;
-    (void)pthread_mutex_unlock(&context->lock);
-    aee_result result =
-        aee__instance_create(context->core, context, image, &limits, frozen, out, error);
-    if (result != AEE_OK) {
-        aee__housekeeper_poke(&context->core->housekeeper); /* it may have taken a machine */
-        return result;
-    }
-    (*out)->spare = spare;
-    (void)pthread_mutex_lock(&context->lock);
-    (*out)->next = context->living;
-    context->living = *out;
-    result = adopt(context, *out, error);
-    (void)pthread_mutex_unlock(&context->lock);
-    if (atomic_load(&context->debugger)) {
-        context->core->debug->born(*out);
-    }
-    if (result == AEE_OK) {
-        result = begin_with(context, *out, origin, limits.call_budget_ns, error);
-    }
-    finish_building(context, out, result);
-    return result;
-}
-
-/* The same with the machine of the instance that has crashed. */
-static aee_result build_in_place(struct aee__context *context, struct aee__instance *fallen,
-                                 uint64_t deadline_ns, struct aee__instance **out)
-{
-    aee_result result = aee__instance_succeed(fallen, deadline_ns, out);
-    if (!*out) {
-        return result;
-    }
-    if (atomic_load(&context->debugger)) {
-        context->core->debug->born(*out);
-    }
-    if (result == AEE_OK) {
-        (*out)->restored = true;
-        result = context->core->recovery->restore(context, *out, true, NULL);
-    }
-    /* A call that waits for a lane of the one that crashed may look at this one's object. */
-    if (result != AEE_OK && aee__instance_claim_end(*out)) {
-        aee__instance_conclude(*out, AEE__END_CRASHED);
-    }
-    finish_building(context, out, result);
-    return result;
-}
-
-/* The instance whose machine is there for the next, with the context's reference to it, or NULL. */
-static struct aee__instance *take_fallen(struct aee__context *context)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    struct aee__instance *fallen = context->fallen;
-    context->fallen = NULL;
-    (void)pthread_mutex_unlock(&context->lock);
-    return fallen;
-}
-
-static void drop_fallen(struct aee__context *context)
-{
-    struct aee__instance *fallen = take_fallen(context);
-    if (fallen) {
-        aee__instance_release_quietly(fallen);
-    }
-}
-
-/* With the lock held: the built instance takes calls from now on. Returns the old one, to be
- * stopped and released without the lock. */
-static struct aee__instance *make_current(struct aee__context *context,
-                                          struct aee__instance *instance)
-{
-    struct aee__instance *old = atomic_load(&context->current);
-    instance->epoch = context->image_epoch;
-    atomic_store(&context->current, instance);
-    context->building = NULL;
-    context->state = AEE_STATE_READY;
-    atomic_store(&context->keeps_calls, true);
-    aee__restart_settled(context);
-    aee__group_changed(context);
-    (void)pthread_cond_broadcast(&context->changed);
-    (void)atomic_fetch_add(&context->lanes_freed, 1); /* who waits for a lane finds new ones */
-    aee__sys_futex_wake_all(&context->lanes_freed);
-    return old;
-}
-
-/* The same after a restart, which is counted and told before anybody can see the context ready. */
-static struct aee__instance *make_restarted(struct aee__context *context,
-                                            struct aee__instance *instance, const char *how)
-{
-    (void)atomic_fetch_add(&context->stats.restarts, 1);
-    (void)atomic_fetch_add(&context->core->counters.restarts, 1);
-    aee__context_event(context, AEE_EVENT_RESTARTED, context->crash.id,
-                       "context \"%s\": restarted %s", context->name, how);
-    return make_current(context, instance);
-}
-
-/* Without the lock: ends an instance that was current, and what was queued for it. */
-static void end_current(struct aee__context *context, struct aee__instance *instance)
-{
-    if (instance || !atomic_load(&context->keeps_calls)) {
-        aee__call_queue_flush(&context->queue, &context->core->batches, AEE_ERR_STOPPED);
-    }
-    aee__life_discard(instance);
-}
-
-void aee__life_discard(struct aee__instance *instance)
-{
-    if (instance) {
-        aee__instance_stop(instance);
-        aee__instance_release(instance);
-    }
 }
 
 /* ---- Load, stop, restart ------------------------------------------------------------------ */
@@ -291,6 +109,15 @@ aee_result aee__life_begin(struct aee__context *context, const char *operation, 
                : AEE_OK;
 }
 
+bool aee__life_try(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    bool begun = !context->in_operation && context->operations_waiting == 0 && !context->dying;
+    context->in_operation = context->in_operation || begun;
+    (void)pthread_mutex_unlock(&context->lock);
+    return begun;
+}
+
 void aee__life_end(struct aee__context *context)
 {
     (void)pthread_mutex_lock(&context->lock);
@@ -317,7 +144,7 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     if (result != AEE_OK) {
         return result;
     }
-    drop_fallen(context);
+    aee__life_drop_fallen(context);
     context->core->recovery->forget(context);
     (void)pthread_mutex_lock(&context->lock);
     context->fruitless = 0;
@@ -325,12 +152,12 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     struct aee__image_ref *old_image = context->image;
     context->image = aee__image_ref_take(image);
     context->image_epoch++;
-    struct aee__instance *old = make_current(context, instance);
+    struct aee__instance *old = aee__life_make_current(context, instance);
     context->history.count = 0;
     aee__retry_forget(context);
     aee__rates_begin_total(context);
     (void)pthread_mutex_unlock(&context->lock);
-    end_current(context, old);
+    aee__life_end_current(context, old);
     aee__image_ref_release(old_image);
     aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": %s", context->name,
                        frozen ? "forked" : "image loaded");
@@ -384,57 +211,6 @@ struct aee__instance *aee__life_detach(struct aee__context *context, aee_state s
     return instance;
 }
 
-/* In an operation: an instance that begins as the last one did: a spare, or a new one. */
-static aee_result get_from_image(struct aee__context *context, struct aee__instance **out,
-                                 aee_error *error)
-{
-    drop_fallen(context);
-    (void)pthread_mutex_lock(&context->lock);
-    *out = aee__spares_take(context);
-    (void)pthread_mutex_unlock(&context->lock);
-    return *out ? AEE_OK
-                : aee__life_build(context, context->image, false, AEE__ORIGIN_IMAGE, NULL, out,
-                                  error);
-}
-
-/* In an operation: an instance with the state of a checkpoint. */
-static aee_result get_from_state(struct aee__context *context, enum aee__origin origin,
-                                 uint64_t deadline_ns, struct aee__instance **out, aee_error *error)
-{
-    struct aee__instance *fallen = take_fallen(context);
-    *out = NULL;
-    if (fallen) {
-        (void)build_in_place(context, fallen, deadline_ns, out);
-        aee__instance_release_quietly(fallen);
-    }
-    return *out ? AEE_OK
-                : aee__life_build(context, context->image, false, origin, NULL, out, error);
-}
-
-/* In an operation: another instance becomes current. `forgive`: somebody asked for it. */
-static aee_result replace(struct aee__context *context, const char *how, bool forgive,
-                          enum aee__origin origin, uint64_t deadline_ns, aee_error *error)
-{
-    struct aee__instance *instance;
-    aee_result result = origin == AEE__ORIGIN_IMAGE
-                            ? get_from_image(context, &instance, error)
-                            : get_from_state(context, origin, deadline_ns, &instance, error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    (void)pthread_mutex_lock(&context->lock);
-    if (forgive) {
-        context->history.count = 0;
-        context->fruitless = 0;
-        aee__rates_begin_total(context);
-    }
-    struct aee__instance *old = make_restarted(context, instance, how);
-    (void)pthread_mutex_unlock(&context->lock);
-    end_current(context, old);
-    aee__retry_resume(context);
-    return AEE_OK;
-}
-
 static aee_result begin_restart(struct aee__context *context, aee_error *error)
 {
     aee_result result = aee__life_begin(context, "restart", error);
@@ -450,10 +226,22 @@ aee_result aee__context_restart(struct aee__context *context, aee_error *error)
 {
     aee_result result = begin_restart(context, error);
     if (result == AEE_OK) {
-        result = replace(context, "on request", true, AEE__ORIGIN_IMAGE, 0, error);
+        result = aee__life_replace(context, "on request", true, AEE__ORIGIN_IMAGE, 0, error);
         aee__life_end(context);
     }
     return result == AEE_OK ? aee__ok(error) : result;
+}
+
+aee_result aee__life_revive(struct aee__context *context, const char *how, bool anew,
+                            aee_error *error)
+{
+    bool declared = context->recovery.mode == AEE_CHECKPOINT_DECLARED;
+    if (anew || declared) {
+        aee__life_drop_fallen(context);
+    }
+    return aee__life_replace(context, how, true,
+                             declared ? AEE__ORIGIN_DECLARED : AEE__ORIGIN_STATE,
+                             aee__now_ns() + AEE__LEAVE_NS, error);
 }
 
 aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_error *error)
@@ -464,8 +252,7 @@ aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_
     }
     result = context->core->recovery->choose(context, back, error);
     if (result == AEE_OK) {
-        result = replace(context, "from a checkpoint, on request", true, AEE__ORIGIN_STATE,
-                         aee__now_ns() + LEAVE_NS, error);
+        result = aee__life_revive(context, "from a checkpoint, on request", false, error);
     }
     aee__life_end(context);
     return result == AEE_OK ? aee__ok(error) : result;
@@ -499,8 +286,8 @@ aee_result aee__context_stop(struct aee__context *context, aee_error *error)
     struct aee__instance *instance = loaded ? aee__life_detach(context, AEE_STATE_STOPPED) : NULL;
     aee__group_changed(context);
     (void)pthread_mutex_unlock(&context->lock);
-    drop_fallen(context);
-    end_current(context, instance);
+    aee__life_drop_fallen(context);
+    aee__life_end_current(context, instance);
     aee__life_end(context);
     if (!loaded) {
         return aee__fail(error, AEE_ERR_NOT_LOADED,
@@ -531,10 +318,10 @@ aee_result aee__context_end(struct aee__context *context, aee_error *error)
     struct aee__instance *instance = aee__life_detach(context, AEE_STATE_STOPPED);
     aee__group_changed(context);
     (void)pthread_mutex_unlock(&context->lock);
-    drop_fallen(context);
+    aee__life_drop_fallen(context);
     aee__housekeeper_hasten(&context->core->restarter, &context->restart_job);
     aee__life_end(context);
-    end_current(context, instance);
+    aee__life_end_current(context, instance);
     if (atomic_load(&context->debugger)) {
         context->core->debug->close(context);
     }
@@ -610,194 +397,5 @@ aee_result aee__context_wait_ready(struct aee__context *context, uint64_t timeou
     default:
         return aee__fail(error, AEE_ERR_TIMED_OUT, "context \"%s\" was not ready in time",
                          context->name);
-    }
-}
-
-/* ---- Crashes ------------------------------------------------------------------------------ */
-
-static void quarantine(struct aee__context *context, uint64_t crash_id)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    aee__spares_drop(context);
-    (void)pthread_mutex_unlock(&context->lock);
-    aee__call_queue_flush(&context->queue, &context->core->batches, AEE_ERR_QUARANTINED);
-    (void)atomic_fetch_add(&context->core->counters.quarantines, 1);
-    aee__context_event(context, AEE_EVENT_QUARANTINED, crash_id,
-                       "context \"%s\": in quarantine after %u crashes in %llu ms", context->name,
-                       context->limits.never_restart ? 1 : context->limits.restarts + 1,
-                       (unsigned long long)(context->limits.restart_window_ns / 1000000));
-    aee__group_stops(context);
-}
-
-static bool has_answered(const struct aee__instance *instance)
-{
-    uint64_t calls = 0;
-    for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
-        calls += atomic_load(&instance->lanes[i].calls);
-    }
-    return calls > 0;
-}
-
-/* A thread waits for the call that crashed: it comes to aee__context_settle(). */
-static bool is_awaited(const struct aee__instance *instance, const aee_crash *crash)
-{
-    return atomic_load(&instance->lanes[crash->lane].awaited);
-}
-
-void aee__context_crashed(struct aee__context *context, struct aee__instance *instance,
-                          aee_crash *crash)
-{
-    bool hung = crash->cause == AEE_CRASH_HUNG;
-    if (aee__spares_crashed(context, instance, crash)) {
-        return;
-    }
-    (void)pthread_mutex_lock(&context->lock);
-    crash->id = context->crash.id + 1;
-    context->crash = *crash;
-    bool current = atomic_load(&context->current) == instance;
-    enum aee__verdict verdict = AEE__VERDICT_RESTART;
-    uint64_t wait_ns = 0;
-    if (current) {
-        uint64_t now = aee__now_ns();
-        verdict = context->core->recovery->decide(&context->history, &context->limits, now);
-        (void)aee__life_detach(context, verdict == AEE__VERDICT_RESTART ? AEE_STATE_RESTARTING
-                                                                        : AEE_STATE_QUARANTINED);
-        wait_ns = aee__restart_wait(context, now, 0);
-        aee__group_falls(context);
-    }
-    bool restart = current && verdict == AEE__VERDICT_RESTART && !context->dying;
-    bool keep = restart && context->core->recovery->keeps_machine(context, crash);
-    if (current) {
-        bool fruitless = instance->restored && !has_answered(instance);
-        context->fruitless = fruitless ? context->fruitless + 1 : 0;
-    }
-    if (keep) {
-        instance->kept = true;
-        context->fallen = instance;
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-    (void)atomic_fetch_add(hung ? &context->stats.hangs : &context->stats.crashes, 1);
-    (void)atomic_fetch_add(hung ? &context->core->counters.hangs : &context->core->counters.crashes,
-                           1);
-    aee__context_event(context, hung ? AEE_EVENT_HUNG : AEE_EVENT_CRASHED, crash->id, "%s",
-                       crash->text);
-    if (current) { /* before the restart: what was queued is not for the next instance */
-        aee__retry_queue(context, hung ? AEE_ERR_HUNG : AEE_ERR_CRASHED);
-    }
-    if (restart) {
-        aee__restart_schedule(context, wait_ns, hung || (keep && is_awaited(instance, crash)));
-    } else if (current && verdict == AEE__VERDICT_QUARANTINE) {
-        quarantine(context, crash->id);
-    }
-    if (keep) {
-        return; /* the context's reference goes with the machine */
-    }
-    if (current && hung) { /* the context's reference; the caller has its own */
-        aee__instance_release_quietly(instance);
-    } else if (current) {
-        aee__instance_release(instance);
-    }
-}
-
-/* A restart that did not come about counts like a crash, so that the policy ends the tries. The
- * next one waits a little: what was missing may come back. */
-static void restart_failed(struct aee__context *context, const aee_error *error)
-{
-    enum aee__verdict verdict = AEE__VERDICT_QUARANTINE;
-    (void)pthread_mutex_lock(&context->lock);
-    bool wanted = aee__restart_is_wanted(context);
-    uint64_t crash_id = context->crash.id;
-    uint32_t tries = context->history.count;
-    uint64_t wait_ns = 0;
-    if (wanted) {
-        uint64_t now = aee__now_ns();
-        verdict = context->core->recovery->decide(&context->history, &context->limits, now);
-        wait_ns = aee__restart_wait(context, now, RETRY_NS << (tries < 4 ? tries : 4));
-        if (verdict == AEE__VERDICT_QUARANTINE) {
-            (void)aee__life_detach(context, AEE_STATE_QUARANTINED);
-        }
-    }
-    (void)pthread_mutex_unlock(&context->lock);
-    if (!wanted) {
-        return;
-    }
-    aee__context_event(context, AEE_EVENT_RESTART_FAILED, crash_id, "%s", error->text);
-    if (verdict == AEE__VERDICT_RESTART) {
-        aee__restart_schedule(context, wait_ns, false);
-    } else {
-        quarantine(context, crash_id);
-    }
-}
-
-static aee_result recover(struct aee__context *context, uint64_t deadline_ns, aee_error *error)
-{
-    char buffer[AEE_NAME_MAX + 64];
-    enum aee__origin origin = context->core->recovery->origin(context);
-    const char *how = origin == AEE__ORIGIN_IMAGE ? "from its image" : "from a checkpoint";
-    how = aee__restart_how(context, how, buffer, sizeof buffer);
-    return replace(context, how, false, origin, deadline_ns, error);
-}
-
-static bool is_wanted(struct aee__context *context)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    bool wanted = aee__restart_is_wanted(context);
-    (void)pthread_mutex_unlock(&context->lock);
-    return wanted;
-}
-
-static void restart_after_crash(struct aee__context *context)
-{
-    aee_error error = {0};
-    aee_result result = aee__life_begin(context, "restart", &error);
-    if (result == AEE_OK) {
-        if (is_wanted(context)) {
-            result = recover(context, aee__now_ns() + LEAVE_NS, &error);
-        }
-        aee__life_end(context);
-    }
-    if (result != AEE_OK) {
-        restart_failed(context, &error);
-    }
-}
-
-static void restart_job(struct aee__job *job)
-{
-    struct aee__context *context =
-        (struct aee__context *)((char *)job - offsetof(struct aee__context, restart_job));
-    struct aee__core *core = context->core;
-    uint64_t handle = context->handle;
-    if (!aee__restart_put_off(context)) {
-        restart_after_crash(context);
-    }
-    aee__handles_release(&core->contexts, handle);
-}
-
-/* The operation, where nobody else has one and the machine is there for it. */
-static bool begin_settling(struct aee__context *context, bool *kept)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    bool due = context->fallen && aee__restart_is_due(context);
-    *kept = due || context->in_operation;
-    bool begun = due && !context->in_operation && context->operations_waiting == 0;
-    context->in_operation = context->in_operation || begun;
-    (void)pthread_mutex_unlock(&context->lock);
-    return begun;
-}
-
-/* The restarter's job finds nothing left to do. */
-void aee__context_settle(struct aee__context *context)
-{
-    aee_result result = AEE_ERR_BUSY;
-    bool kept = false;
-    if (begin_settling(context, &kept)) {
-        result = recover(context, 0, NULL);
-        aee__life_end(context);
-    }
-    if (result != AEE_OK) {
-        aee__housekeeper_nudge(&context->core->restarter);
-    }
-    if (kept && result != AEE_OK) { /* somebody else is about to */
-        (void)aee__context_wait_ready(context, SETTLE_NS, NULL);
     }
 }

@@ -10,6 +10,8 @@
 /* Turns for which a lane that is about to park is watched before we sleep between the looks. */
 #define PARK_TURNS 2000u
 #define PARK_NAP_NS UINT64_C(20000)
+/* What aee__quiesce_try() may take: longer than lanes spin. */
+#define PARK_MOST_NS UINT64_C(300000)
 
 static bool own(struct aee__lane *lane, uint64_t deadline_ns)
 {
@@ -123,6 +125,41 @@ aee_result aee__quiesce_begin(struct aee__context *context, const char *operatio
     if (result != AEE_OK) {
         aee__life_end(context);
         return refuse(context, operation, result, error);
+    }
+    *out = instance;
+    return AEE_OK;
+}
+
+/* A lane that spins may park meanwhile. */
+static bool is_idle(const struct aee__instance *instance)
+{
+    for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
+        if (atomic_load(&instance->lanes[i].owned) ||
+            aee__lane_outstanding(&instance->lanes[i]) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+aee_result aee__quiesce_try(struct aee__context *context, bool parked, struct aee__instance **out)
+{
+    const uint64_t deadline = aee__now_ns() + PARK_MOST_NS;
+    if (!aee__life_try(context)) {
+        return AEE_ERR_BUSY;
+    }
+    struct aee__instance *instance = atomic_load(&context->current);
+    aee_result result = AEE_ERR_BUSY;
+    if (instance && is_idle(instance)) {
+        result = aee__quiesce_lanes(instance, parked, deadline);
+    }
+    if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
+        aee__quiesce_release(instance);
+        result = AEE_ERR_BUSY;
+    }
+    if (result != AEE_OK) {
+        aee__life_end(context);
+        return result;
     }
     *out = instance;
     return AEE_OK;

@@ -10,6 +10,8 @@
  * held: BUSY, STALE, and what calls into a context without an instance return. */
 aee_result aee__quiesce_begin(struct aee__context *context, const char *operation, bool parked,
                               struct aee__instance **out, aee_error *error);
+/* The same where nobody has to be waited for, or else BUSY. */
+aee_result aee__quiesce_try(struct aee__context *context, bool parked, struct aee__instance **out);
 void aee__quiesce_end(struct aee__context *context, struct aee__instance *instance);
 
 /* Within an operation: the same for an instance, which need not be current; until about that time.

@@ -6,20 +6,15 @@
 #include "ept/shadow.h"
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
+#include "recovery/declared.h"
 
 /* How long a restore waits for a restart that is under way. */
 #define RESTART_PATIENCE_NS (AEE__NS_PER_SECOND / 10)
 
-/* What a lane's registers keep between calls (aee_abi.h). */
-struct controls {
-    uint32_t mxcsr;
-    uint32_t x87;
-    bool known;
-};
-
 struct record {
-    struct aee__undo undo; /* from the copy as of this one to that of the one before */
-    struct controls lanes[AEE_MAX_LANES];
+    struct aee__undo undo;         /* from the copy as of this one to that of the one before */
+    struct aee__declared declared; /* or, in that mode, all there is */
+    struct aee__controls lanes[AEE_MAX_LANES];
     uint64_t time_ns;
 };
 
@@ -43,8 +38,8 @@ static size_t size_of(uint32_t capacity)
     return sizeof(struct aee__checkpoints) + capacity * sizeof(struct record);
 }
 
-static aee_result create(struct aee__context *context, const struct aee__memory *memory,
-                         aee_error *error)
+static aee_result create(const struct aee__context *context, const struct aee__memory *memory,
+                         struct aee__checkpoints **out, aee_error *error)
 {
     const struct aee__alloc *alloc = &context->core->alloc;
     uint32_t capacity = (context->recovery.history ? context->recovery.history : 1) + 1;
@@ -56,12 +51,14 @@ static aee_result create(struct aee__context *context, const struct aee__memory 
     made->alloc = alloc;
     made->mode = context->recovery.mode;
     made->capacity = capacity;
-    aee_result result = aee__shadow_create(&made->shadow, alloc, memory->file_size, error);
+    aee_result result = made->mode == AEE_CHECKPOINT_DECLARED
+                            ? AEE_OK
+                            : aee__shadow_create(&made->shadow, alloc, memory->file_size, error);
     if (result != AEE_OK) {
         aee__alloc_free(alloc, made, size_of(capacity));
         return result;
     }
-    context->checkpoints = made;
+    *out = made;
     return AEE_OK;
 }
 
@@ -69,23 +66,70 @@ void aee__checkpoint_forget(struct aee__context *context)
 {
     struct aee__checkpoints *gone = context->checkpoints;
     context->checkpoints = NULL;
+    aee__checkpoints_destroy(gone);
+}
+
+void aee__checkpoints_destroy(struct aee__checkpoints *gone)
+{
     if (gone) {
         for (uint32_t i = 0; i < gone->capacity; i++) {
             aee__undo_free(&gone->records[i].undo, gone->alloc);
+            aee__declared_free(&gone->records[i].declared, gone->alloc);
         }
         aee__shadow_destroy(&gone->shadow);
         aee__alloc_free(gone->alloc, gone, size_of(gone->capacity));
     }
 }
 
-uint32_t aee__checkpoint_count(const struct aee__context *context)
-{
-    return context->checkpoints ? context->checkpoints->count : 0;
-}
-
 static struct record *record_at(struct aee__checkpoints *kept, uint32_t back)
 {
     return &kept->records[(kept->newest + kept->capacity - back) % kept->capacity];
+}
+
+/* What fits a longer history; the records keep their order. */
+static aee_result lengthen(struct aee__context *context, uint32_t capacity, aee_error *error)
+{
+    struct aee__checkpoints *old = context->checkpoints;
+    struct aee__checkpoints *made = aee__alloc_zero(old->alloc, 1, size_of(capacity));
+    if (!made) {
+        return aee__fail(error, AEE_ERR_NO_MEMORY,
+                         "cannot set the recovery of context \"%s\": no memory for a history of %u",
+                         context->name, capacity - 1);
+    }
+    memcpy(made, old, sizeof *made);
+    made->capacity = capacity;
+    made->newest = old->capacity - 1;
+    for (uint32_t back = 0; back < old->capacity; back++) {
+        made->records[old->capacity - 1 - back] = *record_at(old, back);
+    }
+    aee__alloc_free(old->alloc, old, size_of(old->capacity));
+    context->checkpoints = made;
+    return AEE_OK;
+}
+
+aee_result aee__checkpoint_configure(struct aee__context *context, const aee_recovery_desc *desc,
+                                     aee_error *error)
+{
+    const struct aee__checkpoints *kept = context->checkpoints;
+    uint32_t capacity = (desc->history ? desc->history : 1) + 1;
+    bool itself = desc->every_frames > 0 || desc->every_ns > 0;
+    atomic_store(&context->due_frame, 0);
+    atomic_store(&context->due_ns, 0);
+    atomic_store(&context->checkpoints_itself, itself);
+    if (itself) {
+        atomic_store(&context->core->checkpoints_frames, true);
+    }
+    if (kept && kept->mode != desc->mode) {
+        aee__checkpoint_forget(context);
+    } else if (kept && kept->capacity < capacity) {
+        return lengthen(context, capacity, error);
+    }
+    return AEE_OK;
+}
+
+uint32_t aee__checkpoint_count(const struct aee__context *context)
+{
+    return context->checkpoints ? context->checkpoints->count : 0;
 }
 
 /* ---- Which pages have changed since the copy ---------------------------------------------- */
@@ -124,11 +168,12 @@ static void follow(struct aee__checkpoints *kept, const struct aee__instance *in
 
 /* ---- Registers ---------------------------------------------------------------------------- */
 
-static void save_controls(const struct aee__instance *instance, struct record *record)
+void aee__checkpoint_read_controls(const struct aee__instance *instance,
+                                   struct aee__controls lanes[AEE_MAX_LANES])
 {
     for (uint32_t i = 0; i < AEE_MAX_LANES; i++) {
-        struct controls *to = &record->lanes[i];
-        *to = (struct controls){0};
+        struct aee__controls *to = &lanes[i];
+        *to = (struct aee__controls){0};
         if (i < atomic_load(&instance->lane_count)) {
             const struct aee_abi_lane_private *own = &instance->lanes[i].ring.shared->own;
             to->mxcsr = __atomic_load_n(&own->mxcsr, __ATOMIC_RELAXED);
@@ -145,7 +190,7 @@ static void load_controls(const struct aee__instance *instance, const struct rec
     enum { MXCSR_RESET = 0x1f80, X87_RESET = 0x37f };
     for (uint32_t i = 0; i < atomic_load(&instance->lane_count); i++) {
         struct aee_abi_lane_private *own = &instance->lanes[i].ring.shared->own;
-        const struct controls *from = &record->lanes[i];
+        const struct aee__controls *from = &record->lanes[i];
         __atomic_store_n(&own->mxcsr, from->known ? from->mxcsr : MXCSR_RESET, __ATOMIC_RELAXED);
         __atomic_store_n(&own->x87_control, from->known ? from->x87 : X87_RESET, __ATOMIC_RELAXED);
         __atomic_store_n(&own->controls, 1, __ATOMIC_RELEASE);
@@ -174,13 +219,14 @@ static aee_result copy_changes(struct aee__checkpoints *kept, const struct aee__
 }
 
 /* What the history holds beside the newest is within its bounds. */
-static void trim(struct aee__checkpoints *kept, uint64_t memory_bytes)
+static void trim(struct aee__checkpoints *kept, uint32_t history, uint64_t memory_bytes)
 {
     uint64_t bytes = 0;
     uint32_t keep = 0;
-    uint32_t most = kept->count < kept->capacity - 1 ? kept->count : kept->capacity - 1;
+    uint32_t most = kept->count < history ? kept->count : history;
     while (keep < most) {
         bytes += keep > 0 ? aee__undo_bytes(&record_at(kept, keep - 1)->undo) : 0;
+        bytes += keep > 0 ? aee__declared_bytes(&record_at(kept, keep)->declared) : 0;
         if (keep > 0 && bytes > memory_bytes) {
             break;
         }
@@ -189,13 +235,27 @@ static void trim(struct aee__checkpoints *kept, uint64_t memory_bytes)
     kept->count = keep;
 }
 
-static aee_result take_locked(struct aee__context *context, const struct aee__instance *instance,
+static aee_result copy_state(struct aee__checkpoints *kept, struct aee__instance *instance,
+                             struct record *record, aee_error *error)
+{
+    return kept->mode == AEE_CHECKPOINT_DECLARED
+               ? aee__declared_take(&record->declared, kept->alloc, instance, error)
+               : copy_changes(kept, instance, record, error);
+}
+
+/* What the component has declared goes with its memory. */
+static void load_declarations(struct aee__instance *instance, const struct record *record)
+{
+    aee__instance_set_state_ranges(instance, &record->declared.ranges);
+}
+
+static aee_result take_locked(struct aee__context *context, struct aee__instance *instance,
                               aee_error *error)
 {
     aee_result result = AEE_OK;
     bool first = context->checkpoints == NULL;
     if (first) {
-        result = create(context, &instance->memory, error);
+        result = create(context, &instance->memory, &context->checkpoints, error);
     }
     if (result != AEE_OK) {
         return result;
@@ -203,7 +263,7 @@ static aee_result take_locked(struct aee__context *context, const struct aee__in
     struct aee__checkpoints *kept = context->checkpoints;
     uint32_t next = (kept->newest + 1) % kept->capacity;
     struct record *record = &kept->records[next];
-    result = copy_changes(kept, instance, record, error);
+    result = copy_state(kept, instance, record, error);
     if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
         aee__shadow_undo(&kept->shadow, &record->undo); /* it was not between calls after all */
         kept->known = 0;
@@ -216,14 +276,30 @@ static aee_result take_locked(struct aee__context *context, const struct aee__in
         return result;
     }
     follow(kept, instance);
-    save_controls(instance, record);
+    aee__instance_state_ranges(instance, &record->declared.ranges);
+    aee__checkpoint_read_controls(instance, record->lanes);
     kept->layout = instance->memory;
     kept->newest = next;
     kept->count++;
-    trim(kept,
+    trim(kept, context->recovery.history ? context->recovery.history : 1,
          context->recovery.memory_bytes ? context->recovery.memory_bytes : UINT64_C(64) << 20);
     context->fruitless = 0;
     return AEE_OK;
+}
+
+/* With what it took. */
+static aee_result take_and_count(struct aee__context *context, struct aee__instance *instance,
+                                 aee_error *error)
+{
+    uint64_t begin = aee__now_ns();
+    aee_result result = take_locked(context, instance, error);
+    uint64_t end = aee__now_ns();
+    if (result == AEE_OK) {
+        (void)atomic_fetch_add(&context->stats.checkpoints, 1);
+        atomic_store(&context->stats.checkpoint_at_ns, end);
+        atomic_store(&context->stats.checkpoint_ns, end - begin);
+    }
+    return result;
 }
 
 static aee_result explain(const struct aee__context *context, const char *operation,
@@ -234,15 +310,31 @@ static aee_result explain(const struct aee__context *context, const char *operat
                                         context->name, why->text);
 }
 
+aee_result aee__checkpoint_try(struct aee__context *context, aee_error *error)
+{
+    struct aee__instance *instance;
+    aee_error why;
+    aee_result result =
+        aee__quiesce_try(context, context->recovery.mode != AEE_CHECKPOINT_DECLARED, &instance);
+    if (result != AEE_OK) {
+        return aee__fail(error, result, "context \"%s\" is busy", context->name);
+    }
+    result = take_and_count(context, instance, &why);
+    aee__quiesce_end(context, instance);
+    return explain(context, "take a checkpoint of", result, &why, error);
+}
+
 aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
 {
     struct aee__instance *instance;
     aee_error why;
-    aee_result result = aee__quiesce_begin(context, "take a checkpoint of", true, &instance, error);
+    aee_result result =
+        aee__quiesce_begin(context, "take a checkpoint of",
+                           context->recovery.mode != AEE_CHECKPOINT_DECLARED, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
-    result = take_locked(context, instance, &why);
+    result = take_and_count(context, instance, &why);
     aee__quiesce_end(context, instance);
     return explain(context, "take a checkpoint of", result, &why, error);
 }
@@ -260,9 +352,30 @@ static void go_back(struct aee__checkpoints *kept, uint32_t back)
     }
 }
 
+/* Declared state, over what is there. */
+static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__instance *instance,
+                                   aee_error *error)
+{
+    aee_result result =
+        aee__declared_put(&record_at(kept, kept->chosen)->declared, instance, error);
+    if (result == AEE_OK) {
+        kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
+        kept->count -= kept->chosen;
+        instance->restores++;
+        (void)atomic_fetch_add(&instance->context->stats.restores, 1);
+    }
+    return result;
+}
+
+/* Declared state has no registers: its lanes need not park. */
+static bool is_declared(const struct aee__context *context)
+{
+    return context->recovery.mode == AEE_CHECKPOINT_DECLARED;
+}
+
 /* In its own memory. */
-static aee_result restore_in_place(struct aee__checkpoints *kept,
-                                   struct aee__instance *instance, aee_error *error)
+static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__instance *instance,
+                                   aee_error *error)
 {
     bool compare;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
@@ -276,8 +389,10 @@ static aee_result restore_in_place(struct aee__checkpoints *kept,
     (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
     instance->restores++;
+    (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     follow(kept, instance);
     load_controls(instance, record_at(kept, 0));
+    load_declarations(instance, record_at(kept, 0));
     return AEE_OK;
 }
 
@@ -285,6 +400,9 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
                                  bool succeeded, aee_error *error)
 {
     struct aee__checkpoints *kept = context->checkpoints;
+    if (kept->mode == AEE_CHECKPOINT_DECLARED) {
+        return restore_declared(kept, instance, error);
+    }
     if (succeeded) {
         return restore_in_place(kept, instance, error);
     }
@@ -292,11 +410,13 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
     go_back(kept, kept->chosen);
     kept->chosen = 0;
     aee__shadow_apply(&kept->shadow, &kept->layout, &instance->memory);
+    (void)atomic_fetch_add(&context->stats.restores, 1);
     kept->known = 0;
     if (instance->memory.file_size == kept->layout.file_size) {
         follow(kept, instance);
     }
     load_controls(instance, record_at(kept, 0));
+    load_declarations(instance, record_at(kept, 0));
     return AEE_OK;
 }
 
@@ -316,10 +436,11 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
 {
     struct aee__instance *instance;
     aee_error why;
-    aee_result result = aee__quiesce_begin(context, "restore", true, &instance, error);
+    aee_result result =
+        aee__quiesce_begin(context, "restore", !is_declared(context), &instance, error);
     if (result == AEE_ERR_RESTARTING || result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG) {
         (void)aee__context_wait_ready(context, RESTART_PATIENCE_NS, NULL); /* it comes back */
-        result = aee__quiesce_begin(context, "restore", true, &instance, error);
+        result = aee__quiesce_begin(context, "restore", !is_declared(context), &instance, error);
     }
     if (result == AEE_ERR_STOPPED || result == AEE_ERR_QUARANTINED ||
         result == AEE_ERR_RESTARTING) {
@@ -330,11 +451,57 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
     }
     result = aee__checkpoint_choose(context, back, error);
     if (result == AEE_OK) {
-        result = restore_in_place(context->checkpoints, instance, &why);
+        result = is_declared(context) ? restore_declared(context->checkpoints, instance, &why)
+                                      : restore_in_place(context->checkpoints, instance, &why);
         result = explain(context, "restore", result, &why, error);
     }
     aee__quiesce_end(context, instance);
     return result;
+}
+
+/* ---- State from elsewhere ----------------------------------------------------------------- */
+
+aee_result aee__checkpoints_create(const struct aee__context *context,
+                                   const struct aee__memory *layout,
+                                   const struct aee__controls lanes[AEE_MAX_LANES],
+                                   struct aee__checkpoints **out, aee_error *error)
+{
+    *out = NULL;
+    aee_result result = create(context, layout, out, error);
+    if (result == AEE_OK) {
+        (*out)->layout = *layout;
+        (*out)->count = 1;
+        memcpy((*out)->records[0].lanes, lanes, sizeof(*out)->records[0].lanes);
+    }
+    return result;
+}
+
+struct aee__shadow *aee__checkpoints_copy(struct aee__checkpoints *checkpoints)
+{
+    return &checkpoints->shadow;
+}
+
+struct aee__declared *aee__checkpoints_declared(struct aee__checkpoints *checkpoints)
+{
+    return &checkpoints->records[checkpoints->newest].declared;
+}
+
+/* The lock: whoever ends an instance asks how many there are. */
+struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,
+                                                   struct aee__checkpoints *checkpoints)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__checkpoints *before = context->checkpoints;
+    context->checkpoints = checkpoints;
+    (void)pthread_mutex_unlock(&context->lock);
+    return before;
+}
+
+aee_result aee__checkpoints_apply(struct aee__context *context, struct aee__instance *instance,
+                                  aee_error *error)
+{
+    return is_declared(context) ? restore_declared(context->checkpoints, instance, error)
+                                : restore_in_place(context->checkpoints, instance, error);
 }
 
 /* ---- After a crash ------------------------------------------------------------------------ */
@@ -354,6 +521,7 @@ bool aee__checkpoint_keeps_machine(const struct aee__context *context, const aee
 {
     enum { DOUBLE_FAULT = 8 };
     return context->core->ops->lane_restart && choose(context) != UINT32_MAX &&
+           context->checkpoints->mode != AEE_CHECKPOINT_DECLARED &&
            crash->cause != AEE_CRASH_HOST && crash->cause != AEE_CRASH_KILLED &&
            !(crash->cause == AEE_CRASH_EXCEPTION && crash->vector == DOUBLE_FAULT);
 }
@@ -368,5 +536,6 @@ enum aee__origin aee__checkpoint_origin(struct aee__context *context)
         return AEE__ORIGIN_IMAGE;
     }
     context->checkpoints->chosen = back;
-    return AEE__ORIGIN_STATE;
+    return context->checkpoints->mode == AEE_CHECKPOINT_DECLARED ? AEE__ORIGIN_DECLARED
+                                                                 : AEE__ORIGIN_STATE;
 }

@@ -26,6 +26,13 @@ static inline aee_result scenario_nop(void *user, aee_host_call *call)
     return AEE_OK;
 }
 
+static inline const char *scenario_snapshot(void)
+{
+    static char path[64];
+    (void)snprintf(path, sizeof path, "/tmp/aee-faults-%d", (int)getpid());
+    return path;
+}
+
 /* Notes the step; checks the error. */
 static inline aee_result scenario_note(struct scenario *s, const char *step, aee_result result)
 {
@@ -54,6 +61,18 @@ static inline aee_result scenario_call(struct scenario *s, aee_context context, 
     return scenario_note(s, name, result);
 }
 
+/* The crasher is a group of its own, which waits a little. */
+static inline aee_result scenario_supervise(struct scenario *s)
+{
+    aee_recovery_desc group = {.struct_size = sizeof group,
+                               .supervision = AEE_SUPERVISE_ALL_FOR_ONE,
+                               .backoff_ns = MS / 2};
+    aee_recovery_desc member = {.struct_size = sizeof member, .supervisor = s->crasher_context};
+    STEP(aee_set_recovery(s->engine, s->crasher_context, &group, &s->error));
+    STEP(aee_set_recovery(s->engine, s->worker, &member, &s->error));
+    return AEE_OK;
+}
+
 static inline aee_result scenario_create(struct scenario *s)
 {
     aee_engine_desc desc = {.struct_size = sizeof desc,
@@ -78,7 +97,7 @@ static inline aee_result scenario_create(struct scenario *s)
     STEP(aee_context_create(s->engine, &ring, &s->crasher_context, &s->error));
     STEP(aee_load_file(s->engine, s->crasher_context, AEE_COMPONENT_DIR "/mod_crasher.elf",
                        &s->error));
-    return AEE_OK;
+    return scenario_supervise(s);
 }
 
 /* Regions, host calls, more memory. */
@@ -113,6 +132,8 @@ static inline aee_result scenario_crash(struct scenario *s)
         STEP(scenario_call(s, s->crasher_context, "mod_tick", 9, &value));
     }
     STEP(aee_region_unmap(s->engine, s->crasher_context, s->region, &s->error));
+    STEP(aee_snapshot_save(s->engine, s->worker, scenario_snapshot(), &s->error));
+    STEP(aee_snapshot_load(s->engine, s->worker, scenario_snapshot(), &s->error));
     STEP(aee_restart(s->engine, s->worker, &s->error));
     STEP(scenario_call(s, s->worker, "bench_touch", 20, &value));
     STEP(aee_stop(s->engine, s->worker, &s->error));
@@ -140,6 +161,7 @@ static inline aee_result scenario_run(struct scenario *s)
     aee_result result = scenario_create(s);
     result = result == AEE_OK ? scenario_use(s) : result;
     result = result == AEE_OK ? scenario_crash(s) : result;
+    (void)unlink(scenario_snapshot());
     if (pthread_create(&thread, NULL, scenario_destroy, s->engine) != 0 ||
         !join_within(thread, 20000 * MS)) {
         (void)printf("aee_engine_destroy() does not come back after \"%s\"\n", s->step);

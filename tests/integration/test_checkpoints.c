@@ -408,6 +408,160 @@ static void test_growth(void **state)
     bed_close(&bed);
 }
 
+/* ---- Declared state ----------------------------------------------------------------------- */
+
+static void test_declared(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    const aee_recovery_desc recovery = {.mode = AEE_CHECKPOINT_DECLARED, .history = 16};
+    aee_context context = make(&bed, AEE_CALL_AUTO, 1, &recovery);
+    assert_int_equal(get(&bed, context, "add_block"), 0);
+    for (int64_t i = 1; i <= 16; i++) {
+        (void)value2(&bed, context, "set_declared", 999, i, 2);
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    restore(&bed, context, 7);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 9);
+    assert_int_equal(get(&bed, context, "counted"), 116); /* was not declared */
+    restore(&bed, context, 8);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 1);
+    assert_int_equal(aee_restore(bed.engine, context, 1, &bed.error), AEE_ERR_NOT_FOUND);
+    /* After a crash initialisers run, and declared state comes over what they made. */
+    expect_fall(&bed, context, "wreck", AEE_ERR_CRASHED);
+    assert_int_equal(get(&bed, context, "counted"), 100);
+    assert_int_equal(value2(&bed, context, "get_declared", 999, 0, 1), 1);
+    bed_close(&bed);
+}
+
+static void test_nothing_declared(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_context context = make_context(&bed, "testbed", AEE_CALL_DIRECT, 1);
+    const aee_recovery_desc recovery = {.struct_size = sizeof recovery,
+                                        .mode = AEE_CHECKPOINT_DECLARED};
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    assert_int_equal(aee_checkpoint(bed.engine, context, &bed.error), AEE_ERR_STATE);
+    assert_non_null(strstr(bed.error.text, "declared no state"));
+    assert_int_equal(aee_restore(bed.engine, context, 0, &bed.error), AEE_ERR_NOT_FOUND);
+    bed_close(&bed);
+}
+
+/* A longer history keeps what there is; another mode does not. */
+static void test_settings_change(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_recovery_desc recovery = {.struct_size = sizeof recovery, .history = 2};
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, &recovery);
+    for (int i = 0; i < 5; i++) {
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    recovery.history = 5;
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    for (int i = 0; i < 3; i++) {
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+    }
+    restore(&bed, context, 4);
+    assert_int_equal(get(&bed, context, "counted"), 104);
+    recovery.mode = AEE_CHECKPOINT_FULL;
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    assert_int_equal(aee_restore(bed.engine, context, 0, &bed.error), AEE_ERR_NOT_FOUND);
+    bed_close(&bed);
+}
+
+/* ---- At the ends of frames ---------------------------------------------------------------- */
+
+static void frames(struct bed *bed, aee_context context, int count)
+{
+    for (int i = 0; i < count; i++) {
+        ASSERT_OK(bed, aee_engine_frame_begin(bed->engine, &bed->error));
+        (void)get(bed, context, "count");
+        ASSERT_OK(bed, aee_engine_frame_end(bed->engine, NULL, &bed->error));
+    }
+}
+
+static aee_context_info info_of(struct bed *bed, aee_context context)
+{
+    aee_context_info info;
+    ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
+    return info;
+}
+
+static void test_every_frames(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    const aee_recovery_desc recovery = {.history = 4, .every_frames = 3};
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, &recovery);
+    frames(&bed, context, 10); /* with frames 1, 4, 7 and 10 */
+    assert_int_equal(info_of(&bed, context).checkpoints, 4);
+    assert_true(info_of(&bed, context).checkpoint_at_ns > 0);
+    expect_fall(&bed, context, "wreck", AEE_ERR_CRASHED);
+    assert_int_equal(get(&bed, context, "counted"), 110);
+    assert_int_equal(info_of(&bed, context).restores, 1);
+    restore(&bed, context, 2);
+    assert_int_equal(get(&bed, context, "counted"), 104);
+    bed_close(&bed);
+}
+
+static void test_every_time(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_recovery_desc recovery = {.every_ns = 3600 * SECOND};
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, &recovery);
+    frames(&bed, context, 20);
+    assert_int_equal(info_of(&bed, context).checkpoints, 1);
+    recovery.struct_size = sizeof recovery;
+    recovery.every_ns = 1;
+    ASSERT_OK(&bed, aee_set_recovery(bed.engine, context, &recovery, &bed.error));
+    frames(&bed, context, 20);
+    assert_true(info_of(&bed, context).checkpoints >= 20);
+    bed_close(&bed);
+}
+
+/* A share of nothing is earned late. */
+static void test_within_share(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    const aee_recovery_desc recovery = {.every_frames = 1, .frame_share_ns = 1};
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, &recovery);
+    frames(&bed, context, 30);
+    assert_int_equal(info_of(&bed, context).checkpoints, 1);
+    bed_close(&bed);
+}
+
+/* The history fits its memory: each changes 2 MiB, of which 4 MiB hold one beside the newest. */
+static void test_within_memory(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    const aee_recovery_desc recovery = {.history = 8, .memory_bytes = 5 << 20};
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, &recovery);
+    for (int64_t i = 0; i < 6; i++) {
+        (void)value2(&bed, context, "touch", 512, i + 1, 2);
+        checkpoint(&bed, context);
+    }
+    assert_int_equal(aee_restore(bed.engine, context, 7, &bed.error), AEE_ERR_NOT_FOUND);
+    assert_int_equal(aee_restore(bed.engine, context, 3, &bed.error), AEE_ERR_NOT_FOUND);
+    restore(&bed, context, 1);
+    assert_int_equal(value2(&bed, context, "look", 511, 0, 1), 5);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     skip_without_backend();
@@ -426,6 +580,13 @@ int main(void)
         cmocka_unit_test(test_while_others_call),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_declared),
+        cmocka_unit_test(test_nothing_declared),
+        cmocka_unit_test(test_settings_change),
+        cmocka_unit_test(test_every_frames),
+        cmocka_unit_test(test_every_time),
+        cmocka_unit_test(test_within_share),
+        cmocka_unit_test(test_within_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@ def usage(aee, components):
         add + ["1", "2", "--memory", "-1"],
         add + ["1", "2", "--mode", "fast"],
         add + ["1", "2", "--returns", "text"],
+        add + ["1", "2", "--save"],
         add + ["1", "{frame}"],
         add + ["1", "2", "--no-pace"],
         add + ["1", "2", "--frobnicate"],
@@ -218,6 +219,21 @@ def run_frames(aee, components, testbed):
         cli.fail("six crashes, the first with registers, were expected", result)
 
 
+def snapshots(aee, testbed):
+    count = [aee, "run", testbed, "--call", "count"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "count.snap")
+        cli.run(count + ["--save", path], 0, out=[r"\A1\n\Z"])
+        cli.run(count + ["--load", path, "--save", path], 0, out=[r"\A2\n\Z"])
+        cli.run(count + ["--load", path], 0, out=[r"\A3\n\Z"])
+        cli.run(count + ["--load", path, "--memory", "2"], 3, err=[r"^aee run: .* of heap"])
+        cli.run(count + ["--load", testbed], 3, err=[r"^aee run: .* is not a snapshot$"])
+        cli.run(count + ["--save", os.path.join(folder, "no", "file")], 5, err=[r"cannot write"])
+        cli.run([aee, "run", testbed, "--call", "trap", "--save", path + "2"], 1)
+        if os.listdir(folder) != ["count.snap"]:
+            cli.fail(f"snapshots: {os.listdir(folder)} is left")
+
+
 def main():
     options = cli.arguments(__doc__, "aee", "components", "testbed")
     helps(options.aee)
@@ -232,6 +248,7 @@ def main():
     run_once(options.aee, options.components, options.testbed)
     run_failing(options.aee, options.components, options.testbed)
     run_frames(options.aee, options.components, options.testbed)
+    snapshots(options.aee, options.testbed)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,27 @@ static void faults_are_errors()
     CHECK(GET(GET(bed.context.function<int()>("count"))()) == 1);
 }
 
+static void state_is_kept()
+{
+    bed bed;
+    char path[] = "/tmp/aee-cpp-XXXXXX";
+    const int file = mkstemp(path);
+    const auto count = GET(bed.context.function<int()>("count"));
+    CHECK(file >= 0 && close(file) == 0);
+    CHECK(GET(count()) == 1);
+    GET(bed.context.checkpoint());
+    CHECK(GET(count()) == 2);
+    GET(bed.context.save_snapshot(path));
+    GET(bed.context.restore());
+    CHECK(GET(count()) == 2);
+    CHECK(bed.context.restore(1).code() == AEE_ERR_NOT_FOUND);
+    CHECK(GET(count()) == 3);
+    GET(bed.context.load_snapshot(path));
+    CHECK(GET(count()) == 3);
+    CHECK(bed.context.load_snapshot(AEE_TESTBED).code() == AEE_ERR_BAD_SNAPSHOT);
+    CHECK(unlink(path) == 0);
+}
+
 static void bytes_travel()
 {
     bed bed;
@@ -506,6 +527,7 @@ int main()
     arguments_and_results_are_converted();
     faults_are_errors();
     bytes_travel();
+    state_is_kept();
     calls_do_not_allocate();
     host_functions_take_many_forms();
     host_functions_see_payloads();

@@ -1,6 +1,8 @@
 /* test_declared.c: declared state and its checksum; seeds, frames and time that can be fixed. */
 #include "harness.h"
 
+#include <dlfcn.h>
+
 #include "aee_abi.h"
 
 static uint64_t checksum(struct bed *bed, aee_context context)
@@ -494,6 +496,62 @@ static void functions_are_listed(void **state)
                      AEE_ERR_INVALID_ARGUMENT);
 }
 
+/* ---- Native builds ------------------------------------------------------------------------------ */
+
+/* The mirror of struct aee_native_hooks, which is for components. */
+struct hooks {
+    void *functions[4];
+    uint64_t hidden_features, seed, frame, time_ns;
+};
+
+static void *symbol(void *module, const char *name)
+{
+    void *found = dlsym(module, name);
+    if (!found) {
+        fail_msg("%s", dlerror());
+    }
+    return found;
+}
+
+static void native_modules_answer_alike(void **state)
+{
+    (void)state;
+    void *module = dlopen(AEE_DECLARED_NATIVE, RTLD_NOW | RTLD_LOCAL);
+    if (!module) {
+        fail_msg("%s", dlerror());
+    }
+    int64_t (*add)(int64_t, int64_t);
+    int64_t (*remove)(int64_t);
+    int64_t (*storm)(int64_t);
+    int64_t (*ask[3])(void);
+    void (*set_hooks)(const struct hooks *);
+    const char *const questions[] = {"seed", "frame", "time_ns"};
+    *(void **)&add = symbol(module, "add_range");
+    *(void **)&remove = symbol(module, "remove_range");
+    *(void **)&storm = symbol(module, "storm");
+    *(void **)&set_hooks = symbol(module, "aee_native_set_hooks");
+    set_hooks(&(struct hooks){.seed = 8, .frame = 9, .time_ns = 10});
+    for (int i = 0; i < 3; i++) {
+        *(void **)&ask[i] = symbol(module, questions[i]);
+        assert_int_equal(ask[i](), 8 + i);
+    }
+    int64_t block[4] = {0};
+    int64_t at = (int64_t)(uintptr_t)block;
+    assert_int_equal(add(at, 0), AEE_HOST_BAD);
+    assert_int_equal(add(at, -1), AEE_HOST_BAD);
+    assert_int_equal(add(at, 16), AEE_HOST_OK);
+    assert_int_equal(add(at + 15, 2), AEE_HOST_BAD);
+    assert_int_equal(add(at + 16, 16), AEE_HOST_OK);
+    assert_int_equal(remove(at + 1), AEE_HOST_NOT_FOUND);
+    assert_int_equal(remove(at), AEE_HOST_OK);
+    assert_int_equal(remove(at), AEE_HOST_NOT_FOUND);
+    assert_int_equal(add(at, 17), AEE_HOST_BAD);
+    assert_int_equal(remove(at + 16), AEE_HOST_OK);
+    assert_true(storm(1000) > 500);
+    assert_int_equal(add(at, 1), AEE_HOST_LIMIT);
+    assert_int_equal(dlclose(module), 0);
+}
+
 static int set_up(void **state)
 {
     static struct bed bed;
@@ -534,6 +592,7 @@ int main(void)
         TEST(forks_have_state_and_time_of_their_template),
         TEST(checksums_go_back_with_the_state),
         TEST(functions_are_listed),
+        TEST(native_modules_answer_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -246,7 +246,7 @@ static void others_restart_meanwhile(void **state)
     uint64_t used = cpu_ns();
     assert_int_equal(aee_wait_ready(bed->engine, waiting, 300 * MS, &bed->error),
                      AEE_ERR_TIMED_OUT);
-    assert_true(cpu_ns() - used < 150 * MS); /* nobody looks at the clock meanwhile */
+    assert_true(cpu_ns() - used < 50 * MS); /* nobody looks at the clock meanwhile */
 }
 
 /* Where the thread whose call crashed could restore the component itself. */

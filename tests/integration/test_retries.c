@@ -193,16 +193,17 @@ static void a_try_does_not_wait_for_ever(void **state)
     struct bed *bed = *state;
     struct field field = make_field(bed, AEE_CALL_DIRECT, 1);
     const aee_limits never = {.never_restart = 1};
-    aee_recovery_desc wait = {.struct_size = sizeof wait, .backoff_ns = 100 * MS};
+    aee_recovery_desc wait = {.struct_size = sizeof wait, .backoff_ns = scaled(300 * MS)};
     int64_t value;
     mark(&field, "attempt", 1);
     const aee_limits window = {.restart_window_ns = 3600 * SECOND};
     ASSERT_OK(bed, aee_set_limits(bed->engine, field.context, &window, &bed->error));
     ASSERT_OK(bed, aee_set_recovery(bed->engine, field.context, &wait, &bed->error));
+    set_budget(bed, field.context, scaled(100 * MS));
     ASSERT_OK(bed, attempt(&field, 1, 1, TRAP, &value));
     uint64_t begin = now_ns();
     ASSERT_OK(bed, attempt(&field, 2, 1, TRAP, &value)); /* after the wait */
-    assert_true(now_ns() - begin >= 100 * MS);
+    assert_true(now_ns() - begin >= scaled(300 * MS));
     assert_int_equal(value, 2);
     ASSERT_OK(bed, aee_set_limits(bed->engine, field.context, &never, &bed->error));
     assert_int_equal(attempt(&field, 3, 1, TRAP, &value), AEE_ERR_CRASHED);
@@ -412,6 +413,27 @@ static void waiting_calls_end(void **state)
     }
 }
 
+/* Where the first crash is the last, nothing waits. */
+static void there_is_none_in_quarantine(void **state)
+{
+    struct bed *bed = *state;
+    EACH_MODE(mode)
+    {
+        struct field field = make_field(bed, batch_modes[mode], 2);
+        const aee_limits never = {.never_restart = 1};
+        aee_result results[CALLS];
+        int64_t values[CALLS];
+        ASSERT_OK(bed, aee_set_limits(bed->engine, field.context, &never, &bed->error));
+        mark(&field, "attempt", 1);
+        fill(&field, 0, "attempt");
+        spoil(0, 1, TRAP);
+        run_items(&field, results, values);
+        assert_int_equal(results[0], AEE_ERR_CRASHED);
+        assert_int_equal(word_of(&field, 0), 1);
+        assert_int_equal(info_of(bed, field.context).queued_calls, 0);
+    }
+}
+
 /* A restart by hand takes them along. */
 static void waiting_calls_go_on_by_hand(void **state)
 {
@@ -599,6 +621,7 @@ int main(void)
         WITH_BED(submitted_calls_get_no_third_try),
         WITH_BED(marks_are_looked_at_one_by_one),
         WITH_BED(waiting_calls_end),
+        WITH_BED(there_is_none_in_quarantine),
         WITH_BED(waiting_calls_go_on_by_hand),
         WITH_BED(many_threads_try_again),
         WITH_BED(failed_restarts),

@@ -76,6 +76,30 @@ static void on_log(void *user, aee_log_level level, aee_context context, const c
     funlockfile(stderr);
 }
 
+/* ---- Snapshots ---------------------------------------------------------------------------- */
+
+static int load_snapshot(struct session *session)
+{
+    const char *path = session->options->load;
+    aee_error error;
+    if (!path || aee_snapshot_load(session->engine, session->context, path, &error) == AEE_OK) {
+        return CLI_OK;
+    }
+    session->error = error;
+    return complain(&error, CLI_IMAGE);
+}
+
+static int save_snapshot(struct session *session)
+{
+    const char *path = session->options->save;
+    aee_error error;
+    if (!path || aee_snapshot_save(session->engine, session->context, path, &error) == AEE_OK) {
+        return CLI_OK;
+    }
+    session->error = error;
+    return complain(&error, CLI_OTHER);
+}
+
 /* ---- From image to function --------------------------------------------------------------- */
 
 /* The file's name without folder and ".elf". */
@@ -118,6 +142,10 @@ static int open_session(struct session *session)
     if (result != AEE_OK) {
         session->error = error;
         return complain(&error, exit_code(result) == CLI_COMPONENT ? CLI_COMPONENT : CLI_IMAGE);
+    }
+    const int loaded = load_snapshot(session);
+    if (loaded != CLI_OK) {
+        return loaded;
     }
     result = aee_find_function(session->engine, session->context, options->call, &session->function,
                                &error);
@@ -311,6 +339,7 @@ static int run(int argc, char **argv)
         const bool known =
             aee_get_context_info(session.engine, session.context, &info, NULL) == AEE_OK;
         const bool called = code == CLI_OK || code == CLI_COMPONENT;
+        code = code == CLI_OK ? save_snapshot(&session) : code;
         if (known && called && options.json) {
             print_json(&session, code, &info);
         } else if (known && called && options.frames > 0) {
@@ -339,10 +368,12 @@ const struct cli_verb cli_run = {
             "  --memory MB     heap of the component (default 16)\n"
             "  --mode MODE     auto, ring or direct (default auto)\n"
             "  --returns TYPE  int, double or nothing: what NAME returns (default int)\n"
+            "  --load FILE     begin with the state of a snapshot (docs/snapshots.md)\n"
+            "  --save FILE     write one after the last call, if none failed\n"
             "  --json          one JSON object instead; its fields are in docs/cli.md\n"
             "  --              what follows are arguments\n"
             "\n"
             "exit codes: 0 every call returned, 1 the component crashed or hung, 2 wrong command\n"
-            "line, 3 image refused, 4 no usable back end, 5 anything else\n",
+            "line, 3 image or snapshot refused, 4 no usable back end, 5 anything else\n",
     .run = run,
 };

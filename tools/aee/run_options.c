@@ -98,13 +98,21 @@ static int parse_pair(struct run_options *options, const char *name, const char 
     if (strcmp(name, "--mode") == 0) {
         return parse_mode(options, value);
     }
+    if (strcmp(name, "--load") == 0) {
+        options->load = value;
+        return CLI_OK;
+    }
+    if (strcmp(name, "--save") == 0) {
+        options->save = value;
+        return CLI_OK;
+    }
     return parse_returns(options, value);
 }
 
 static bool has_value(const char *name)
 {
-    static const char *const names[] = {"--call",   "--frames", "--budget",
-                                        "--memory", "--mode",   "--returns"};
+    static const char *const names[] = {"--call", "--frames",  "--budget", "--memory",
+                                        "--mode", "--returns", "--load",   "--save"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;

@@ -10,6 +10,8 @@
 struct run_options {
     const char *image;
     const char *call;
+    const char *load; /* a snapshot, or NULL */
+    const char *save; /* the same */
     aee_value args[AEE_ARGS_MAX];
     uint32_t arg_count;
     int frame_arg;      /* index of the argument that was given as {frame}; -1: none */

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/hash.h"
 
 #define AEE__IMAGE_MAX_SEGMENTS 16u
 #define AEE__IMAGE_MAX_EXPORTS 4096u
@@ -39,6 +40,7 @@ struct aee__image {
     const struct aee__alloc *alloc;
     struct aee__segment segments[AEE__IMAGE_MAX_SEGMENTS];
     uint32_t segment_count;
+    uint8_t hash_of_file[AEE__HASH_SIZE];
     uint64_t entry;           /* gva of the initialiser (run once by lane 0), or 0 for none */
     uint64_t tls_data;        /* gva of the TLS template; 0 when there are no bytes of it */
     uint64_t tls_file_size;   /* bytes of template */

@@ -158,6 +158,7 @@ aee_result aee__image_parse(const struct aee__alloc *alloc, const char *what, co
         aee__image_destroy(parser.image);
         return result;
     }
+    aee__hash(bytes, size, parser.image->hash_of_file);
     *out = parser.image;
     return aee__ok(error);
 }

@@ -6,7 +6,30 @@
 
 enum { PAGES = 512, PAGE = 4096, WORDS = PAGE / 8 };
 
-static int64_t counter = 100;                                         /* data */
+static int64_t counter = 100; /* data */
+AEE_STATE static int64_t declared[1000];
+static int64_t *added; /* as much again, from the heap */
+
+AEE_EXPORT int64_t add_block(void)
+{
+    added = calloc(1000, sizeof *added);
+    return added ? aee_state_add(added, 1000 * sizeof *added) : -100;
+}
+
+AEE_EXPORT int64_t set_declared(int64_t index, int64_t value)
+{
+    declared[index] = value;
+    if (added) {
+        added[index] = -value;
+    }
+    return 0;
+}
+
+AEE_EXPORT int64_t get_declared(int64_t index)
+{
+    return added && added[index] != -declared[index] ? INT64_MIN : declared[index];
+}
+
 static int64_t scratch[PAGES * WORDS] __attribute__((aligned(PAGE))); /* bss */
 static _Thread_local int64_t per_lane = 7;
 static int64_t *heap;
@@ -171,4 +194,36 @@ AEE_EXPORT int64_t ask(void)
     counter++;
     (void)aee_host_call("ask", &answer);
     return answer;
+}
+
+/* Pages that the image fills, and that are all zero after clear(). */
+static uint8_t filled[2 * PAGE] __attribute__((aligned(PAGE))) = {[0 ... 2 * PAGE - 1] = 0x5a};
+
+AEE_EXPORT int64_t clear(void)
+{
+    for (size_t i = 0; i < sizeof filled; i++) {
+        *(volatile uint8_t *)&filled[i] = 0;
+    }
+    return 1;
+}
+
+AEE_EXPORT int64_t cleared(void)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < sizeof filled; i++) {
+        all |= *(volatile uint8_t *)&filled[i];
+    }
+    return all == 0;
+}
+
+AEE_EXPORT int64_t chance(void)
+{
+    int64_t value;
+    memcpy(&value, aee_info()->seed, sizeof value);
+    return value;
+}
+
+AEE_EXPORT int64_t declare(int64_t page)
+{
+    return aee_state_add(&scratch[page * WORDS], 100 + (size_t)page);
 }
