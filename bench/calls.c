@@ -134,6 +134,104 @@ const struct bench_row bench_row_ring_call = {
     .run = run_ring_call,
 };
 
+/* ---- trace_overhead ----------------------------------------------------------------------- */
+
+/* Nobody looks at the trace. */
+static int drop_bytes(void *user, const void *bytes, size_t size)
+{
+    (void)user;
+    (void)bytes;
+    (void)size;
+    return 0;
+}
+
+struct traced {
+    struct caller caller;
+    bool on;
+};
+
+/* Calls of one sample: the difference is a few per cent of one call, less than a clock's reading.
+ */
+#define TRACED_CALLS 250u
+
+static int measure_blocks(struct caller *caller, struct bench_samples *samples, uint32_t count,
+                          struct bench_result *result)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t before = bench_now();
+        for (uint32_t j = 0; j < TRACED_CALLS; j++) {
+            if (call(caller, result) != 0) {
+                return -1;
+            }
+        }
+        bench_samples_add(samples, (double)(bench_now() - before) / TRACED_CALLS);
+    }
+    return 0;
+}
+
+/* The trace's ring is filled once before it counts. */
+static int measure_traced(void *user, struct bench_samples *samples, uint32_t count,
+                          struct bench_result *result)
+{
+    struct traced *traced = user;
+    const aee_trace_desc desc = {
+        .struct_size = sizeof desc, .write = drop_bytes, .calls_per_lane = 8192};
+    aee_engine *engine = traced->caller.stage.engine;
+    aee_error error;
+    bench_cpus_pin(traced->caller.bench->cpu_here);
+    if (traced->on && bench_check(result, aee_trace_start(engine, &desc, &error), &error) != 0) {
+        return -1;
+    }
+    int status = 0;
+    for (uint32_t i = 0; i < desc.calls_per_lane && status == 0; i++) {
+        status = call(&traced->caller, result);
+    }
+    status = status == 0 ? measure_blocks(&traced->caller, samples, count, result) : status;
+    if (traced->on && bench_check(result, aee_trace_stop(engine, &error), &error) != 0) {
+        return -1;
+    }
+    return status;
+}
+
+static int measure_untraced(void *user, struct bench_samples *samples, uint32_t count,
+                            struct bench_result *result)
+{
+    struct traced *traced = user;
+    traced->on = false;
+    const int status = measure_traced(traced, samples, count, result);
+    traced->on = true;
+    return status;
+}
+
+static int run_trace_overhead(struct bench *bench, struct bench_result *result)
+{
+    struct traced traced = {.on = true};
+    const struct bench_pair pair = {.floor = measure_untraced,
+                                    .floor_user = &traced,
+                                    .row = measure_traced,
+                                    .row_user = &traced,
+                                    .rounds = bench_scale(bench, 50),
+                                    .floor_count = 80,
+                                    .row_count = 80};
+    int status = open_ring(&traced.caller, bench, "bench_empty", result);
+    if (status == 0 && (status = call(&traced.caller, result)) == 0) {
+        status = bench_interleave(&pair, result);
+    }
+    close_ring(&traced.caller);
+    return status;
+}
+
+const struct bench_row bench_row_trace_overhead = {
+    .name = "trace_overhead",
+    .unit = "ns",
+    .floor = "ring_call",
+    .target_text = "p50 <= 1.02x",
+    .how = "the call of ring_call between aee_trace_start() and aee_trace_stop(), 250 to a sample; "
+           "floor: the same without a trace",
+    .target = {.p50_ratio = 1.02},
+    .run = run_trace_overhead,
+};
+
 /* ---- host_call ---------------------------------------------------------------------------- */
 
 struct host_calls {

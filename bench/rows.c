@@ -6,6 +6,7 @@
 static const struct bench_row *const rows[] = {
     &bench_row_ring_call,
     &bench_row_ring_batch64,
+    &bench_row_trace_overhead,
     &bench_row_host_call,
     &bench_row_direct_call,
     &bench_row_fan_out,

@@ -6,6 +6,7 @@
 
 /* calls.c */
 extern const struct bench_row bench_row_ring_call;
+extern const struct bench_row bench_row_trace_overhead;
 extern const struct bench_row bench_row_host_call;
 extern const struct bench_row bench_row_direct_call;
 /* batch.c */

@@ -22,6 +22,7 @@ struct options {
     uint32_t frames;
     bool fast; /* do not wait for the next frame's time */
     bool json;
+    const char *trace; /* file; NULL: none */
     char folder[4096]; /* of the components */
 };
 

@@ -12,13 +12,14 @@
 enum { EXIT_CANNOT_RUN = 77, LEAST_FRAMES = 60, MOST_FRAMES = 1000000, DEFAULT_FRAMES = 600 };
 
 static const char usage[] =
-    "usage: demo [--frames N] [--fast] [--json]\n"
+    "usage: demo [--frames N] [--fast] [--json] [--trace FILE]\n"
     "\n"
     "Plays N frames (default 600) of a game whose parts run in contexts of their own, while\n"
     "mods crash, hang, exhaust their memory and attack.\n"
     "\n"
     "  --fast   wait only for contexts that restart, not for the next sixtieth of a second\n"
     "  --json   one JSON object instead of text; its fields are in docs/demo.md\n"
+    "  --trace FILE   write a trace of all calls that Perfetto's UI opens (docs/tracing.md)\n"
     "\n"
     "AEE_COMPONENT_DIR names the folder of the components; default: ../guest beside the demo.\n"
     "exit codes: 0 all faults contained, 1 not so, 2 wrong command line, 77 cannot run here\n";
@@ -44,6 +45,8 @@ static bool parse_options(struct options *options, int argc, char **argv)
             options->fast = true;
         } else if (strcmp(argv[i], "--json") == 0) {
             options->json = true;
+        } else if (strcmp(argv[i], "--trace") == 0 && i + 1 < argc) {
+            options->trace = argv[++i];
         } else if (strcmp(argv[i], "--frames") == 0) {
             if (!parse_frames(argv[++i], &options->frames)) {
                 return false;
@@ -73,6 +76,12 @@ static void find_components(struct options *options)
     (void)snprintf(options->folder, sizeof options->folder, "%s/../guest", self);
 }
 
+static aee_result start_trace(const struct demo *demo, aee_error *error)
+{
+    const aee_trace_desc desc = {.struct_size = sizeof desc, .path = demo->options.trace};
+    return desc.path ? aee_trace_start(demo->engine, &desc, error) : AEE_OK;
+}
+
 static int play(struct demo *demo)
 {
     aee_error error = {0};
@@ -83,8 +92,14 @@ static int play(struct demo *demo)
         return EXIT_CANNOT_RUN;
     }
     if (result == AEE_OK) {
+        result = start_trace(demo, &error);
+    }
+    if (result == AEE_OK) {
         report_start(demo);
         result = frames_run(demo, &error);
+    }
+    if (result == AEE_OK && demo->options.trace) {
+        result = aee_trace_stop(demo->engine, &error);
     }
     if (result != AEE_OK) {
         (void)fprintf(stderr, "demo: %s\n", error.text);

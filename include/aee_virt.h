@@ -679,12 +679,12 @@ AEE_API aee_result aee_restore(aee_engine *engine, aee_context context, uint32_t
                                aee_error *error);
 
 /* Writes the state that the component has now (what a checkpoint of the context's mode would keep)
- * to a file (docs/snapshots.md), for another run or
- * another context with the same image. The component stands still while its state is copied, not
- * while the calling thread packs and writes it. The file appears, or replaces the one of that name,
- * when it is complete and on the disk; a failure leaves no file, and the old one as it was. Does
- * not touch the checkpoints. Errors: those of aee_checkpoint(), INVALID_ARGUMENT, NO_MEMORY, and
- * DENIED, LIMIT (the disk is full) or SYSTEM for the file. */
+ * to a file (docs/snapshots.md), for another run or another context with the same image. The
+ * component stands still while its state is copied, not while the calling thread packs and writes
+ * it. The file appears, or replaces the one of that name, when it is complete and on the disk; a
+ * failure leaves no file, and the old one as it was. Does not touch the checkpoints. Errors: those
+ * of aee_checkpoint(), INVALID_ARGUMENT, NO_MEMORY, and DENIED, LIMIT (the disk is full) or SYSTEM
+ * for the file. */
 AEE_API aee_result aee_snapshot_save(aee_engine *engine, aee_context context, const char *path,
                                      aee_error *error);
 /* Gives the component the state of such a file, which need not be trusted; it becomes the newest
@@ -694,7 +694,7 @@ AEE_API aee_result aee_snapshot_save(aee_engine *engine, aee_context context, co
  * stopped, in quarantine or restarting is restarted in that state. A failure changes nothing.
  * Errors: BAD_SNAPSHOT (damaged, or no snapshot), STATE (another image or mode), LIMIT (lanes,
  * memory or stack do not fit), ABI_VERSION, UNSUPPORTED (a newer format, or a processor with less),
- * NOT_FOUND, DENIED or SYSTEM for the file, and those of aee_restore(). */
+ * DENIED or SYSTEM for the file, and those of aee_restore(). */
 AEE_API aee_result aee_snapshot_load(aee_engine *engine, aee_context context, const char *path,
                                      aee_error *error);
 
@@ -887,6 +887,43 @@ typedef struct aee_crash {
 AEE_API aee_result aee_last_crash(aee_engine *engine, aee_context context, aee_crash *crash,
                                   aee_error *error);
 
+/* Leaves the stack trace out: libdw reads the image's debugging information for it, on the calling
+ * thread and for some milliseconds, and was not written for hostile input (docs/crashes.md). */
+#define AEE_CRASH_NO_TRACE 1u
+
+/* The whole report of the last crash as a JSON document (docs/crashes.md): the sentence, registers
+ * and what they point to, stack trace, the last calls and host calls of each lane, the last log
+ * lines, the memory map; all as it was at the crash. *size receives its bytes, without the
+ * terminator that is written, too. TOO_LARGE: the buffer has no room for both, and nothing was
+ * written (a capacity of 0 asks for the size). Errors: TOO_LARGE, INVALID_ARGUMENT, NOT_FOUND,
+ * NO_MEMORY, STALE. */
+AEE_API aee_result aee_crash_json(aee_engine *engine, aee_context context, uint32_t flags,
+                                  char *buffer, size_t capacity, size_t *size, aee_error *error);
+
+#define AEE_CRASH_FILES_NO_CORE 1u  /* reports only */
+#define AEE_CRASH_FILES_NO_TRACE 2u /* as AEE_CRASH_NO_TRACE */
+
+/* Where core files go. Zero in a field asks for the default. */
+typedef struct aee_crash_files_desc {
+    uint32_t struct_size;
+    uint32_t flags;        /* AEE_CRASH_FILES_ bits */
+    const char *directory; /* required; must exist, and is opened now; "": no files */
+    uint32_t max_files;    /* core files of this library in it: the oldest go; 16, at most 4096 */
+    uint32_t reserved0;
+    uint64_t max_bytes; /* of memory in one core file; regions and heap are left out first; 1 GiB */
+} aee_crash_files_desc;
+
+/* From now on each crash of the context, or for the zero handle of all contexts that have no
+ * setting of their own, leaves an ELF core file, which gdb opens beside the image, and its report
+ * in the directory: aee-TIME-PROCESS-CONTEXT-CRASH.core and .json. They are written by a thread of
+ * the library under a temporary name; AEE_EVENT_CRASH_SAVED has the name without its end,
+ * AEE_EVENT_CRASH_NOT_SAVED the reason, and then there is none. Until then the memory of the
+ * crashed instance is kept, and a restart makes a new one. A crash while files of an earlier one of
+ * the same context are written has none. A desc of NULL takes the setting away. Errors:
+ * INVALID_ARGUMENT, SYSTEM or DENIED (the directory), NO_MEMORY, STALE. */
+AEE_API aee_result aee_set_crash_files(aee_engine *engine, aee_context context,
+                                       const aee_crash_files_desc *desc, aee_error *error);
+
 /* ---- Events and frames -------------------------------------------------------------------- */
 
 typedef enum aee_event_type {
@@ -906,8 +943,11 @@ typedef enum aee_event_type {
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
     AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
-    AEE_EVENT_DEBUGGER,     /* one has attached, or is gone */
-    AEE_EVENT_RESTARTING,   /* a restart waits: for its time, or for the supervisor's */
+    AEE_EVENT_CRASH_SAVED,  /* of aee_set_crash_files(): the text is the files' name, and behind a
+                             * comma what they lack */
+    AEE_EVENT_CRASH_NOT_SAVED,   /* and why there are none */
+    AEE_EVENT_DEBUGGER,          /* one has attached, or is gone */
+    AEE_EVENT_RESTARTING,        /* a restart waits: for its time, or for the supervisor's */
     AEE_EVENT_CHECKPOINT_FAILED, /* one at the end of a frame; told once until one succeeds */
     AEE_EVENT_COUNT
 } aee_event_type;
@@ -944,6 +984,40 @@ typedef struct aee_frame_info {
  * or, where there is no time between them, in every ninth. */
 AEE_API aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error);
 AEE_API aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_error *error);
+
+/* ---- Trace -------------------------------------------------------------------------------- */
+
+/* Takes the next `size` bytes of a trace; not 0: it takes no more. Starts and stops no traces. */
+typedef int (*aee_trace_write_fn)(void *user, const void *bytes, size_t size);
+
+/* Where a trace goes, and what it may take (docs/tracing.md). Zero asks for the default. */
+typedef struct aee_trace_desc {
+    uint32_t struct_size;
+    uint32_t flags;           /* none are defined: must be 0 */
+    const char *path;         /* file to be written; or `write`: exactly one of the two */
+    aee_trace_write_fn write; /* called by aee_trace_stop() and aee_engine_destroy() */
+    void *write_user;
+    uint32_t calls_per_lane; /* and host calls, kept: the last ones. Rounded up to a power of two;
+                              * 8192, at most 2^20. 32 bytes each */
+    uint32_t reserved0;
+    uint64_t memory_bytes; /* for all lanes, 64 MiB: those that find none are not recorded */
+    uint64_t max_bytes;    /* of the output; 256 MiB, at least 2 MiB: the oldest calls go first */
+} aee_trace_desc;
+
+/* Begins to record calls, host calls, exits, frames and events of all contexts: names, times,
+ * results, never arguments or contents. Memory is bounded: what is older is overwritten, and
+ * counted. A file is written beside `path` (with ".part" appended) and takes its name when it is
+ * complete. Errors: INVALID_ARGUMENT, STATE (a trace is on already), NO_MEMORY, DENIED, LIMIT,
+ * SYSTEM (the file cannot be made). */
+AEE_API aee_result aee_trace_start(aee_engine *engine, const aee_trace_desc *desc,
+                                   aee_error *error);
+/* Ends the trace and writes it in the Chrome trace event format (JSON), which Perfetto's UI and
+ * chrome://tracing open, on the calling thread. May be called while other threads call: a call that
+ * has not ended is not in it. Also after a failure the trace is over; a file that was at `path`
+ * before stays as it was. aee_engine_destroy() stops a trace that is on, and logs failures.
+ * Errors: STATE (no trace is on), NO_MEMORY, LIMIT (no room on the disk), SYSTEM, and
+ * HOST_FUNCTION (`write` took no more). */
+AEE_API aee_result aee_trace_stop(aee_engine *engine, aee_error *error);
 
 #ifdef __cplusplus
 }

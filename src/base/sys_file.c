@@ -59,21 +59,6 @@ int aee__sys_sync(int fd)
     return injected("fsync") ? -1 : fsync(fd);
 }
 
-int aee__sys_next_data(int fd, uint64_t from, uint64_t *start, uint64_t *end)
-{
-    off_t data = injected("lseek") ? -1 : lseek(fd, (off_t)from, SEEK_DATA);
-    if (data < 0) {
-        return errno == ENXIO ? 0 : -1; /* lseek(2): nothing but a hole is left */
-    }
-    off_t hole = lseek(fd, data, SEEK_HOLE);
-    if (hole < 0) {
-        return -1;
-    }
-    *start = (uint64_t)data;
-    *end = (uint64_t)hole;
-    return 1;
-}
-
 int aee__sys_list(int directory, void (*each)(void *user, const char *name), void *user)
 {
     int fd = injected("opendir") ? -1 : openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -106,4 +91,26 @@ void aee__sys_wall_clock(int64_t *seconds, uint32_t *ns)
     (void)clock_gettime(CLOCK_REALTIME, &now);
     *seconds = now.tv_sec;
     *ns = (uint32_t)now.tv_nsec;
+}
+
+int aee__sys_file_create(const char *path)
+{
+    return injected("create")
+               ? -1
+               : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+}
+
+ssize_t aee__sys_file_write(int fd, const void *bytes, size_t size)
+{
+    return injected("write") ? -1 : write(fd, bytes, size);
+}
+
+int aee__sys_file_rename(const char *from, const char *to)
+{
+    return injected("rename") ? -1 : rename(from, to);
+}
+
+int aee__sys_file_unlink(const char *path)
+{
+    return unlink(path);
 }

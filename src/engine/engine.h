@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "engine/tracing.h"
 #include "ept/region.h"
 #include "isolation/context.h"
 #include "isolation/core.h"
@@ -32,6 +33,9 @@ struct aee_engine {
     pthread_mutex_t frame_lock;
     bool in_frame;
     uint64_t frame_begin_ns;
+    uint64_t frame_begin_ticks;
+
+    struct aee__tracing tracing;
 };
 
 /* Refuses NULL, a forked child and a closed engine. `operation` is a verb for the sentence. */

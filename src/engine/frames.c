@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "isolation/tracing.h"
 #include "recovery/periodic.h"
 
 aee_result aee_set_event_callback(aee_engine *engine, aee_event_fn function, void *user,
@@ -67,6 +68,7 @@ aee_result aee_engine_frame_begin(aee_engine *engine, aee_error *error)
         aee__housekeeper_hold(&engine->core.housekeeper); /* the pool and spares can wait */
         aee__housekeeper_hold(&engine->core.restarter);
         engine->frame_begin_ns = now;
+        engine->frame_begin_ticks = aee__ticks(&engine->core.ticker);
         atomic_store(&engine->core.frame_begin_ns, now); /* before the number that goes with it */
         (void)atomic_fetch_add(&engine->core.counters.frames, 1);
     }
@@ -86,6 +88,17 @@ static void push_late(aee_engine *engine, const aee_frame_info *info)
                    (unsigned long long)info->frame, (unsigned long long)(info->duration_ns / 1000),
                    (unsigned long long)(engine->frame_budget_ns / 1000));
     aee__events_push(&engine->core.events, &event);
+    aee__tracing_event(&engine->core, &event);
+}
+
+static void trace_frame(aee_engine *engine, const aee_frame_info *info, uint64_t begin)
+{
+    const struct aee__trace_note note = {.begin = begin,
+                                         .end = aee__ticks(&engine->core.ticker),
+                                         .number = info->frame,
+                                         .type = AEE__TRACE_FRAME,
+                                         .late = info->late != 0};
+    aee__trace_note(&engine->core.trace, &note);
 }
 
 /* What checkpoints take is part of the frame. */
@@ -109,6 +122,7 @@ aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_er
     take_checkpoints(engine);
     (void)pthread_mutex_lock(&engine->frame_lock);
     bool begun = engine->in_frame;
+    uint64_t begin = engine->frame_begin_ticks;
     if (begun) {
         engine->in_frame = false;
         frame.frame = atomic_load(&engine->core.counters.frames);
@@ -121,6 +135,7 @@ aee_result aee_engine_frame_end(aee_engine *engine, aee_frame_info *info, aee_er
     if (!begun) {
         return aee__fail(error, AEE_ERR_STATE, "cannot end a frame: none has begun");
     }
+    trace_frame(engine, &frame, begin);
     if (frame.late) {
         (void)atomic_fetch_add(&engine->core.counters.late_frames, 1);
         push_late(engine, &frame);

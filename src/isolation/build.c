@@ -9,6 +9,7 @@
 #include "isolation/shells.h"
 #include "isolation/spares.h"
 #include "isolation/succession.h"
+#include "isolation/tracing.h"
 #include <string.h>
 
 /* ---- Building an instance ----------------------------------------------------------------- */
@@ -84,6 +85,7 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     (void)pthread_mutex_lock(&context->lock);
     (*out)->next = context->living;
     context->living = *out;
+    aee__tracing_attach(*out);
     result = adopt(context, *out, error);
     (void)pthread_mutex_unlock(&context->lock);
     if (atomic_load(&context->debugger)) {

@@ -34,6 +34,7 @@ struct aee__call {
     bool takes_double; /* the result, where it takes one */
     bool takes_result;
     bool done;     /* status is valid; written by the lane's owner; of a call without a batch */
+    bool traced;   /* it is in the trace already; the same */
     uint8_t level; /* 0: on the ring; n: nested, while the component waits in host call n - 1 */
     aee_call_mode mode;
     aee_call_mode mode_used; /* out */

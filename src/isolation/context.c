@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "isolation/fault.h"
+#include "isolation/tracing.h"
 
 void aee__context_event(struct aee__context *context, aee_event_type type, uint64_t crash_id,
                         const char *format, ...)
@@ -22,6 +23,7 @@ void aee__context_event(struct aee__context *context, aee_event_type type, uint6
     va_end(args);
     memcpy(event.context_name, context->name, sizeof event.context_name);
     aee__events_push(&context->core->events, &event);
+    aee__tracing_event(context->core, &event);
 }
 
 /* ---- Regions ------------------------------------------------------------------------------ */

@@ -1,13 +1,12 @@
 #include "isolation/lane.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/context.h"
 #include "isolation/host_call.h"
 #include "isolation/lane_internal.h"
 #include "isolation/retry.h"
+#include "isolation/tracing.h"
 
 #define NEVER_NS (UINT64_MAX / 2)
 /* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
@@ -202,7 +201,8 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
     if (count == 0) {
         return 0;
     }
-    aee__meter_count(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+    uint64_t now = aee__ticks(&lane->instance->core->ticker);
+    aee__meter_count(&lane->meter, now);
     for (uint32_t i = 0; i < count; i++) {
         taken[i] = lane->in_flight[(at + i) % AEE_RING_SLOTS];
         taken[i]->result = replies[i];
@@ -214,6 +214,7 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
         lane->request_arena_used = 0;
         lane->reply_arena_used = 0;
     }
+    aee__tracing_run(lane, taken, count, at, now);
     tell(lane, taken, count);
     return count;
 }
@@ -254,6 +255,7 @@ void aee__lane_fail_all(struct aee__lane *lane)
     aee_result status = aee__instance_await_end(lane->instance);
     struct aee__call_ring *ring = &lane->ring;
     struct aee__call *ended[AEE_RING_SLOTS];
+    uint32_t first = atomic_load_explicit(&ring->completed, memory_order_relaxed);
     uint32_t count = 0;
     if (aee__lane_outstanding(lane) > 0) {
         lane->cut = true;
@@ -270,6 +272,7 @@ void aee__lane_fail_all(struct aee__lane *lane)
         ended[count++] = lane->in_flight[at % AEE_RING_SLOTS];
         atomic_store_explicit(&ring->completed, at + 1, memory_order_relaxed);
     }
+    aee__tracing_failed(lane, ended, answered, count, first, status);
     count = answered +
             aee__retry_ring(lane->instance->context, &ended[answered], count - answered, status);
     for (uint32_t i = answered; i < count; i++) {
@@ -370,7 +373,8 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     }
     (void)pthread_mutex_unlock(&queue->lock);
     if (idle && aee__lane_outstanding(lane) > 0) {
-        aee__meter_skip(&lane->meter, aee__ticks(&lane->instance->core->ticker));
+        lane->trace_from = aee__ticks(&lane->instance->core->ticker);
+        aee__meter_skip(&lane->meter, lane->trace_from);
         aee__lane_arm(lane, oldest(lane)->budget_ns);
     }
     tell(lane, late, late_count);
@@ -467,6 +471,7 @@ static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint
     } else if (awake) {
         costs->ring_ns = aee__lane_average(costs->ring_ns, took);
     }
+    aee__tracing_call(lane, call, begin, costs->last_end);
     if (call->status == AEE_OK) {
         aee__histogram_record(&lane->instance->context->stats.latency, took);
     }
@@ -487,6 +492,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
     struct aee__core *core = lane->instance->core;
     call->level = 0;
     call->done = false;
+    call->traced = false;
     if (aee__lane_outstanding(lane) == AEE_RING_SLOTS || !fits(lane, call)) {
         aee__lane_await(lane, NULL);
     }
@@ -508,6 +514,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
     uint64_t begin = aee__ticks(&core->ticker);
     note_gap(lane, begin, awake);
     if (idle) {
+        lane->trace_from = begin;
         aee__meter_skip(&lane->meter, begin);
         aee__lane_arm(lane, call->budget_ns);
     }
@@ -547,9 +554,11 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
     aee__call_ring_nested_push(&lane->ring, call->level - 1u, &call->request);
     aee__lane_answered(lane);
     aee__lane_arm(lane, call->budget_ns);
-    aee__meter_skip(&lane->meter, aee__ticks(ticker));
+    uint64_t begin = aee__ticks(ticker);
+    aee__meter_skip(&lane->meter, begin);
     aee__lane_await(lane, call);
     aee__meter_count(&lane->meter, aee__ticks(ticker));
+    aee__tracing_nested(lane, call, begin);
     atomic_store(&lane->nested_called, called);
     lane->request_arena_used = request_used;
     lane->reply_arena_used = reply_used;
@@ -559,41 +568,4 @@ aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
     atomic_store(&budget->in_host, 1);
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
     return call->status;
-}
-
-/* ---- Life --------------------------------------------------------------------------------- */
-
-void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint32_t index)
-{
-    size_t keep = offsetof(struct aee__lane, attention);
-    memset((char *)lane + keep, 0, sizeof *lane - keep);
-    lane->instance = instance;
-    lane->index = index;
-    lane->idle_number = UINT64_MAX;
-    atomic_init(&lane->budget.wait_ns, UINT64_MAX);
-    lane->costs.gap_ns = 8 * instance->core->spin_ns;
-    lane->costs.last_end = aee__ticks(&instance->core->ticker);
-    aee__meter_pause(&lane->meter);
-    for (unsigned i = 0; i < AEE__LANE_NAMES; i++) {
-        lane->names[i].index = -1;
-    }
-    atomic_init(&lane->nested_called, AEE__CALLED_NOTHING);
-    lane->runnable.run = aee__lane_run;
-    lane->server.run = aee__lane_serve;
-    lane->watch.expire = aee__lane_expire;
-    lane->watch.approach = aee__lane_approach;
-    struct aee__gva gva = {AEE_GVA_LANES + index * AEE_LANE_STRIDE};
-    aee__call_ring_init(&lane->ring, aee__memory_at(&instance->memory, gva, AEE_LANE_STRIDE));
-    AEE__SHARED_STORE(lane->ring.shared->control.lane_index, index);
-    aee__watchdog_add(&instance->core->watchdog, &lane->watch);
-}
-
-void aee__lane_destroy(struct aee__lane *lane)
-{
-    aee__watchdog_remove(&lane->instance->core->watchdog, &lane->watch);
-    for (unsigned i = 0; i < AEE_HOST_CALL_DEPTH; i++) {
-        aee__alloc_free(&lane->instance->core->alloc, lane->host_buffers[i],
-                        2 * (size_t)AEE_MAX_PAYLOAD);
-        lane->host_buffers[i] = NULL;
-    }
 }

@@ -7,6 +7,7 @@
 #include "isolation/fault.h"
 #include "isolation/host_call.h"
 #include "isolation/lane_internal.h"
+#include "isolation/tracing.h"
 
 /* Turns for which a helper stays with a lane that a worker runs. */
 #define HELP_TURNS 64u
@@ -143,6 +144,7 @@ static enum step run_once(struct aee__lane *lane, bool here)
     lane->parked = false;
     instance->core->ops->lane_run(instance->vm, lane->index, &exit);
     (void)atomic_fetch_add_explicit(&instance->context->stats.exits, 1, memory_order_relaxed);
+    aee__tracing_count_exit(lane, &exit);
     if (atomic_load(&instance->debugged) && instance->core->debug->left(lane, &exit)) {
         return STEP_GO_ON;
     }

@@ -7,6 +7,7 @@
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
 #include "isolation/shells.h"
+#include "isolation/tracing.h"
 
 /* With the lock held: region changes find the window in one of the two. */
 static void move_machine(struct aee__instance *heir, struct aee__instance *fallen)
@@ -53,6 +54,9 @@ static bool begin_lane(struct aee__lane *lane, struct aee__lane *before)
     aee__lane_init(lane, heir, lane->index);
     atomic_store(&lane->ring.submitted, atomic_load(&ring.submitted));
     atomic_store(&lane->ring.completed, atomic_load(&ring.completed));
+    for (uint32_t i = 0; i < AEE_RING_SLOTS; i++) { /* for reports */
+        atomic_store(&lane->called[i], atomic_load(&before->called[i]));
+    }
     memcpy(lane->ring.host_calls, ring.host_calls, sizeof ring.host_calls);
     memcpy(lane->ring.nested, ring.nested, sizeof ring.nested);
     atomic_store(&lane->spin, atomic_load(&before->spin));
@@ -114,6 +118,9 @@ aee_result aee__instance_succeed(struct aee__instance *fallen, uint64_t deadline
     if (result == AEE_OK && heir->core->ops->vm_adopt) {
         heir->core->ops->vm_adopt(heir->vm, heir);
     }
+    (void)pthread_mutex_lock(&context->lock);
+    aee__tracing_attach(heir);
+    (void)pthread_mutex_unlock(&context->lock);
     aee__quiesce_release(fallen);
     *out = heir;
     return result;

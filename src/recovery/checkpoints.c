@@ -6,6 +6,7 @@
 #include "ept/shadow.h"
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
+#include "isolation/tracing.h"
 #include "recovery/declared.h"
 
 /* How long a restore waits for a restart that is under way. */
@@ -291,10 +292,13 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
 static aee_result take_and_count(struct aee__context *context, struct aee__instance *instance,
                                  aee_error *error)
 {
+    uint64_t ticks = aee__ticks(&context->core->ticker);
     uint64_t begin = aee__now_ns();
+    uint64_t ticks = aee__ticks(&context->core->ticker);
     aee_result result = take_locked(context, instance, error);
     uint64_t end = aee__now_ns();
     if (result == AEE_OK) {
+        aee__tracing_checkpoint(context, aee__checkpoint_count(context), ticks);
         (void)atomic_fetch_add(&context->stats.checkpoints, 1);
         atomic_store(&context->stats.checkpoint_at_ns, end);
         atomic_store(&context->stats.checkpoint_ns, end - begin);
@@ -356,9 +360,11 @@ static void go_back(struct aee__checkpoints *kept, uint32_t back)
 static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__instance *instance,
                                    aee_error *error)
 {
+    uint64_t begin = aee__ticks(&instance->core->ticker);
     aee_result result =
         aee__declared_put(&record_at(kept, kept->chosen)->declared, instance, error);
     if (result == AEE_OK) {
+        aee__tracing_restore(instance->context, kept->chosen, begin);
         kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
         kept->count -= kept->chosen;
         instance->restores++;
@@ -377,6 +383,7 @@ static bool is_declared(const struct aee__context *context)
 static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__instance *instance,
                                    aee_error *error)
 {
+    uint64_t begin = aee__ticks(&instance->core->ticker);
     bool compare;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
     if (result == AEE_OK) {
@@ -393,6 +400,7 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
     follow(kept, instance);
     load_controls(instance, record_at(kept, 0));
     load_declarations(instance, record_at(kept, 0));
+    aee__tracing_restore(instance->context, kept->chosen, begin);
     return AEE_OK;
 }
 
@@ -406,8 +414,10 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
     if (succeeded) {
         return restore_in_place(kept, instance, error);
     }
+    uint64_t begin = aee__ticks(&context->core->ticker);
     memset(kept->shadow.work.bits, 0, kept->shadow.work.count / 8);
     go_back(kept, kept->chosen);
+    uint32_t back = kept->chosen;
     kept->chosen = 0;
     aee__shadow_apply(&kept->shadow, &kept->layout, &instance->memory);
     (void)atomic_fetch_add(&context->stats.restores, 1);
@@ -417,6 +427,7 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
     }
     load_controls(instance, record_at(kept, 0));
     load_declarations(instance, record_at(kept, 0));
+    aee__tracing_restore(context, back, begin);
     return AEE_OK;
 }
 

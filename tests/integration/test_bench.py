@@ -7,7 +7,7 @@ import cli_common as cli
 
 # The names that the targets and docs/performance.md speak of.
 ROWS = """
-    ring_call ring_batch64 host_call direct_call fan_out
+    ring_call ring_batch64 trace_overhead host_call direct_call fan_out
     compute_nbody compute_particles compute_sha column_update
     create_cold acquire_pooled first_touch revoke_4mib
     idle_context_pss_kib idle_context_kernel_kib contexts_alive budget_overshoot

@@ -21,6 +21,7 @@ def usage(aee, components):
         [aee, "help", "frobnicate"],
         [aee, "version", "now"],
         [aee, "doctor", "--jsn"],
+        [aee, "crash"],
         [aee, "run"],
         [aee, "run", minimal],
         [aee, "run", minimal, "--call"],
@@ -35,6 +36,7 @@ def usage(aee, components):
         add + ["1", "2", "--save"],
         add + ["1", "{frame}"],
         add + ["1", "2", "--no-pace"],
+        add + ["1", "2", "--trace"],
         add + ["1", "2", "--frobnicate"],
         [aee, "gdb"],
         [aee, "gdb", minimal],
@@ -56,7 +58,7 @@ def helps(aee):
     listing = cli.run([aee, "help"], 0, out=[r"^  run ", r"^exit codes:", r"^  4  "]).stdout
     if cli.run([aee, "--help"], 0).stdout != listing:
         cli.fail("--help and help differ")
-    for verb in ("doctor", "run", "gdb", "test", "bench", "version", "help"):
+    for verb in ("doctor", "run", "gdb", "test", "bench", "crash", "version", "help"):
         text = cli.run([aee, "help", verb], 0, out=[rf"^usage: aee {verb}"]).stdout
         if cli.run([aee, verb, "--help"], 0).stdout != text:
             cli.fail(f"{verb} --help and help {verb} differ")
@@ -165,6 +167,29 @@ def forced(aee, components):
         cli.one_line(cli.run(command, 2, err=['AEE_FORCE_LEVEL is "strong"'], environment={"AEE_FORCE_LEVEL": "strong"}))
 
 
+def traced_calls(path, name):
+    with open(path, encoding="utf-8") as file:
+        events = json.load(file)["traceEvents"]
+    return [event["args"]["result"] for event in events if event["ph"] == "X" and event["name"] == name]
+
+
+def trace(aee, components, testbed):
+    """What ran is in the trace, also when it crashed; a file that cannot be made stops the run."""
+    add = [aee, "run", os.path.join(components, "minimal.elf"), "--call", "add", "1", "2"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "trace.json")
+        cli.run(add + ["--frames", "30", "--no-pace", "--trace", path], 0)
+        if traced_calls(path, "add") != ["AEE_OK"] * 30:
+            cli.fail(f"30 calls gave {traced_calls(path, 'add')}")
+        cli.run([aee, "run", testbed, "--call", "trap", "--trace", path], 1)
+        if traced_calls(path, "trap") != ["AEE_ERR_CRASHED"]:
+            cli.fail(f"a crash gave {traced_calls(path, 'trap')}")
+        missing = os.path.join(folder, "none", "trace.json")
+        cli.one_line(cli.run(add + ["--trace", missing], 5, err=["cannot start a trace: .*trace.json"]))
+        if os.listdir(folder) != ["trace.json"]:
+            cli.fail(f"left behind: {os.listdir(folder)}")
+
+
 def run_once(aee, components, testbed):
     minimal = os.path.join(components, "minimal.elf")
     for arguments, result in (("40 2", 42), ("-5 0x10", 11), ("0xffffffffffffffff 1", 0)):
@@ -246,6 +271,7 @@ def main():
     terminal(options.aee)
     forced(options.aee, options.components)
     run_once(options.aee, options.components, options.testbed)
+    trace(options.aee, options.components, options.testbed)
     run_failing(options.aee, options.components, options.testbed)
     run_frames(options.aee, options.components, options.testbed)
     snapshots(options.aee, options.testbed)

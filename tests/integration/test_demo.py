@@ -43,6 +43,20 @@ def json_run(demo, contexts):
         cli.fail(f"--json: {report}")
 
 
+def traced_run(demo, contexts):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "trace.json")
+        cli.run([demo, "--fast", "--frames", str(FRAMES), "--trace", path], 0)
+        with open(path, encoding="utf-8") as file:
+            events = json.load(file)["traceEvents"]
+        missing = os.path.join(folder, "none", "trace.json")
+        cli.one_line(cli.run([demo, "--trace", missing], 1, err=["cannot start a trace"]))
+    frames = sum(event.get("cat") == "frame" for event in events)
+    tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    if frames != FRAMES or not all(f"{name} lane 0" in tracks for name in contexts):
+        cli.fail(f"--trace: {frames} frames, {sorted(tracks)}")
+
+
 def live_run(demo):
     seen = cli.on_terminal([demo, "--fast", "--frames", str(FRAMES)], {"TERM": "xterm", "LC_ALL": "C.UTF-8"})
     if f"\r\033[Kframe   54  of {FRAMES}: " not in seen or "\u2713" not in seen:
@@ -106,7 +120,7 @@ def main():
     contexts = ("agents", "particles", "rendering", "harbour", "cave")
     contexts += ("good", "crasher", "spinner", "memory_hog", "thief")
     cli.run([options.demo, "--help"], 0, out=[r"\Ausage: demo "])
-    for wrong in (["--frames"], ["--frames", "59"], ["--frames", "many"], ["--slow"]):
+    for wrong in (["--frames"], ["--frames", "59"], ["--frames", "many"], ["--slow"], ["--trace"]):
         cli.one_line(cli.run([options.demo] + wrong, 2, err=[r"^demo: "]))
     no_backend = cli.run([options.demo], cli.SKIPPED, err=[r"^demo: no isolation back end"], few=True)
     cli.one_line(no_backend)
@@ -123,6 +137,7 @@ def main():
     if level != "full":
         return  # what the demo makes of wrong results has nothing to do with levels
     live_run(options.demo)
+    traced_run(options.demo, contexts)
     bad_runs(options.demo, options.components)
 
 

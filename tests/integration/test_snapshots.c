@@ -548,7 +548,6 @@ static void sweep(struct bed *bed, aee_context context, const char *name,
     uint8_t *after;
     uint32_t failed = 0;
     size_t size = read_file(&before);
-    failing = pthread_self();
     for (uint32_t n = 1;; n++) {
         int64_t digest = live(bed, context);
         if (stopped) {
@@ -596,18 +595,19 @@ static void test_system_calls_fail(void **state)
                  {"pread", 0, 2, 2}, {"fstat", 0, 1, 1},       {"mmap", 1, 1, 2},
                  {"lseek", 1, 1, 0}, {"memfd_create", 0, 0, 1}};
     struct bed bed;
+    failing = pthread_self();
+    aee__sys_fault = fail_one;
     bed_open(&bed, NULL);
     aee_context context = make(&bed, 1);
     (void)live(&bed, context);
-    aee__sys_fault = fail_one;
     for (unsigned i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         save(&bed, context);
         sweep(&bed, context, calls[i].name, aee_snapshot_save, false, calls[i].save);
         sweep(&bed, context, calls[i].name, aee_snapshot_load, false, calls[i].load);
         sweep(&bed, context, calls[i].name, aee_snapshot_load, true, calls[i].load_stopped);
     }
-    aee__sys_fault = NULL;
     bed_close(&bed);
+    aee__sys_fault = NULL;
 }
 
 /* Damaged files, through everything: the component does not notice. */

@@ -184,7 +184,14 @@ static void test_declared(void **state)
         assert_int_equal(try(bytes, at, true, &error), AEE_ERR_BAD_SNAPSHOT);
     }
     assert_true(loaded > 0);
+    for (uint64_t length = 0; length < 4; length += length == 0 ? 2 : 1) { /* of the first: is 1 */
+        memcpy(bytes + 168, &length, sizeof length);
+        assert_int_equal(try(bytes, size, true, &error), AEE_ERR_BAD_SNAPSHOT);
+        assert_non_null(strstr(error.text, length == 0 ? "range is none" : "not as long"));
+    }
     static const uint64_t one = 1;
+    memcpy(bytes + 168, &one, sizeof one);
+    assert_int_equal(try(bytes, size, true, &error), AEE_OK);
     memcpy(bytes + HEADER(run_count), &one, sizeof one);
     assert_int_equal(try(bytes, size, true, &error), AEE_ERR_BAD_SNAPSHOT);
     assert_non_null(strstr(error.text, "contradict"));
