@@ -90,7 +90,8 @@ void aee__gdb_report_stop(struct aee__debugger *debugger, int lane)
 /* Of an instance that is gone; the context may have another one by now. */
 void aee__gdb_report_end(struct aee__debugger *debugger)
 {
-    aee_result how = debugger->subject ? aee__instance_ended(debugger->subject) : AEE_ERR_STOPPED;
+    aee_result how =
+        debugger->subject ? aee__instance_await_end(debugger->subject) : AEE_ERR_STOPPED;
     debugger->stopped = true;
     aee__gdb_begin(out_of(debugger));
     aee__gdb_add(out_of(debugger), how == AEE_ERR_STOPPED ? "W00" : "X%02x",

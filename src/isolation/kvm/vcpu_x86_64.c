@@ -312,6 +312,7 @@ bool aee__kvm_lane_set_registers(struct aee__vm *vm, uint32_t lane, const aee_re
         return false;
     }
     set_segments(&sregs, sregs.fs.base, sregs.gs.base);
+    set_system(&sregs, vm->backend, lane); /* AMD tells of another type of TR than was set */
     if (aee__sys_ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) != 0 ||
         aee__sys_ioctl(vcpu->fd, KVM_SET_REGS, &regs) != 0) {
         return false;
