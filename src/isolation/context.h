@@ -71,9 +71,9 @@ struct aee__context {
     _Atomic uint32_t zombies;                /* instances that only wait for lanes' owners */
     _Atomic uint32_t waiters;                /* threads that wait for a lane */
     _Atomic uint32_t lanes_freed;            /* futex: they should look again */
+    _Atomic bool keeps_calls; /* those of an instance that crashed may wait for the next one */
     struct aee__rates rates;
     struct aee__guest_clock clock;
-    _Atomic bool keeps_calls; /* those of an instance that crashed may wait for the next one */
     _Atomic uint64_t idempotent[AEE__IMAGE_MAX_EXPORTS / 64]; /* exports, one bit each */
 
     pthread_mutex_t lock;
@@ -98,7 +98,6 @@ struct aee__context {
     uint64_t template_machine;    /* of that instance, */
     uint64_t template_age;        /* ... and what aee__instance_age() was */
     struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
-    uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
     struct aee__crash_history history;
     uint64_t restart_due_ns;              /* no restart after a crash begins before this */
     bool awaits_supervisor;               /* it went down with it, and comes back with it */
@@ -112,7 +111,8 @@ struct aee__context {
     bool due_failed;                          /* the last try did, which was told */
     _Atomic(struct aee__debugger *) debugger; /* the same; NULL: nobody has listened yet */
     aee_crash crash;                          /* the last; id 0: none */
-    uint32_t instances;                       /* not freed yet */
+    uint32_t fruitless; /* restores in a row after which no call succeeded before the next crash */
+    uint32_t instances; /* not freed yet */
 };
 
 struct aee__context_plan {

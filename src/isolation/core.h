@@ -114,9 +114,10 @@ struct aee__core {
     struct aee__workers servers; /* not jailed: host functions that nobody waits for */
     struct aee__housekeeper housekeeper;
     struct aee__housekeeper restarter;
-    _Atomic bool checkpoints_frames; /* some context wants checkpoints at the ends of frames */
     _Atomic uint64_t machines;       /* numbers given */
+    _Atomic bool checkpoints_frames; /* some context wants checkpoints at the ends of frames */
     _Atomic bool spares_wanted;      /* by a context: the restarter should look for it */
+    _Atomic bool crash_files_wanted; /* some context, or all of them, leave files of crashes */
     struct aee__events events;
     struct aee__host_functions functions;
     struct aee__batches batches;
@@ -125,7 +126,6 @@ struct aee__core {
     struct aee__kept_files kept_files;
     pthread_mutex_t crash_files_lock;     /* of the next, and of references to such */
     struct aee__crash_files *crash_files; /* of contexts that have none of their own; or NULL */
-    _Atomic bool crash_files_wanted;      /* somebody has some */
     struct aee__counters counters;
     _Atomic uint64_t frame_begin_ns; /* of the last frame; 0: none has begun */
     struct aee__trace trace;
