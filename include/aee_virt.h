@@ -887,6 +887,43 @@ typedef struct aee_crash {
 AEE_API aee_result aee_last_crash(aee_engine *engine, aee_context context, aee_crash *crash,
                                   aee_error *error);
 
+/* Leaves the stack trace out: libdw reads the image's debugging information for it, on the calling
+ * thread and for some milliseconds, and was not written for hostile input (docs/crashes.md). */
+#define AEE_CRASH_NO_TRACE 1u
+
+/* The whole report of the last crash as a JSON document (docs/crashes.md): the sentence, registers
+ * and what they point to, stack trace, the last calls and host calls of each lane, the last log
+ * lines, the memory map; all as it was at the crash. *size receives its bytes, without the
+ * terminator that is written, too. TOO_LARGE: the buffer has no room for both, and nothing was
+ * written (a capacity of 0 asks for the size). Errors: TOO_LARGE, INVALID_ARGUMENT, NOT_FOUND,
+ * NO_MEMORY, STALE. */
+AEE_API aee_result aee_crash_json(aee_engine *engine, aee_context context, uint32_t flags,
+                                  char *buffer, size_t capacity, size_t *size, aee_error *error);
+
+#define AEE_CRASH_FILES_NO_CORE 1u  /* reports only */
+#define AEE_CRASH_FILES_NO_TRACE 2u /* as AEE_CRASH_NO_TRACE */
+
+/* Where core files go. Zero in a field asks for the default. */
+typedef struct aee_crash_files_desc {
+    uint32_t struct_size;
+    uint32_t flags;        /* AEE_CRASH_FILES_ bits */
+    const char *directory; /* required; must exist, and is opened now; "": no files */
+    uint32_t max_files;    /* core files of this library in it: the oldest go; 16, at most 4096 */
+    uint32_t reserved0;
+    uint64_t max_bytes; /* of memory in one core file; regions and heap are left out first; 1 GiB */
+} aee_crash_files_desc;
+
+/* From now on each crash of the context, or for the zero handle of all contexts that have no
+ * setting of their own, leaves an ELF core file, which gdb opens beside the image, and its report
+ * in the directory: aee-TIME-PROCESS-CONTEXT-CRASH.core and .json. They are written by a thread of
+ * the library under a temporary name; AEE_EVENT_CRASH_SAVED has the name without its end,
+ * AEE_EVENT_CRASH_NOT_SAVED the reason, and then there is none. Until then the memory of the
+ * crashed instance is kept, and a restart makes a new one. A crash while files of an earlier one of
+ * the same context are written has none. A desc of NULL takes the setting away. Errors:
+ * INVALID_ARGUMENT, SYSTEM or DENIED (the directory), NO_MEMORY, STALE. */
+AEE_API aee_result aee_set_crash_files(aee_engine *engine, aee_context context,
+                                       const aee_crash_files_desc *desc, aee_error *error);
+
 /* ---- Events and frames -------------------------------------------------------------------- */
 
 typedef enum aee_event_type {
@@ -906,8 +943,11 @@ typedef enum aee_event_type {
     AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
     AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
-    AEE_EVENT_DEBUGGER,     /* one has attached, or is gone */
-    AEE_EVENT_RESTARTING,   /* a restart waits: for its time, or for the supervisor's */
+    AEE_EVENT_CRASH_SAVED,  /* of aee_set_crash_files(): the text is the files' name, and behind a
+                             * comma what they lack */
+    AEE_EVENT_CRASH_NOT_SAVED,   /* and why there are none */
+    AEE_EVENT_DEBUGGER,          /* one has attached, or is gone */
+    AEE_EVENT_RESTARTING,        /* a restart waits: for its time, or for the supervisor's */
     AEE_EVENT_CHECKPOINT_FAILED, /* one at the end of a frame; told once until one succeeds */
     AEE_EVENT_COUNT
 } aee_event_type;

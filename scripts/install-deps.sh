@@ -13,13 +13,15 @@ say() { printf 'deps: %s\n' "$*"; }
 # A file or command that shows that the package's content is there, whoever installed it.
 present() {
     case $1 in
-    cmake | gcc | g++ | clang | clang-tidy | clang-format | pkg-config | python3 | git | spin | gdb)
+    cmake | gcc | g++ | gdb | clang | clang-tidy | clang-format | pkg-config | python3 | git | spin)
         command -v "$1" >/dev/null 2>&1 ;;
     ninja-build) command -v ninja >/dev/null 2>&1 ;;
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     musl-dev) [ -e /usr/lib/x86_64-linux-musl/libc.a ] || [ -e /usr/lib/musl/lib/libc.a ] ;;
     libseccomp-dev) [ -e /usr/include/seccomp.h ] || pkg-config --exists libseccomp 2>/dev/null ;;
     libzstd-dev) pkg-config --exists libzstd 2>/dev/null ;;
+    libdw-dev) pkg-config --exists libdw libelf 2>/dev/null ;;
+    libjansson-dev) pkg-config --exists jansson 2>/dev/null ;;
     libxxhash-dev) [ -e /usr/include/xxhash.h ] || pkg-config --exists libxxhash 2>/dev/null ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || [ -e /usr/local/include/cmocka.h ] ;;
     libclang-rt-14-dev)

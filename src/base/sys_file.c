@@ -59,21 +59,6 @@ int aee__sys_sync(int fd)
     return injected("fsync") ? -1 : fsync(fd);
 }
 
-int aee__sys_next_data(int fd, uint64_t from, uint64_t *start, uint64_t *end)
-{
-    off_t data = injected("lseek") ? -1 : lseek(fd, (off_t)from, SEEK_DATA);
-    if (data < 0) {
-        return errno == ENXIO ? 0 : -1; /* lseek(2): nothing but a hole is left */
-    }
-    off_t hole = lseek(fd, data, SEEK_HOLE);
-    if (hole < 0) {
-        return -1;
-    }
-    *start = (uint64_t)data;
-    *end = (uint64_t)hole;
-    return 1;
-}
-
 int aee__sys_list(int directory, void (*each)(void *user, const char *name), void *user)
 {
     int fd = injected("opendir") ? -1 : openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -22,9 +22,6 @@ int aee__sys_file_unlink(const char *path);
 int aee__sys_write_all(int fd, const void *bytes, uint64_t size, uint64_t offset);
 int aee__sys_resize(int fd, uint64_t size);
 int aee__sys_sync(int fd);
-/* Where the next bytes are that a file of a memory file system holds, from `from` on: *start and
- * *end. 0: there are none; -1: failed. */
-int aee__sys_next_data(int fd, uint64_t from, uint64_t *start, uint64_t *end);
 /* Calls `each` with every name in the directory. */
 int aee__sys_list(int directory, void (*each)(void *user, const char *name), void *user);
 /* The signal that a write beyond RLIMIT_FSIZE sends does not end the process: the write fails. */

@@ -10,12 +10,17 @@
 #include "engine/engine.h"
 #include "engine/levels.h"
 #include "isolation/spares.h"
+#include "recovery/capture.h"
 #include "recovery/checkpoints.h"
+#include "recovery/crash_files.h"
 #include "recovery/gdb.h"
 #include "recovery/policy.h"
 #include "recovery/report.h"
 
 static const struct aee__recovery_ops recovery = {.describe = aee__report_describe,
+                                                  .capture = aee__capture,
+                                                  .number = aee__capture_number,
+                                                  .forget_files = aee__crash_files_release,
                                                   .decide = aee__policy_decide,
                                                   .backoff = aee__policy_backoff,
                                                   .configure = aee__checkpoint_configure,
@@ -276,6 +281,9 @@ static void free_engine(aee_engine *engine)
     if (engine->arena_made) {
         aee__region_arena_destroy(&engine->arena);
     }
+    aee__crash_files_release(&engine->core, engine->core.crash_files);
+    (void)pthread_mutex_destroy(&engine->core.crash_files_lock);
+    aee__kept_files_destroy(&engine->core.kept_files);
     (void)pthread_mutex_destroy(&engine->shutdown_lock);
     (void)pthread_mutex_destroy(&engine->limits_lock);
     (void)pthread_mutex_destroy(&engine->recovery_lock);
@@ -355,6 +363,8 @@ aee_result aee_engine_create(const aee_engine_desc *user_desc, aee_engine **out,
     aee__ticker_init(&engine->core.ticker);
     engine->core.spin_turns = cpus > 1 ? aee__ticker_turns(&engine->core.ticker, desc.spin_ns) : 0;
     engine->core.recovery = &recovery;
+    aee__kept_files_init(&engine->core.kept_files, &engine->core.alloc);
+    (void)pthread_mutex_init(&engine->core.crash_files_lock, NULL);
     engine->core.debug = &aee__gdb_ops;
     engine->frame_budget_ns = desc.frame_budget_ns;
     aee__tracing_init(engine);

@@ -52,6 +52,8 @@ const char *aee_event_name(aee_event_type type)
                                         [AEE_EVENT_SPARE_FAILED] = "spare failed",
                                         [AEE_EVENT_FALLBACK] = "fallback",
                                         [AEE_EVENT_THROTTLED] = "throttled",
+                                        [AEE_EVENT_CRASH_SAVED] = "crash saved",
+                                        [AEE_EVENT_CRASH_NOT_SAVED] = "crash not saved",
                                         [AEE_EVENT_DEBUGGER] = "debugger",
                                         [AEE_EVENT_RESTARTING] = "restarting",
                                         [AEE_EVENT_CHECKPOINT_FAILED] = "checkpoint failed"};

@@ -12,6 +12,7 @@
 #include "ept/region.h"
 #include "isolation/batch.h"
 #include "isolation/core.h"
+#include "isolation/crash_record.h"
 #include "isolation/guest_clock.h"
 #include "isolation/instance.h"
 #include "isolation/rates.h"
@@ -62,6 +63,7 @@ struct aee__context {
     struct aee__job restart_job; /* holds a reference to the handle while queued */
     struct aee__job group_job;   /* the same: those it supervises are looked at */
     struct aee__call_queue queue;
+    struct aee__crash_keep keep; /* for reports */
 
     /* What a call looks at without the lock. */
     _Atomic(struct aee__instance *) current; /* takes calls; NULL unless state is READY */

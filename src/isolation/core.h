@@ -10,6 +10,7 @@
 #include "isolation/events.h"
 #include "isolation/host_functions.h"
 #include "isolation/housekeeper.h"
+#include "isolation/kept_file.h"
 #include "isolation/pool.h"
 #include "isolation/warm.h"
 #include "isolation/watchdog.h"
@@ -17,7 +18,10 @@
 #include "runtime/workers.h"
 
 struct aee__context;
+struct aee__core;
+struct aee__crash_files;
 struct aee__instance;
+struct aee__lane;
 
 /* What recovery decides after a crash. */
 enum aee__verdict { AEE__VERDICT_RESTART, AEE__VERDICT_QUARANTINE };
@@ -42,6 +46,15 @@ struct aee__recovery_ops {
     /* Completes cause, vector and registers to a full report with its sentence. */
     void (*describe)(struct aee__context *context, const struct aee__instance *instance,
                      const char *detail, aee_crash *crash);
+    /* Copies what a report of the crash wants to know, on the thread that found it, which may be
+     * jailed: no system call, no allocation, a bounded time. `lane`: which crashed, or NULL. */
+    void (*capture)(struct aee__context *context, struct aee__instance *instance,
+                    struct aee__lane *lane, const aee_crash *crash);
+    /* What was captured of that instance has this number. Where files are wanted, holds the
+     * instance until the housekeeper has written them. With the context's lock held. */
+    void (*number)(struct aee__context *context, struct aee__instance *instance, uint64_t id);
+    /* Gives a context's settings for such files back; NULL is fine. */
+    void (*forget_files)(struct aee__core *core, struct aee__crash_files *files);
     enum aee__verdict (*decide)(struct aee__crash_history *history, const aee_limits *limits,
                                 uint64_t now_ns);
     /* How long the restart waits after a crash that decide() has just noted. */
@@ -109,6 +122,10 @@ struct aee__core {
     struct aee__batches batches;
     struct aee__handles batch_handles;
     struct aee__warm warm;
+    struct aee__kept_files kept_files;
+    pthread_mutex_t crash_files_lock;     /* of the next, and of references to such */
+    struct aee__crash_files *crash_files; /* of contexts that have none of their own; or NULL */
+    _Atomic bool crash_files_wanted;      /* somebody has some */
     struct aee__counters counters;
     _Atomic uint64_t frame_begin_ns; /* of the last frame; 0: none has begun */
     struct aee__trace trace;

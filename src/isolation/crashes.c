@@ -52,6 +52,7 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     (void)pthread_mutex_lock(&context->lock);
     crash->id = context->crash.id + 1;
     context->crash = *crash;
+    context->core->recovery->number(context, instance, crash->id);
     bool current = atomic_load(&context->current) == instance;
     enum aee__verdict verdict = AEE__VERDICT_RESTART;
     uint64_t wait_ns = 0;
@@ -64,7 +65,8 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
         aee__group_falls(context);
     }
     bool restart = current && verdict == AEE__VERDICT_RESTART && !context->dying;
-    bool keep = restart && context->core->recovery->keeps_machine(context, crash);
+    bool keep = restart && !atomic_load(&instance->held) &&
+                context->core->recovery->keeps_machine(context, crash);
     if (current) {
         bool fruitless = instance->restored && !has_answered(instance);
         context->fruitless = fruitless ? context->fruitless + 1 : 0;

@@ -27,9 +27,17 @@ static const char *called_name(const struct aee__lane *lane)
     return called >= 0 ? lane->instance->image->image->exports[called].name : "";
 }
 
-static void conclude(struct aee__instance *instance, aee_crash *crash, const char *detail)
+static void conclude(struct aee__instance *instance, struct aee__lane *lane, aee_crash *crash,
+                     const char *detail)
 {
-    instance->core->recovery->describe(instance->context, instance, detail, crash);
+    const struct aee__recovery_ops *recovery = instance->core->recovery;
+    recovery->describe(instance->context, instance, detail, crash);
+    (void)pthread_mutex_lock(&instance->context->lock);
+    bool spare = instance->spare; /* what it does is no crash of the context */
+    (void)pthread_mutex_unlock(&instance->context->lock);
+    if (!spare) {
+        recovery->capture(instance->context, instance, lane, crash);
+    }
     aee__context_crashed(instance->context, instance, crash);
     aee__instance_conclude(instance,
                            crash->cause == AEE_CRASH_HUNG ? AEE__END_HUNG : AEE__END_CRASHED);
@@ -44,14 +52,14 @@ static void end(struct aee__lane *lane, aee_crash *crash, const char *detail)
     crash->lane = lane->index;
     instance->core->ops->lane_registers(instance->vm, lane->index, &crash->registers);
     aee__text_copy(crash->called, sizeof crash->called, called_name(lane), AEE_NAME_MAX);
-    conclude(instance, crash, detail);
+    conclude(instance, lane, crash, detail);
 }
 
 void aee__instance_fail(struct aee__instance *instance, aee_crash_cause cause, const char *detail)
 {
     aee_crash crash = {.cause = cause};
     if (aee__instance_claim_end(instance)) {
-        conclude(instance, &crash, detail);
+        conclude(instance, NULL, &crash, detail);
     }
 }
 

@@ -24,6 +24,7 @@ static void write_log(struct aee__context *context, uint64_t level, const char *
                            level <= AEE_LOG_ERROR ? (aee_log_level)level : AEE_LOG_INFO,
                            (aee_context){context->handle}, line);
     }
+    aee__log_tail_add(&context->keep.log, level, line);
 }
 
 static int32_t serve_log(struct aee__context *context, const struct aee__ring_host_call *call,
@@ -35,6 +36,16 @@ static int32_t serve_log(struct aee__context *context, const struct aee__ring_ho
     }
     write_log(context, call->args[0], payload, call->payload_size);
     return AEE_HOST_OK;
+}
+
+/* ---- For reports -------------------------------------------------------------------------- */
+
+/* Written by the lane's owner alone. */
+static void note_asked(struct aee__lane *lane, int32_t what)
+{
+    uint32_t count = atomic_load_explicit(&lane->asked_count, memory_order_relaxed);
+    atomic_store_explicit(&lane->asked[count % AEE__LANE_ASKED], what, memory_order_relaxed);
+    atomic_store_explicit(&lane->asked_count, count + 1, memory_order_relaxed);
 }
 
 /* ---- Declared state ----------------------------------------------------------------------- */
@@ -131,6 +142,7 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
     struct aee__context *context = lane->instance->context;
     struct aee__host_functions *functions = &context->core->functions;
     int32_t index = find(lane, functions, call->name);
+    note_asked(lane, index < 0 ? (int32_t)AEE__ASKED_UNKNOWN : index);
     if (index < 0 || !aee__grants_has(&context->grants, (uint32_t)index)) {
         return AEE_HOST_NOT_FOUND;
     }
@@ -197,6 +209,7 @@ static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call
     } else if (call->kind == AEE_HOST_CALL_INVOKE) {
         status = invoke(lane, call, payload, reply, &reply_size, &value);
     } else if (call->kind == AEE_HOST_CALL_LOG) {
+        note_asked(lane, AEE__ASKED_LOG);
         status = serve_log(lane->instance->context, call, (const char *)payload);
     } else if (call->kind == AEE_HOST_CALL_STATE) {
         status = serve_state(lane->instance, call);

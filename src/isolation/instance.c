@@ -11,15 +11,21 @@
 
 /* ---- Images ------------------------------------------------------------------------------- */
 
-struct aee__image_ref *aee__image_ref_create(const struct aee__alloc *alloc,
-                                             struct aee__image *image)
+struct aee__image_ref *aee__image_ref_create(struct aee__core *core, struct aee__image *image,
+                                             const void *bytes, size_t size)
 {
-    struct aee__image_ref *reference = aee__alloc_zero(alloc, 1, sizeof *reference);
-    if (reference) {
-        atomic_init(&reference->references, 1);
-        reference->image = image;
-        reference->alloc = alloc;
+    struct aee__image_ref *reference = aee__alloc_zero(&core->alloc, 1, sizeof *reference);
+    if (!reference) {
+        return NULL;
     }
+    reference->file = aee__kept_file_take(&core->kept_files, bytes, size);
+    if (!reference->file) {
+        aee__alloc_free(&core->alloc, reference, sizeof *reference);
+        return NULL;
+    }
+    atomic_init(&reference->references, 1);
+    reference->image = image;
+    reference->alloc = &core->alloc;
     return reference;
 }
 
@@ -34,6 +40,7 @@ void aee__image_ref_release(struct aee__image_ref *reference)
     if (reference &&
         atomic_fetch_sub_explicit(&reference->references, 1, memory_order_acq_rel) == 1) {
         aee__image_destroy(reference->image);
+        aee__kept_file_release(reference->file);
         aee__alloc_free(reference->alloc, reference, sizeof *reference);
     }
 }

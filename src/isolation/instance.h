@@ -21,11 +21,13 @@
 struct aee__image_ref {
     _Atomic uint32_t references;
     struct aee__image *image;
+    struct aee__kept_file *file; /* the bytes that it was made from */
     const struct aee__alloc *alloc;
 };
 
-struct aee__image_ref *aee__image_ref_create(const struct aee__alloc *alloc,
-                                             struct aee__image *image);
+/* `bytes` are those that the image was made from. */
+struct aee__image_ref *aee__image_ref_create(struct aee__core *core, struct aee__image *image,
+                                             const void *bytes, size_t size);
 struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference);
 void aee__image_ref_release(struct aee__image_ref *reference);
 
@@ -65,6 +67,8 @@ struct aee__instance {
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
     struct aee__job free_job;
+    struct aee__job keep_job; /* writes what was asked to be kept of its crash */
+    _Atomic bool held;        /* until then: its machine stays as it is */
     struct aee__state_ranges state;
     _Atomic uint64_t clock_frame; /* it was told of (guest_clock.h), plus 1; 0: of none */
     _Atomic uintptr_t servers[AEE_MAX_LANES]; /* a lane's owner in a host function for it, or 0 */

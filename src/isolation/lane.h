@@ -28,6 +28,10 @@ struct aee__lane_name {
     int32_t index; /* -1: none */
 };
 
+/* Host calls that a lane made lately, for reports: the function, or one of these. */
+#define AEE__LANE_ASKED 32u
+enum { AEE__ASKED_LOG = -1, AEE__ASKED_UNKNOWN = -2 };
+
 /* What AUTO knows of a lane. */
 struct aee__lane_costs {
     uint64_t last_end; /* ticks: when the last call ended */
@@ -92,11 +96,13 @@ struct aee__lane {
     uint32_t spurious_count;
     /* Of the runner: its exits, of each kind and of all. */
     _Atomic uint32_t exits[AEE__TRACE_EXITS + 1];
+    _Atomic uint32_t asked_count;
     uint8_t *host_buffers[AEE_HOST_CALL_DEPTH]; /* payloads and replies; made when first needed */
     uint64_t trace_from; /* ticks: the oldest call without an answer ran no earlier */
     struct aee__trace_door trace;
     struct aee__lane_costs costs;
     struct aee__lane_name names[AEE__LANE_NAMES];
+    _Atomic int32_t asked[AEE__LANE_ASKED]; /* ring of host calls, for reports */
 };
 
 /* Makes a lane whose owner the caller is. */

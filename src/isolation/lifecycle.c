@@ -40,6 +40,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
     context->restart_job.run = aee__context_restart_job;
     aee__restarts_init(context);
     aee__call_queue_init(&context->queue);
+    aee__crash_keep_init(&context->keep);
     (void)snprintf(context->name, sizeof context->name, "%s", plan->name);
     pthread_condattr_t monotonic;
     (void)pthread_condattr_init(&monotonic);
@@ -62,6 +63,8 @@ void aee__context_free(struct aee__context *context)
     }
     aee__shells_free(context);
     aee__call_queue_destroy(&context->queue);
+    context->core->recovery->forget_files(context->core, context->keep.files);
+    aee__crash_keep_destroy(&context->keep, &context->core->alloc);
     (void)pthread_mutex_destroy(&context->lock);
     aee__guest_clock_destroy(&context->clock);
     (void)pthread_cond_destroy(&context->changed);
@@ -170,11 +173,15 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
     char what[AEE_NAME_MAX + 32];
     struct aee__image *image;
     (void)snprintf(what, sizeof what, "image of context \"%s\"", context->name);
-    aee_result result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
+    aee_result result = aee__crash_keep_prepare(context, error);
     if (result != AEE_OK) {
         return result;
     }
-    struct aee__image_ref *reference = aee__image_ref_create(&context->core->alloc, image);
+    result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    struct aee__image_ref *reference = aee__image_ref_create(context->core, image, bytes, size);
     if (!reference) {
         aee__image_destroy(image);
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
@@ -192,7 +199,10 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
 aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__image_ref *image,
                                      struct aee__frozen *frozen, aee_error *error)
 {
-    aee_result result = aee__life_begin(context, "fork into", error);
+    aee_result result = aee__crash_keep_prepare(context, error);
+    if (result == AEE_OK) {
+        result = aee__life_begin(context, "fork into", error);
+    }
     if (result == AEE_OK) {
         result = load_locked(context, image, frozen, error);
         aee__life_end(context);

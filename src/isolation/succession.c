@@ -54,6 +54,9 @@ static bool begin_lane(struct aee__lane *lane, struct aee__lane *before)
     aee__lane_init(lane, heir, lane->index);
     atomic_store(&lane->ring.submitted, atomic_load(&ring.submitted));
     atomic_store(&lane->ring.completed, atomic_load(&ring.completed));
+    for (uint32_t i = 0; i < AEE_RING_SLOTS; i++) { /* for reports */
+        atomic_store(&lane->called[i], atomic_load(&before->called[i]));
+    }
     memcpy(lane->ring.host_calls, ring.host_calls, sizeof ring.host_calls);
     memcpy(lane->ring.nested, ring.nested, sizeof ring.nested);
     atomic_store(&lane->spin, atomic_load(&before->spin));

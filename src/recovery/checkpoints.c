@@ -292,6 +292,7 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
 static aee_result take_and_count(struct aee__context *context, struct aee__instance *instance,
                                  aee_error *error)
 {
+    uint64_t ticks = aee__ticks(&context->core->ticker);
     uint64_t begin = aee__now_ns();
     uint64_t ticks = aee__ticks(&context->core->ticker);
     aee_result result = take_locked(context, instance, error);

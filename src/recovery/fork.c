@@ -39,7 +39,6 @@ aee_result aee__fork_begin(struct aee__context *template, struct aee__fork *fork
     if (result == AEE_OK) {
         fork->frozen = aee__frozen_take(template->template);
         fork->image = aee__image_ref_take(instance->image);
-        aee__instance_state_ranges(instance, &fork->ranges);
         aee__instance_state_ranges(instance, &fork->state);
         fork->kind = template->kind;
         fork->mode = template->mode;
@@ -59,10 +58,11 @@ aee_result aee__fork_into(const struct aee__fork *fork, struct aee__context *tem
     for (uint32_t i = 0; i < AEE__HOST_FUNCTIONS_MAX / 64; i++) {
         atomic_store(&context->grants.bits[i], atomic_load(&template->grants.bits[i]));
     }
+    aee__guest_clock_inherit(context, template);
     aee_result result = aee__context_begin_frozen(context, fork->image, fork->frozen, error);
-    struct aee__instance *instance = atomic_load(&context->current);
-    if (result == AEE_OK && instance) { /* nobody else knows the context yet */
-        aee__instance_set_state_ranges(instance, &fork->ranges);
+    struct aee__instance *instance = atomic_load(&context->current); /* nobody calls it yet */
+    if (result == AEE_OK && instance) {
+        aee__instance_set_state_ranges(instance, &fork->state);
     }
     return result;
 }

@@ -3,14 +3,12 @@
 #define AEE_RECOVERY_FORK_H
 
 #include "isolation/context.h"
-#include "isolation/state_ranges.h"
 
 /* What a fork takes from its template. Holds references; to be given to aee__fork_end(). */
 struct aee__fork {
     struct aee__frozen *frozen;
     struct aee__image_ref *image;
     struct aee__state_ranges state;
-    struct aee__state_ranges ranges;
     aee_limits limits;
     aee_kind kind;
     aee_call_mode mode;

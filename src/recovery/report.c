@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "recovery/capture.h"
 
 /* A sentence under construction; what does not fit is cut. */
 struct text {
@@ -68,6 +69,17 @@ static void add_stack_area(struct text *text, const struct aee__memory_plan *pla
     }
 }
 
+static void add_variable(struct text *text, const struct aee__image *image, uint64_t address)
+{
+    uint64_t offset = 0;
+    const char *name = aee__image_variable_at(image, address, &offset);
+    if (name) {
+        char clean[AEE_NAME_MAX];
+        aee__text_copy(clean, sizeof clean, name, sizeof clean);
+        add(text, ", variable \"%s\"+0x%llx", clean, (unsigned long long)offset);
+    }
+}
+
 static void add_image_area(struct text *text, const struct aee__image *image, uint64_t address)
 {
     for (uint32_t i = 0; i < image->segment_count; i++) {
@@ -77,6 +89,7 @@ static void add_image_area(struct text *text, const struct aee__image *image, ui
                 segment->rights & AEE__SEG_EXECUTE ? "code"
                 : segment->rights & AEE__SEG_WRITE ? "data"
                                                    : "read-only data");
+            add_variable(text, image, address);
             return;
         }
     }
@@ -103,7 +116,11 @@ static void add_place(struct text *text, struct aee__context *context,
         add(text, "the pages of the calling protocol");
     } else if (address - AEE_GVA_HEAP < AEE_HEAP_MAX) {
         bool inside = address - AEE_GVA_HEAP < instance->memory.heap_size;
+        struct aee__heap_place place = aee__capture_heap_place(instance, address);
+        char words[AEE__HEAP_WORDS];
+        aee__report_heap(&place, words);
         add(text, inside ? "the heap" : "beyond the heap's limit");
+        add(text, "%s%s", words[0] ? ", " : "", words);
     } else if (address - AEE_GVA_REGIONS < AEE_REGIONS_SIZE) {
         add(text, "no region that is mapped");
     } else {

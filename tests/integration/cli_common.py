@@ -51,6 +51,16 @@ def run(command, status, out=(), err=(), environment=None, few=False):
     return result
 
 
+def run_any(command, environment=None):
+    """Runs a command that may end in any way but by a signal."""
+    result = subprocess.run(
+        command, check=False, text=True, errors="replace", stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, **(environment or {})})
+    if result.returncode < 0:
+        fail(f"{command} was ended by a signal", result)
+    return result
+
+
 def one_line(result):
     """One line on stderr, nothing on stdout."""
     if result.stdout or not re.fullmatch(r"[^\n]+\n", result.stderr):

@@ -21,6 +21,7 @@ def usage(aee, components):
         [aee, "help", "frobnicate"],
         [aee, "version", "now"],
         [aee, "doctor", "--jsn"],
+        [aee, "crash"],
         [aee, "run"],
         [aee, "run", minimal],
         [aee, "run", minimal, "--call"],
@@ -57,7 +58,7 @@ def helps(aee):
     listing = cli.run([aee, "help"], 0, out=[r"^  run ", r"^exit codes:", r"^  4  "]).stdout
     if cli.run([aee, "--help"], 0).stdout != listing:
         cli.fail("--help and help differ")
-    for verb in ("doctor", "run", "gdb", "test", "bench", "version", "help"):
+    for verb in ("doctor", "run", "gdb", "test", "bench", "crash", "version", "help"):
         text = cli.run([aee, "help", verb], 0, out=[rf"^usage: aee {verb}"]).stdout
         if cli.run([aee, verb, "--help"], 0).stdout != text:
             cli.fail(f"{verb} --help and help {verb} differ")

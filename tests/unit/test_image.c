@@ -1177,6 +1177,30 @@ static void test_changing_bytes(void **state)
     the_ledger = (struct ledger){0};
 }
 
+static void test_variables(void **state)
+{
+    (void)state;
+    static const int types[] = {ET_EXEC, ET_DYN};
+    for (unsigned i = 0; i < 2; i++) {
+        struct elf_file file;
+        struct aee__image *image;
+        aee_error error;
+        uint64_t gva = 0;
+        uint64_t size = 0;
+        uint64_t offset = 0;
+        elf_file_init(&file, (uint16_t)types[i]);
+        assert_int_equal(parse(&file, sizeof file, &image, &error), AEE_OK);
+        assert_true(aee__image_find_variable(image, "table", &gva, &size));
+        assert_int_equal(size, 128);
+        assert_string_equal(aee__image_variable_at(image, gva + 127, &offset), "table");
+        assert_int_equal(offset, 127);
+        assert_null(aee__image_variable_at(image, gva + 128, &offset));
+        assert_null(aee__image_variable_at(image, gva - 1, &offset));
+        assert_false(aee__image_find_variable(image, "helper", &gva, &size)); /* a function */
+        destroy(image);
+    }
+}
+
 static void test_failing_allocations(void **state)
 {
     (void)state;
@@ -1198,7 +1222,8 @@ static void test_failing_allocations(void **state)
         assert_non_null(strstr(error.text, WHAT ": no memory for "));
         failures++;
     }
-    assert_int_equal(failures, 7); /* image, data, names, symbols, exports, hash, signatures */
+    /* image, data, names, symbols, variables, exports, hash, signatures */
+    assert_int_equal(failures, 8);
     the_ledger = (struct ledger){0};
 }
 
@@ -1240,6 +1265,7 @@ int main(void)
         cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_flipped_bytes),
         cmocka_unit_test(test_changing_bytes),
+        cmocka_unit_test(test_variables),
         cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

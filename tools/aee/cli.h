@@ -24,6 +24,7 @@ extern const struct cli_verb cli_run;
 extern const struct cli_verb cli_test;
 extern const struct cli_verb cli_gdb;
 extern const struct cli_verb cli_bench;
+extern const struct cli_verb cli_crash;
 extern const struct cli_verb cli_version;
 extern const struct cli_verb cli_help;
 

@@ -8,8 +8,8 @@
 
 #include "term.h"
 
-static const struct cli_verb *const verbs[] = {&cli_doctor, &cli_run,     &cli_test, &cli_gdb,
-                                               &cli_bench,  &cli_version, &cli_help};
+static const struct cli_verb *const verbs[] = {&cli_doctor, &cli_run,   &cli_test,    &cli_gdb,
+                                               &cli_bench,  &cli_crash, &cli_version, &cli_help};
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
 
 const struct cli_verb *cli_verb_at(unsigned index)
@@ -62,7 +62,8 @@ int main(int argc, char **argv)
 {
     (void)setlocale(LC_CTYPE, ""); /* whether the terminal is UTF-8; numbers stay in C format */
     if (argc < 2) {
-        return cli_usage(NULL, "a verb is missing: doctor, run, test, gdb, bench, version or help");
+        return cli_usage(
+            NULL, "a verb is missing: doctor, run, test, gdb, bench, crash, version or help");
     }
     const char *name = argv[1];
     if (is_help(name)) {

@@ -27,7 +27,8 @@ struct session {
     uint32_t skipped; /* of them, because the component was being restarted */
     uint32_t failed;  /* of them, because it crashed or hung */
     bool tracing;
-    aee_error error; /* of the last call that failed */
+    uint64_t told_id; /* of the crash whose core file was told of last */
+    aee_error error;  /* of the last call that failed */
 };
 
 static int exit_code(aee_result result)
@@ -146,6 +147,47 @@ static void name_session(struct session *session, const char *path)
     }
 }
 
+/* On the main thread, from aee_poll_events(). */
+static void on_event(void *user, const aee_event *event)
+{
+    struct session *session = user;
+    const bool saved = event->type == AEE_EVENT_CRASH_SAVED;
+    if (saved || event->type == AEE_EVENT_CRASH_NOT_SAVED) {
+        session->told_id = event->crash_id;
+        (void)fputs(saved ? "core file: " : "aee run: ", stderr);
+        if (saved) {
+            term_print_safe(stderr, session->options->core_dir);
+            (void)fputc('/', stderr);
+        }
+        const size_t name = saved ? strcspn(event->text, ",") : strlen(event->text);
+        char text[sizeof event->text];
+        memcpy(text, event->text, name);
+        text[name] = '\0';
+        term_print_safe(stderr, text);
+        (void)fputs(saved ? ".core" : "", stderr);
+        term_print_safe(stderr, event->text + name);
+        (void)fputc('\n', stderr);
+    }
+}
+
+/* A file of the last crash may still be under way. */
+static void await_core_file(struct session *session)
+{
+    const struct timespec moment = {.tv_nsec = 10000000};
+    aee_crash crash;
+    if (!session->options->core_dir ||
+        aee_last_crash(session->engine, session->context, &crash, NULL) != AEE_OK) {
+        return;
+    }
+    unsigned quiet = 0; /* moments since the last file: crashes close to each other share one */
+    for (unsigned i = 0; i < 1000 && session->told_id < crash.id && quiet < 20; i++) {
+        const uint64_t before = session->told_id;
+        (void)nanosleep(&moment, NULL);
+        (void)aee_poll_events(session->engine, NULL, NULL);
+        quiet = session->told_id > before || before == 0 ? 0 : quiet + 1;
+    }
+}
+
 static int open_session(struct session *session)
 {
     const struct run_options *options = session->options;
@@ -165,6 +207,12 @@ static int open_session(struct session *session)
         }
         session->tracing = true;
         result = aee_context_create(session->engine, &context, &session->context, &error);
+    }
+    if (result == AEE_OK && options->core_dir) {
+        const aee_crash_files_desc files = {.struct_size = sizeof files,
+                                            .directory = options->core_dir};
+        (void)aee_set_event_callback(session->engine, on_event, session, NULL);
+        result = aee_set_crash_files(session->engine, session->context, &files, &error);
     }
     if (result != AEE_OK) {
         return complain(&error, exit_code(result));
@@ -379,6 +427,7 @@ static int run(int argc, char **argv)
             print_result(&session);
         }
     }
+    await_core_file(&session);
     code = stop_trace(&session, code);
     aee_engine_destroy(session.engine);
     return code;
@@ -399,6 +448,7 @@ const struct cli_verb cli_run = {
             "  --budget MS     time that one call may take (default 100)\n"
             "  --memory MB     heap of the component (default 16)\n"
             "  --mode MODE     auto, ring or direct (default auto)\n"
+            "  --core-dir DIR  leave core files of crashes there, for 'aee crash show' and gdb\n"
             "  --returns TYPE  int, double or nothing: what NAME returns (default int)\n"
             "  --load FILE     begin with the state of a snapshot (docs/snapshots.md)\n"
             "  --save FILE     write one after the last call, if none failed\n"

@@ -90,6 +90,10 @@ static int parse_pair(struct run_options *options, const char *name, const char 
         options->trace = value;
         return CLI_OK;
     }
+    if (strcmp(name, "--core-dir") == 0) {
+        options->core_dir = value;
+        return CLI_OK;
+    }
     if (strcmp(name, "--frames") == 0) {
         return parse_number(name, value, MAX_FRAMES, &options->frames);
     }
@@ -115,8 +119,9 @@ static int parse_pair(struct run_options *options, const char *name, const char 
 
 static bool has_value(const char *name)
 {
-    static const char *const names[] = {"--call",    "--frames", "--budget", "--memory", "--mode",
-                                        "--returns", "--load",   "--save",   "--trace"};
+    static const char *const names[] = {"--call",  "--frames",  "--budget", "--memory",
+                                        "--mode",  "--returns", "--load",   "--save",
+                                        "--trace", "--core-dir"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;

@@ -10,9 +10,10 @@
 struct run_options {
     const char *image;
     const char *call;
-    const char *load;  /* a snapshot, or NULL */
-    const char *save;  /* the same */
-    const char *trace; /* file; NULL: none */
+    const char *load;     /* a snapshot, or NULL */
+    const char *save;     /* the same */
+    const char *trace;    /* file; NULL: none */
+    const char *core_dir; /* NULL: no core files */
     aee_value args[AEE_ARGS_MAX];
     uint32_t arg_count;
     int frame_arg;      /* index of the argument that was given as {frame}; -1: none */

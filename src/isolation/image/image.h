@@ -41,6 +41,7 @@ struct aee__image {
     struct aee__segment segments[AEE__IMAGE_MAX_SEGMENTS];
     uint32_t segment_count;
     uint8_t hash_of_file[AEE__HASH_SIZE];
+    uint64_t bias;            /* of the file's addresses: gva = address in the file + bias */
     uint64_t entry;           /* gva of the initialiser (run once by lane 0), or 0 for none */
     uint64_t tls_data;        /* gva of the TLS template; 0 when there are no bytes of it */
     uint64_t tls_file_size;   /* bytes of template */
@@ -60,7 +61,9 @@ struct aee__image {
     size_t signatures_size;
     uint32_t *hash; /* open addressing over exports; size is a power of two */
     uint32_t hash_mask;
-    struct aee__symbol *symbols; /* all functions, sorted by address, for crash reports */
+    struct aee__symbol *symbols;   /* all functions, sorted by address, for crash reports */
+    struct aee__symbol *variables; /* the same of data */
+    uint32_t variable_count;
 };
 
 /* Parses and checks `bytes`, which may be hostile, and applies relocations. On success *out is an
@@ -75,5 +78,11 @@ void aee__image_destroy(struct aee__image *image);
 int32_t aee__image_find_export(const struct aee__image *image, const char *name);
 /* Name of the function that contains `gva`, and the offset in it; NULL if none does. */
 const char *aee__image_symbol_at(const struct aee__image *image, uint64_t gva, uint64_t *offset);
+/* The same of variables. */
+const char *aee__image_variable_at(const struct aee__image *image, uint64_t gva, uint64_t *offset);
+/* Address and size of the variable of that name, whether or not it is exported; false where there
+ * is none, or several. */
+bool aee__image_find_variable(const struct aee__image *image, const char *name, uint64_t *gva,
+                              uint64_t *size);
 
 #endif

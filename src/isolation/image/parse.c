@@ -159,6 +159,7 @@ aee_result aee__image_parse(const struct aee__alloc *alloc, const char *what, co
         return result;
     }
     aee__hash(bytes, size, parser.image->hash_of_file);
+    parser.image->bias = parser.bias;
     *out = parser.image;
     return aee__ok(error);
 }
@@ -174,6 +175,7 @@ void aee__image_destroy(struct aee__image *image)
     aee__alloc_free(alloc, image->signatures, image->signatures_size);
     aee__alloc_free(alloc, image->exports, image->export_count * sizeof *image->exports);
     aee__alloc_free(alloc, image->symbols, image->symbol_count * sizeof *image->symbols);
+    aee__alloc_free(alloc, image->variables, image->variable_count * sizeof *image->variables);
     aee__alloc_free(alloc, image->hash, ((size_t)image->hash_mask + 1) * sizeof *image->hash);
     aee__alloc_free(alloc, image, sizeof *image);
 }

@@ -63,6 +63,14 @@ aee_result aee__image_relocate(struct aee__image_parser *parser);
 aee_result aee__image_read_sections(struct aee__image_parser *parser);
 aee_result aee__image_read_symbols(struct aee__image_parser *parser);
 aee_result aee__image_read_signatures(struct aee__image_parser *parser);
+/* Part of reading symbols: data among the `count` symbols at that offset of the file, whose names
+ * are in image->strings. */
+aee_result aee__image_read_variables(struct aee__image_parser *parser, uint64_t offset,
+                                     uint64_t count);
+/* symbols.c: by address. */
+void aee__image_sort_symbols(struct aee__symbol *symbols, size_t count);
+const struct aee__symbol *aee__image_symbol_in(const struct aee__symbol *symbols, uint32_t count,
+                                               uint64_t gva);
 
 /* Program header of `type`, or NULL; a second one is refused. */
 aee_result aee__image_one_header(const struct aee__image_parser *parser, uint32_t type,

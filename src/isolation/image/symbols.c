@@ -307,7 +307,7 @@ static void sift_down(struct aee__symbol *symbols, size_t root, size_t count)
 }
 
 /* Heap sort: no order of a hostile file makes it slow, and it allocates nothing (qsort() may). */
-static void sort_symbols(struct aee__symbol *symbols, size_t count)
+void aee__image_sort_symbols(struct aee__symbol *symbols, size_t count)
 {
     for (size_t i = count / 2; i > 0; i--) {
         sift_down(symbols, i - 1, count);
@@ -333,25 +333,30 @@ static void complete_sizes(struct aee__image *image)
     }
 }
 
-const char *aee__image_symbol_at(const struct aee__image *image, uint64_t gva, uint64_t *offset)
+const struct aee__symbol *aee__image_symbol_in(const struct aee__symbol *symbols, uint32_t count,
+                                               uint64_t gva)
 {
     uint32_t low = 0; /* symbols before it start at or below gva, those from high on above */
-    uint32_t high = image->symbol_count;
+    uint32_t high = count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (image->symbols[middle].gva <= gva) {
+        if (symbols[middle].gva <= gva) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    if (low == 0 || gva - image->symbols[low - 1].gva >= image->symbols[low - 1].size) {
-        return NULL;
+    return low > 0 && gva - symbols[low - 1].gva < symbols[low - 1].size ? &symbols[low - 1] : NULL;
+}
+
+const char *aee__image_symbol_at(const struct aee__image *image, uint64_t gva, uint64_t *offset)
+{
+    const struct aee__symbol *symbol =
+        aee__image_symbol_in(image->symbols, image->symbol_count, gva);
+    if (symbol && offset) {
+        *offset = gva - symbol->gva;
     }
-    if (offset) {
-        *offset = gva - image->symbols[low - 1].gva;
-    }
-    return image->symbols[low - 1].name;
+    return symbol ? symbol->name : NULL;
 }
 
 /* ---- By name ----------------------------------------------------------------------------------
@@ -449,8 +454,11 @@ aee_result aee__image_read_symbols(struct aee__image_parser *parser)
         result = fill(parser, &table);
     }
     if (result == AEE_OK) {
-        sort_symbols(parser->image->symbols, parser->image->symbol_count);
+        aee__image_sort_symbols(parser->image->symbols, parser->image->symbol_count);
         complete_sizes(parser->image);
+        result = aee__image_read_variables(parser, table.offset, table.count);
+    }
+    if (result == AEE_OK) {
         result = build_hash(parser);
     }
     return result;

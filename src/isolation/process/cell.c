@@ -60,6 +60,7 @@ __attribute__((used)) static void cell_hypercall(uint32_t number, uint32_t lane)
     exit->number = number;
     exit->frame = 0;
     exit->registers[AEE_CELL_RIP] = AEE_GVA_VDSO; /* its code, or as good as that */
+    exit->registers[AEE_CELL_RSP] = (uintptr_t)__builtin_frame_address(0);
     exchange(exit);
     STORE_RELEASE(exit->inside, AEE_CELL_OUTSIDE);
 }

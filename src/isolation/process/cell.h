@@ -77,6 +77,7 @@ enum aee_cell_inside {
     AEE_CELL_WAITS,
 };
 
+#define AEE_CELL_RSP 6
 #define AEE_CELL_RIP 16
 
 /* Of one lane: it posts exits here and waits until `go` says that the last one was digested. */
@@ -91,7 +92,7 @@ struct aee_cell_exit {
     uint64_t trap;
     uint64_t error_code;
     uint64_t fault_address;
-    uint64_t registers[18]; /* as in aee_registers; of a hypercall, AEE_CELL_RIP at least */
+    uint64_t registers[18]; /* as in aee_registers; of a hypercall, these two */
     uint64_t frame; /* of an exit from a signal: where in signal_stack its frame lies; else 0 */
 };
 
