@@ -293,7 +293,6 @@ static aee_result take_and_count(struct aee__context *context, struct aee__insta
                                  aee_error *error)
 {
     uint64_t begin = aee__now_ns();
-    uint64_t ticks = aee__ticks(&context->core->ticker);
     aee_result result = take_locked(context, instance, error);
     uint64_t end = aee__now_ns();
     if (result == AEE_OK) {

@@ -132,6 +132,7 @@ static inline aee_result scenario_crash(struct scenario *s)
         STEP(scenario_call(s, s->crasher_context, "mod_tick", 9, &value));
     }
     STEP(aee_region_unmap(s->engine, s->crasher_context, s->region, &s->error));
+    STEP(aee_wait_ready(s->engine, s->worker, 20000 * MS * scale(), &s->error)); /* of the group */
     STEP(aee_snapshot_save(s->engine, s->worker, scenario_snapshot(), &s->error));
     STEP(aee_snapshot_load(s->engine, s->worker, scenario_snapshot(), &s->error));
     STEP(aee_restart(s->engine, s->worker, &s->error));
