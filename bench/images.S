@@ -14,4 +14,5 @@ bench_##name##_end:
 IMAGE(compute, BENCH_COMPUTE)
 IMAGE(particles, BENCH_PARTICLES)
 IMAGE(large, BENCH_LARGE)
+IMAGE(recovery, BENCH_RECOVERY)
     .section .note.GNU-stack,"",@progbits

@@ -30,3 +30,4 @@
 DEFINE_IMAGE(compute)
 DEFINE_IMAGE(particles)
 DEFINE_IMAGE(large)
+DEFINE_IMAGE(recovery)

@@ -156,20 +156,20 @@ static int run_reset(struct bench *bench, struct bench_result *result, int64_t p
     return status;
 }
 
-#define RESET_ROW(pages, limit_us)                                                             \
-    static int run_reset_##pages(struct bench *bench, struct bench_result *result)             \
-    {                                                                                          \
-        return run_reset(bench, result, pages);                                                \
-    }                                                                                          \
-    const struct bench_row bench_row_reset_##pages = {                                         \
-        .name = "reset_" #pages,                                                               \
-        .unit = "ns",                                                                          \
-        .floor = "memcpy of them",                                                             \
-        .target_text = "p50 <= " #limit_us " us",                                              \
-        .how = "aee_restore() of a context that has written " #pages " pages since its "       \
-               "checkpoint; incremental, between calls in AEE_CALL_DIRECT",                    \
-        .target = {.p50 = (limit_us) * 1000.0},                                                \
-        .run = run_reset_##pages,                                                              \
+#define RESET_ROW(pages, limit_us)                                                       \
+    static int run_reset_##pages(struct bench *bench, struct bench_result *result)       \
+    {                                                                                    \
+        return run_reset(bench, result, pages);                                          \
+    }                                                                                    \
+    const struct bench_row bench_row_reset_##pages = {                                   \
+        .name = "reset_" #pages,                                                         \
+        .unit = "ns",                                                                    \
+        .floor = "memcpy of them",                                                       \
+        .target_text = "p50 <= " #limit_us " us",                                        \
+        .how = "aee_restore() of a context that has written " #pages " pages since its " \
+               "checkpoint; incremental, between calls in AEE_CALL_DIRECT",              \
+        .target = {.p50 = (limit_us)*1000.0},                                            \
+        .run = run_reset_##pages,                                                        \
     }
 
 RESET_ROW(0, 4);

@@ -20,6 +20,14 @@ extern const struct bench_row bench_row_column_update;
 /* create.c */
 extern const struct bench_row bench_row_create_cold;
 extern const struct bench_row bench_row_acquire_pooled;
+/* recovery.c */
+extern const struct bench_row bench_row_crash_recover;
+extern const struct bench_row bench_row_reset_0;
+extern const struct bench_row bench_row_reset_16;
+extern const struct bench_row bench_row_reset_256;
+extern const struct bench_row bench_row_fork_call;
+extern const struct bench_row bench_row_state_save;
+extern const struct bench_row bench_row_state_restore;
 /* memory.c */
 extern const struct bench_row bench_row_first_touch;
 extern const struct bench_row bench_row_revoke_4mib;

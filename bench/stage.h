@@ -17,6 +17,7 @@ struct bench_image {
 bool bench_image_compute(struct bench_image *image, struct bench_result *result);
 bool bench_image_particles(struct bench_image *image, struct bench_result *result);
 bool bench_image_large(struct bench_image *image, struct bench_result *result); /* 1 MiB */
+bool bench_image_recovery(struct bench_image *image, struct bench_result *result);
 
 struct bench_stage {
     aee_engine *engine;

@@ -25,8 +25,8 @@ struct aee__checkpoints {
     struct aee__shadow shadow; /* as of the newest */
     struct aee__memory layout; /* what was laid out when it was taken: areas only */
     uint64_t known; /* the machine whose written pages are told since the copy was made; 0: none */
-    uint32_t capacity; /* of records: one more than are kept, for the next */
-    uint32_t count;
+    uint32_t capacity;      /* of records: one more than are kept, for the next */
+    _Atomic uint32_t count; /* read under the context's lock, too */
     uint32_t newest;
     uint32_t chosen; /* by the origin or by request: the one to go to, back from the newest */
     struct record records[];
@@ -63,11 +63,36 @@ static aee_result create(const struct aee__context *context, const struct aee__m
     return AEE_OK;
 }
 
+/* Under the lock, because a crash looks whether there are any. Returns the old ones. */
+static struct aee__checkpoints *publish(struct aee__context *context, struct aee__checkpoints *made)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    struct aee__checkpoints *old = context->checkpoints;
+    context->checkpoints = made;
+    (void)pthread_mutex_unlock(&context->lock);
+    return old;
+}
+
 void aee__checkpoint_forget(struct aee__context *context)
 {
-    struct aee__checkpoints *gone = context->checkpoints;
-    context->checkpoints = NULL;
-    aee__checkpoints_destroy(gone);
+    aee__checkpoints_destroy(publish(context, NULL));
+}
+
+/* Offsets in the file mean the same in both: what a heap has grown by does not matter. */
+static bool is_laid_out_alike(const struct aee__memory *one, const struct aee__memory *other)
+{
+    bool alike = one->area_count == other->area_count;
+    for (uint32_t i = 0; alike && i < one->area_count; i++) {
+        alike = one->areas[i].gva.value == other->areas[i].gva.value &&
+                one->areas[i].offset == other->areas[i].offset;
+    }
+    return alike;
+}
+
+static bool fits(const struct aee__checkpoints *kept, const struct aee__instance *instance)
+{
+    return kept->mode == AEE_CHECKPOINT_DECLARED || kept->count == 0 ||
+           is_laid_out_alike(&kept->layout, &instance->memory);
 }
 
 void aee__checkpoints_destroy(struct aee__checkpoints *gone)
@@ -103,8 +128,8 @@ static aee_result lengthen(struct aee__context *context, uint32_t capacity, aee_
     for (uint32_t back = 0; back < old->capacity; back++) {
         made->records[old->capacity - 1 - back] = *record_at(old, back);
     }
+    (void)publish(context, made);
     aee__alloc_free(old->alloc, old, size_of(old->capacity));
-    context->checkpoints = made;
     return AEE_OK;
 }
 
@@ -254,12 +279,17 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
                               aee_error *error)
 {
     aee_result result = AEE_OK;
+    if (context->checkpoints && !fits(context->checkpoints, instance)) {
+        aee__checkpoint_forget(context); /* lanes or stacks have changed: none can be undone to */
+    }
     bool first = context->checkpoints == NULL;
     if (first) {
-        result = create(context, &instance->memory, &context->checkpoints, error);
-    }
-    if (result != AEE_OK) {
-        return result;
+        struct aee__checkpoints *made;
+        result = create(context, &instance->memory, &made, error);
+        if (result != AEE_OK) {
+            return result;
+        }
+        (void)publish(context, made);
     }
     struct aee__checkpoints *kept = context->checkpoints;
     uint32_t next = (kept->newest + 1) % kept->capacity;
@@ -293,6 +323,7 @@ static aee_result take_and_count(struct aee__context *context, struct aee__insta
                                  aee_error *error)
 {
     uint64_t begin = aee__now_ns();
+    uint64_t ticks = aee__ticks(&context->core->ticker);
     aee_result result = take_locked(context, instance, error);
     uint64_t end = aee__now_ns();
     if (result == AEE_OK) {
@@ -364,7 +395,7 @@ static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__in
     if (result == AEE_OK) {
         aee__tracing_restore(instance->context, kept->chosen, begin);
         kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
-        kept->count -= kept->chosen;
+        (void)atomic_fetch_sub(&kept->count, kept->chosen);
         instance->restores++;
         (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     }
@@ -459,6 +490,10 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
         return result;
     }
     result = aee__checkpoint_choose(context, back, error);
+    if (result == AEE_OK && !fits(context->checkpoints, instance)) {
+        aee__quiesce_end(context, instance);
+        return aee__context_revive(context, back, error);
+    }
     if (result == AEE_OK) {
         result = is_declared(context) ? restore_declared(context->checkpoints, instance, &why)
                                       : restore_in_place(context->checkpoints, instance, &why);
@@ -529,9 +564,11 @@ static uint32_t choose(const struct aee__context *context)
 bool aee__checkpoint_keeps_machine(const struct aee__context *context, const aee_crash *crash)
 {
     enum { DOUBLE_FAULT = 8 };
+    const struct aee__instance *instance = atomic_load(&context->current);
     return context->core->ops->lane_restart && choose(context) != UINT32_MAX &&
-           context->checkpoints->mode != AEE_CHECKPOINT_DECLARED &&
-           crash->cause != AEE_CRASH_HOST && crash->cause != AEE_CRASH_KILLED &&
+           context->checkpoints->mode != AEE_CHECKPOINT_DECLARED && instance &&
+           fits(context->checkpoints, instance) && crash->cause != AEE_CRASH_HOST &&
+           crash->cause != AEE_CRASH_KILLED &&
            !(crash->cause == AEE_CRASH_EXCEPTION && crash->vector == DOUBLE_FAULT);
 }
 
