@@ -227,6 +227,9 @@ static int run_crash_recover(struct bench *bench, struct bench_result *result)
                                     .floor_count = 50,
                                     .row_count = 25};
     struct bench_exits *exits = NULL;
+    if (bench->level != AEE_LEVEL_FULL) { /* a cell's threads stay with it, as the floor's child */
+        bench_cpus_pin(bench->cpu_here);
+    }
     int status = open_recovery(&recovery, bench, &settings, result);
     if (status == 0 && (status = bench_exits_open(&exits, bench, result)) == 0) {
         recovery.exits = exits;

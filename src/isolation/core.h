@@ -66,7 +66,8 @@ struct aee__recovery_ops {
                             aee_error *error);
     /* With the context's lock held: the machine of an instance that has crashed so can go on with
      * what a checkpoint kept. */
-    bool (*keeps_machine)(const struct aee__context *context, const aee_crash *crash);
+    bool (*keeps_machine)(const struct aee__context *context, const struct aee__instance *instance,
+                          const aee_crash *crash);
     /* Within an operation: the next instance is to begin with that checkpoint. NOT_FOUND. */
     aee_result (*choose)(struct aee__context *context, uint32_t back, aee_error *error);
     /* Within an operation: what the next instance after a crash is to begin with. */

@@ -66,7 +66,7 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
     }
     bool restart = current && verdict == AEE__VERDICT_RESTART && !context->dying;
     bool keep = restart && !atomic_load(&instance->held) &&
-                context->core->recovery->keeps_machine(context, crash);
+                context->core->recovery->keeps_machine(context, instance, crash);
     if (current) {
         bool fruitless = instance->restored && !has_answered(instance);
         context->fruitless = fruitless ? context->fruitless + 1 : 0;

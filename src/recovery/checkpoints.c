@@ -561,12 +561,12 @@ static uint32_t choose(const struct aee__context *context)
                : UINT32_MAX;
 }
 
-bool aee__checkpoint_keeps_machine(const struct aee__context *context, const aee_crash *crash)
+bool aee__checkpoint_keeps_machine(const struct aee__context *context,
+                                   const struct aee__instance *instance, const aee_crash *crash)
 {
     enum { DOUBLE_FAULT = 8 };
-    const struct aee__instance *instance = atomic_load(&context->current);
     return context->core->ops->lane_restart && choose(context) != UINT32_MAX &&
-           context->checkpoints->mode != AEE_CHECKPOINT_DECLARED && instance &&
+           context->checkpoints->mode != AEE_CHECKPOINT_DECLARED &&
            fits(context->checkpoints, instance) && crash->cause != AEE_CRASH_HOST &&
            crash->cause != AEE_CRASH_KILLED &&
            !(crash->cause == AEE_CRASH_EXCEPTION && crash->vector == DOUBLE_FAULT);

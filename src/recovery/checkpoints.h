@@ -25,7 +25,8 @@ uint32_t aee__checkpoint_count(const struct aee__context *context);
 aee_result aee__checkpoint_configure(struct aee__context *context, const aee_recovery_desc *desc,
                                      aee_error *error);
 aee_result aee__checkpoint_choose(struct aee__context *context, uint32_t back, aee_error *error);
-bool aee__checkpoint_keeps_machine(const struct aee__context *context, const aee_crash *crash);
+bool aee__checkpoint_keeps_machine(const struct aee__context *context,
+                                   const struct aee__instance *instance, const aee_crash *crash);
 enum aee__origin aee__checkpoint_origin(struct aee__context *context);
 aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__instance *instance,
                                  bool succeeded, aee_error *error);

@@ -49,6 +49,14 @@ static void wait_ready(struct bed *bed, aee_context context)
     ASSERT_OK(bed, aee_wait_ready(bed->engine, context, scaled(5 * SECOND), &bed->error));
 }
 
+/* The call that fails comes back when the context has: no other thread is needed for that. */
+static void expect_fall_in_place(struct bed *bed, aee_context context, const char *name)
+{
+    int64_t value;
+    assert_int_equal(call2(bed, context, name, 0, 0, 0, &value), AEE_ERR_CRASHED);
+    assert_int_equal(call2(bed, context, "counted", 0, 0, 0, &value), AEE_OK);
+}
+
 static void expect_fall(struct bed *bed, aee_context context, const char *name, aee_result how)
 {
     int64_t value;
@@ -171,6 +179,52 @@ static void test_survives_lanes(void **state)
 {
     (void)state;
     survives(AEE_CALL_DIRECT, 4);
+}
+
+static void test_in_place(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    if (level_is_none(&bed)) { /* restarts are never in place there */
+        bed_close(&bed);
+        skip();
+    }
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, NULL);
+    checkpoint(&bed, context);
+    for (int i = 0; i < 200; i++) {
+        expect_fall_in_place(&bed, context, "crash");
+    }
+    assert_int_equal(get(&bed, context, "counted"), 100);
+    bed_close(&bed);
+}
+
+/* Lanes are laid out otherwise after a restart: the checkpoint is still one. */
+static void test_limits_change(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_context context = make(&bed, AEE_CALL_DIRECT, 1, NULL);
+    (void)get(&bed, context, "count");
+    (void)value2(&bed, context, "fill", 20000, 3, 2);
+    int64_t digest = get(&bed, context, "digest");
+    checkpoint(&bed, context);
+    const aee_limits limits = {.lanes = 3, .stack_bytes = 1 << 20};
+    ASSERT_OK(&bed, aee_set_limits(bed.engine, context, &limits, &bed.error));
+    ASSERT_OK(&bed, aee_restart(bed.engine, context, &bed.error));
+    assert_int_equal(get(&bed, context, "counted"), 100);
+    expect_fall(&bed, context, "wreck", AEE_ERR_CRASHED);
+    assert_int_equal(get(&bed, context, "digest"), digest);
+    ASSERT_OK(&bed, aee_restart(bed.engine, context, &bed.error));
+    restore(&bed, context, 0);
+    assert_int_equal(get(&bed, context, "digest"), digest);
+    (void)get(&bed, context, "count");
+    checkpoint(&bed, context); /* the first of the new layout, and the only one */
+    assert_int_equal(aee_restore(bed.engine, context, 1, &bed.error), AEE_ERR_NOT_FOUND);
+    expect_fall(&bed, context, "wreck", AEE_ERR_CRASHED);
+    assert_int_equal(get(&bed, context, "counted"), 102);
+    bed_close(&bed);
 }
 
 /* The newest state crashes at once, and so does the one before: the third is used. */
@@ -587,6 +641,8 @@ int main(void)
         cmocka_unit_test(test_every_time),
         cmocka_unit_test(test_within_share),
         cmocka_unit_test(test_within_memory),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_limits_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
