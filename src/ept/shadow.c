@@ -229,20 +229,20 @@ static uint64_t find(const struct aee__memory *memory, uint64_t gva)
 /* What the image put there and the copy does not have was never written, nor read: the copy was
  * made of all pages that had memory. */
 void aee__shadow_apply(struct aee__shadow *shadow, const struct aee__memory *from,
-                       const struct aee__memory *memory)
-{
-    AEE__EACH_PAGE(&shadow->has, page, {
-        const struct aee__memory_area *area = area_at(from, page * AEE__PAGE_SIZE);
-        uint64_t to = UINT64_MAX;
-        if (area && area->state) {
-            to = find(memory, area->gva.value + (page * AEE__PAGE_SIZE - area->offset));
-        }
-        if (to != UINT64_MAX) {
-            memcpy(aee__memory_page(memory, to), shadow->bytes + page * AEE__PAGE_SIZE,
-                   AEE__PAGE_SIZE);
-        }
-    })
-}
+                       const struct aee__memory *memory){
+    AEE__EACH_PAGE(&shadow->has, page,
+                   {
+                       const struct aee__memory_area *area = area_at(from, page * AEE__PAGE_SIZE);
+                       uint64_t to = UINT64_MAX;
+                       if (area && area->state) {
+                           to = find(memory,
+                                     area->gva.value + (page * AEE__PAGE_SIZE - area->offset));
+                       }
+                       if (to != UINT64_MAX) {
+                           memcpy(aee__memory_page(memory, to),
+                                  shadow->bytes + page * AEE__PAGE_SIZE, AEE__PAGE_SIZE);
+                       }
+                   })}
 
 /* ---- From and to other places ------------------------------------------------------------- */
 

@@ -95,15 +95,15 @@ static bool fits(const struct aee__checkpoints *kept, const struct aee__instance
            is_laid_out_alike(&kept->layout, &instance->memory);
 }
 
-void aee__checkpoints_destroy(struct aee__checkpoints *gone)
+void aee__checkpoints_destroy(struct aee__checkpoints *checkpoints)
 {
-    if (gone) {
-        for (uint32_t i = 0; i < gone->capacity; i++) {
-            aee__undo_free(&gone->records[i].undo, gone->alloc);
-            aee__declared_free(&gone->records[i].declared, gone->alloc);
+    if (checkpoints) {
+        for (uint32_t i = 0; i < checkpoints->capacity; i++) {
+            aee__undo_free(&checkpoints->records[i].undo, checkpoints->alloc);
+            aee__declared_free(&checkpoints->records[i].declared, checkpoints->alloc);
         }
-        aee__shadow_destroy(&gone->shadow);
-        aee__alloc_free(gone->alloc, gone, size_of(gone->capacity));
+        aee__shadow_destroy(&checkpoints->shadow);
+        aee__alloc_free(checkpoints->alloc, checkpoints, size_of(checkpoints->capacity));
     }
 }
 
@@ -284,7 +284,7 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
     }
     bool first = context->checkpoints == NULL;
     if (first) {
-        struct aee__checkpoints *made;
+        struct aee__checkpoints *made = NULL;
         result = create(context, &instance->memory, &made, error);
         if (result != AEE_OK) {
             return result;
@@ -512,7 +512,7 @@ aee_result aee__checkpoints_create(const struct aee__context *context,
 {
     *out = NULL;
     aee_result result = create(context, layout, out, error);
-    if (result == AEE_OK) {
+    if (result == AEE_OK && *out) {
         (*out)->layout = *layout;
         (*out)->count = 1;
         memcpy((*out)->records[0].lanes, lanes, sizeof(*out)->records[0].lanes);
