@@ -52,9 +52,11 @@ static inline uint64_t aee__pages_next(const struct aee__pages *pages, uint64_t 
     return AEE__PAGES_END;
 }
 
-/* For each page of the set, which may be taken out of it meanwhile. */
+/* For each page of the set, which may be taken out of it meanwhile.
+ * NOLINTBEGIN(bugprone-macro-parentheses): it is declared. */
 #define AEE__EACH_PAGE(pages, page)                                         \
     for (uint64_t page = aee__pages_next(pages, 0); page != AEE__PAGES_END; \
          page = aee__pages_next(pages, page + 1))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif

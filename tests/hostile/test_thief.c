@@ -112,7 +112,7 @@ static const struct detail {
     {"write its own constants", {.vectors = VECTOR(14), .text = "(the image's read-only data"}},
     {"execute data", {.vectors = VECTOR(14), .text = "execution of address"}},
     {"execute the stack", {.vectors = VECTOR(14), .text = "(the stack of lane 0)"}},
-    {"execute the heap", {.vectors = VECTOR(14), .text = "(the heap)"}},
+    {"execute the heap", {.vectors = VECTOR(14), .text = "(the heap"}},
     {"overflow the stack", {.vectors = VECTOR(14), .text = "stack overflow) in recurse"}},
     {"move the stack to null", {.vectors = VECTOR(12) | VECTOR(14), .text = "pivot_to_null"}},
     {"move the stack into the system area", {.vectors = VECTOR(14), .text = "(the system area)"}},
