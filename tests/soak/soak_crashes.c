@@ -8,20 +8,15 @@
  * --hz 0: the next frame begins at once. --threads: the two are called from threads of their own.
  * --no-time: late frames are counted, but are no failure. Exit codes: 0, 1 (a failure), 2 (usage),
  * 77 (there is no such level here). */
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "aee_virt.h"
-
-#define NS_PER_SECOND UINT64_C(1000000000)
+#include "process.h"
 
 enum kind { NULL_WRITE, WILD_JUMP, STACK_OVERFLOW, ABORT, HANG, KINDS };
 enum { KEPT, FRESH, VICTIMS };
@@ -35,12 +30,6 @@ struct part {
     int64_t expected;     /* the next result of count */
     uint64_t wrong;       /* calls that failed, or lost the state */
     uint64_t finished_ns; /* when the last call ended */
-};
-
-/* This process at one time. */
-struct size {
-    uint64_t kib;
-    uint64_t descriptors;
 };
 
 /* Times from a crash to the next answer. */
@@ -82,70 +71,12 @@ struct caller {
     struct part *part;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
-
-static void sleep_until(uint64_t at_ns)
-{
-    const struct timespec at = {.tv_sec = (time_t)(at_ns / NS_PER_SECOND),
-                                .tv_nsec = (long)(at_ns % NS_PER_SECOND)};
-    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-}
-
 static void note(struct soak *soak, const char *what, const char *text)
 {
     if (!soak->failure[0]) {
         (void)snprintf(soak->failure, sizeof soak->failure, "after %" PRIu64 " crashes: %s: %s",
                        soak->done, what, text);
     }
-}
-
-/* ---- This process ------------------------------------------------------------------------- */
-
-static uint64_t resident_kib(void)
-{
-    unsigned long total = 0;
-    unsigned long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file) {
-        if (fscanf(file, "%lu %lu", &total, &resident) != 2) {
-            resident = 0;
-        }
-        (void)fclose(file);
-    }
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
-}
-
-static uint64_t open_descriptors(void)
-{
-    uint64_t count = 0;
-    DIR *folder = opendir("/proc/self/fd");
-    while (folder && readdir(folder)) {
-        count++;
-    }
-    if (folder) {
-        (void)closedir(folder);
-    }
-    return count;
-}
-
-/* Machines for the pool are made in the background, and each has descriptors. */
-static struct size settled_size(const struct soak *soak)
-{
-    const uint64_t patience = now_ns() + 3 * NS_PER_SECOND;
-    uint32_t seen = UINT32_MAX;
-    for (int quiet = 0; quiet < 20 && now_ns() < patience; quiet++) {
-        aee_stats stats = {0};
-        (void)aee_get_stats(soak->engine, &stats, NULL);
-        quiet = stats.pool_ready == seen ? quiet : 0;
-        seen = stats.pool_ready;
-        sleep_until(now_ns() + NS_PER_SECOND / 100);
-    }
-    return (struct size){resident_kib(), open_descriptors()};
 }
 
 /* ---- The cast ----------------------------------------------------------------------------- */
@@ -431,22 +362,22 @@ static void progress(const struct soak *soak, uint64_t *next)
         (void)printf("%" PRIu64 " of %" PRIu64 " crashes, %" PRIu64 " frames lost, %" PRIu64
                      " late, %" PRIu64 " KiB\n",
                      soak->done, soak->crashes, soak->lost_frames, soak->late_frames,
-                     resident_kib());
+                     process_resident_kib());
         (void)fflush(stdout);
         *next = now_ns() + 10 * NS_PER_SECOND;
     }
 }
 
-static void run(struct soak *soak, uint64_t budget_ns, struct size sizes[3])
+static void run(struct soak *soak, uint64_t budget_ns, struct process_size sizes[3])
 {
     const uint64_t warm = soak->crashes / 4 < WARM_UP ? soak->crashes / 4 : WARM_UP;
     uint64_t due = now_ns();
     uint64_t next = due;
     for (uint64_t frame = 0; frame < soak->crashes; frame++) {
         if (frame == warm) {
-            sizes[0] = settled_size(soak);
+            sizes[0] = process_settled_size();
         } else if (frame == soak->crashes / 2) {
-            sizes[1] = settled_size(soak);
+            sizes[1] = process_settled_size();
         }
         if (soak->hz > 0) {
             due = due > now_ns() ? due : now_ns();
@@ -456,7 +387,7 @@ static void run(struct soak *soak, uint64_t budget_ns, struct size sizes[3])
         play(soak, frame, budget_ns);
         progress(soak, &next);
     }
-    sizes[2] = settled_size(soak);
+    sizes[2] = process_settled_size();
 }
 
 /* ---- The end ------------------------------------------------------------------------------ */
@@ -502,7 +433,7 @@ static bool make_answers(struct soak *soak)
     return made;
 }
 
-static void print_table(struct soak *soak, const struct size sizes[3], double seconds)
+static void print_table(struct soak *soak, const struct process_size sizes[3], double seconds)
 {
     aee_context_info infos[VICTIMS] = {0};
     aee_stats stats = {0};
@@ -531,7 +462,7 @@ static void print_table(struct soak *soak, const struct size sizes[3], double se
                  sizes[0].descriptors, sizes[1].descriptors, sizes[2].descriptors);
 }
 
-static bool judge(struct soak *soak, const struct size sizes[3])
+static bool judge(struct soak *soak, const struct process_size sizes[3])
 {
     bool passed = soak->lost_frames + soak->not_ended + soak->state_lost + soak->given_up == 0;
     if (soak->failure[0]) {
@@ -600,7 +531,7 @@ static int open_engine(struct soak *soak, uint64_t budget_ns, aee_error *error)
 int main(int count, char **words)
 {
     static struct soak soak = {.crashes = 100000, .hz = 60};
-    struct size sizes[3] = {0};
+    struct process_size sizes[3] = {0};
     aee_error error = {0};
     if (!parse(&soak, count, words)) {
         (void)fprintf(stderr,
