@@ -63,7 +63,7 @@ static struct aee__instance *unmap_everywhere(struct aee__context *context,
 {
     struct aee__instance *stuck = NULL;
     for (struct aee__instance *at = context->living; at; at = at->next) {
-        if (aee__window_unmap(&at->window, region, NULL) != AEE_OK && !stuck &&
+        if (!at->bereft && aee__window_unmap(&at->window, region, NULL) != AEE_OK && !stuck &&
             aee__instance_take(at)) {
             stuck = at;
         }

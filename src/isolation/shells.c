@@ -63,6 +63,8 @@ struct aee__instance *aee__shells_take(struct aee__context *context, uint32_t la
         atomic_store(&shell->unhurried, false);
         atomic_store(&shell->concluded, false);
         atomic_store(&shell->clock_frame, 0);
+        atomic_store(&shell->held, false);
+        shell->spare = false;
         shell->kept = false;
         shell->restored = false;
         shell->restores = 0;

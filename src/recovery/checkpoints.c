@@ -244,7 +244,8 @@ static aee_result copy_changes(struct aee__checkpoints *kept, const struct aee__
     return result;
 }
 
-/* What the history holds beside the newest is within its bounds. */
+/* What the history holds beside the newest is within its bounds. Buffers of records that go for
+ * want of memory are given back; those of others are used again. */
 static void trim(struct aee__checkpoints *kept, uint32_t history, uint64_t memory_bytes)
 {
     uint64_t bytes = 0;
@@ -257,6 +258,10 @@ static void trim(struct aee__checkpoints *kept, uint32_t history, uint64_t memor
             break;
         }
         keep++;
+    }
+    for (uint32_t back = keep; back < most; back++) {
+        aee__undo_free(&record_at(kept, back - 1)->undo, kept->alloc);
+        aee__declared_free(&record_at(kept, back)->declared, kept->alloc);
     }
     kept->count = keep;
 }

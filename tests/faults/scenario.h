@@ -118,6 +118,25 @@ static inline aee_result scenario_use(struct scenario *s)
     return AEE_OK;
 }
 
+/* State that is kept, goes back, and begins another context; a restart in place. */
+static inline aee_result scenario_keep(struct scenario *s)
+{
+    int64_t value = 0;
+    aee_context fork;
+    const aee_recovery_desc recovery = {
+        .struct_size = sizeof recovery, .history = 2, .restart = AEE_RESTART_CHECKPOINT};
+    STEP(aee_set_recovery(s->engine, s->crasher_context, &recovery, &s->error));
+    for (int64_t frame = 1; frame < 3; frame++) {
+        STEP(scenario_call(s, s->crasher_context, "mod_tick", frame, &value));
+        STEP(aee_checkpoint(s->engine, s->crasher_context, &s->error));
+    }
+    STEP(aee_restore(s->engine, s->crasher_context, 1, &s->error));
+    STEP(aee_fork(s->engine, s->crasher_context, NULL, &fork, &s->error));
+    STEP(scenario_call(s, fork, "mod_tick", 3, &value));
+    STEP(aee_checkpoint(s->engine, fork, &s->error));
+    return aee_destroy(s->engine, fork, &s->error);
+}
+
 /* A crash, its restart, restarts by hand. */
 static inline aee_result scenario_crash(struct scenario *s)
 {
@@ -161,6 +180,7 @@ static inline aee_result scenario_run(struct scenario *s)
     s->ledger = ledger;
     aee_result result = scenario_create(s);
     result = result == AEE_OK ? scenario_use(s) : result;
+    result = result == AEE_OK ? scenario_keep(s) : result;
     result = result == AEE_OK ? scenario_crash(s) : result;
     (void)unlink(scenario_snapshot());
     if (pthread_create(&thread, NULL, scenario_destroy, s->engine) != 0 ||

@@ -408,6 +408,61 @@ static void test_while_others_call(void **state)
     bed_close(&bed);
 }
 
+/* Whichever lane falls while the others work, all of them begin anew. */
+static void test_falls_on_lanes(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_context context = make(&bed, AEE_CALL_RING, 4, NULL);
+    (void)value2(&bed, context, "fill", 3000, 3, 2);
+    int64_t digest = get(&bed, context, "digest");
+    checkpoint(&bed, context);
+    for (int i = 0; i < 15; i++) {
+        aee_result result = aee_parallel_for(
+            bed.engine, context, find(&bed, context, "fall_at_end"), 0, 1000, 1, &bed.error);
+        assert_int_equal(result, AEE_ERR_CRASHED);
+        wait_ready(&bed, context);
+        assert_int_equal(get(&bed, context, "digest"), digest);
+    }
+    bed_close(&bed);
+}
+
+/* The engine's function runs, and the component falls as soon as it has answered, or before. */
+static aee_result fall_meanwhile(void *user, aee_host_call *call)
+{
+    struct bed *bed = user;
+    int64_t value;
+    aee_error error;
+    aee_function crash;
+    call->result = aee_find_function(call->engine, call->context, "crash", &crash, &error);
+    if (call->result == AEE_OK) { /* re-enters the lane that waits for us */
+        call->result = aee_call_i64(bed->engine, call->context, crash, NULL, 0, &value, &error);
+    }
+    return AEE_OK;
+}
+
+static void test_falls_in_host_call(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, NULL);
+    for (int ring = 0; ring < 2; ring++) {
+        aee_context context = make(&bed, ring ? AEE_CALL_RING : AEE_CALL_DIRECT, 1, NULL);
+        if (!ring) {
+            ASSERT_OK(&bed, aee_register_host_function(bed.engine, "ask", fall_meanwhile, &bed,
+                                                       &bed.error));
+        }
+        ASSERT_OK(&bed, aee_grant_host_function(bed.engine, context, "ask", &bed.error));
+        checkpoint(&bed, context);
+        for (int i = 0; i < 10; i++) {
+            expect_fall(&bed, context, "ask", AEE_ERR_CRASHED);
+            assert_int_equal(get(&bed, context, "counted"), 100);
+        }
+    }
+    bed_close(&bed);
+}
+
 /* ---- Refusals ----------------------------------------------------------------------------- */
 
 static aee_result ask(void *user, aee_host_call *call)
@@ -643,6 +698,8 @@ int main(void)
         cmocka_unit_test(test_within_memory),
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_limits_change),
+        cmocka_unit_test(test_falls_on_lanes),
+        cmocka_unit_test(test_falls_in_host_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

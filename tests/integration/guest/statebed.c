@@ -188,6 +188,17 @@ AEE_EXPORT int64_t use(void)
     return poisoned ? crash() : counter;
 }
 
+/* Of indices, on many lanes: the last one falls. */
+AEE_EXPORT void fall_at_end(int64_t begin, int64_t end)
+{
+    for (int64_t i = begin; i < end; i++) {
+        scratch[i % PAGES * WORDS] = i;
+        if (i == 999) {
+            __builtin_trap();
+        }
+    }
+}
+
 AEE_EXPORT int64_t ask(void)
 {
     int64_t answer = -1;
