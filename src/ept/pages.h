@@ -37,13 +37,24 @@ static inline bool aee__pages_has(const struct aee__pages *pages, uint64_t page)
     return (pages->bits[page / AEE__PAGES_WORD] >> (page % AEE__PAGES_WORD)) & 1;
 }
 
-/* Calls `body` for each page of the set: the loop over words is all that a large memory costs. */
-#define AEE__EACH_PAGE(pages, page, body)                                               \
-    for (uint64_t word_ = 0; word_ < aee__pages_words(pages); word_++) {                \
-        for (uint64_t left_ = (pages)->bits[word_]; left_ != 0; left_ &= left_ - 1) {   \
-            uint64_t page = word_ * AEE__PAGES_WORD + (uint64_t)__builtin_ctzll(left_); \
-            body                                                                        \
-        }                                                                               \
+/* The first page of the set at or after `from`, or AEE__PAGES_END. */
+#define AEE__PAGES_END UINT64_MAX
+static inline uint64_t aee__pages_next(const struct aee__pages *pages, uint64_t from)
+{
+    uint64_t mask = UINT64_MAX << (from % AEE__PAGES_WORD);
+    for (uint64_t i = from / AEE__PAGES_WORD; i < aee__pages_words(pages); i++) {
+        uint64_t left = pages->bits[i] & mask;
+        if (left != 0) {
+            return i * AEE__PAGES_WORD + (uint64_t)__builtin_ctzll(left);
+        }
+        mask = UINT64_MAX;
     }
+    return AEE__PAGES_END;
+}
+
+/* For each page of the set, which may be taken out of it meanwhile. */
+#define AEE__EACH_PAGE(pages, page)                                         \
+    for (uint64_t page = aee__pages_next(pages, 0); page != AEE__PAGES_END; \
+         page = aee__pages_next(pages, page + 1))
 
 #endif

@@ -51,10 +51,10 @@ aee_result aee__shadow_grow(struct aee__shadow *shadow, uint64_t file_size, aee_
         return result;
     }
     memcpy(larger.has.bits, shadow->has.bits, aee__pages_words(&shadow->has) * sizeof(uint64_t));
-    AEE__EACH_PAGE(&shadow->has, page, {
+    AEE__EACH_PAGE (&shadow->has, page) {
         memcpy(larger.bytes + page * AEE__PAGE_SIZE, shadow->bytes + page * AEE__PAGE_SIZE,
                AEE__PAGE_SIZE);
-    })
+    }
     aee__shadow_destroy(shadow);
     *shadow = larger;
     return AEE_OK;
@@ -91,13 +91,13 @@ uint64_t aee__shadow_narrow(struct aee__shadow *shadow, const struct aee__memory
         }
     }
     aee__pages_clear(work, at, work->count);
-    AEE__EACH_PAGE(work, page, {
+    AEE__EACH_PAGE (work, page) {
         if (compare && is_same(shadow, memory, page)) {
             aee__pages_clear(work, page, page + 1);
         } else {
             left++;
         }
-    })
+    }
     return left;
 }
 
@@ -160,7 +160,7 @@ aee_result aee__shadow_update(struct aee__shadow *shadow, const struct aee__memo
     }
     undo->count = 0;
     undo->held = 0;
-    AEE__EACH_PAGE(&shadow->work, page, {
+    AEE__EACH_PAGE (&shadow->work, page) {
         uint8_t *copy = shadow->bytes + page * AEE__PAGE_SIZE;
         bool had = aee__pages_has(&shadow->has, page);
         undo->pages[undo->count++] = page * 2 + had;
@@ -169,7 +169,7 @@ aee_result aee__shadow_update(struct aee__shadow *shadow, const struct aee__memo
         }
         memcpy(copy, aee__memory_page(memory, page * AEE__PAGE_SIZE), AEE__PAGE_SIZE);
         aee__pages_mark(&shadow->has, page);
-    })
+    }
     return AEE_OK;
 }
 
@@ -191,7 +191,7 @@ void aee__shadow_undo(struct aee__shadow *shadow, const struct aee__undo *undo)
 uint64_t aee__shadow_restore(struct aee__shadow *shadow, const struct aee__memory *memory)
 {
     uint64_t pages = 0;
-    AEE__EACH_PAGE(&shadow->work, page, {
+    AEE__EACH_PAGE (&shadow->work, page) {
         uint8_t *to = aee__memory_page(memory, page * AEE__PAGE_SIZE);
         if (aee__pages_has(&shadow->has, page)) {
             memcpy(to, shadow->bytes + page * AEE__PAGE_SIZE, AEE__PAGE_SIZE);
@@ -199,7 +199,7 @@ uint64_t aee__shadow_restore(struct aee__shadow *shadow, const struct aee__memor
             memset(to, 0, AEE__PAGE_SIZE);
         }
         pages++;
-    })
+    }
     return pages;
 }
 
@@ -229,20 +229,20 @@ static uint64_t find(const struct aee__memory *memory, uint64_t gva)
 /* What the image put there and the copy does not have was never written, nor read: the copy was
  * made of all pages that had memory. */
 void aee__shadow_apply(struct aee__shadow *shadow, const struct aee__memory *from,
-                       const struct aee__memory *memory){
-    AEE__EACH_PAGE(&shadow->has, page,
-                   {
-                       const struct aee__memory_area *area = area_at(from, page * AEE__PAGE_SIZE);
-                       uint64_t to = UINT64_MAX;
-                       if (area && area->state) {
-                           to = find(memory,
-                                     area->gva.value + (page * AEE__PAGE_SIZE - area->offset));
-                       }
-                       if (to != UINT64_MAX) {
-                           memcpy(aee__memory_page(memory, to),
-                                  shadow->bytes + page * AEE__PAGE_SIZE, AEE__PAGE_SIZE);
-                       }
-                   })}
+                       const struct aee__memory *memory)
+{
+    AEE__EACH_PAGE (&shadow->has, page) {
+        const struct aee__memory_area *area = area_at(from, page * AEE__PAGE_SIZE);
+        uint64_t to = UINT64_MAX;
+        if (area && area->state) {
+            to = find(memory, area->gva.value + (page * AEE__PAGE_SIZE - area->offset));
+        }
+        if (to != UINT64_MAX) {
+            memcpy(aee__memory_page(memory, to), shadow->bytes + page * AEE__PAGE_SIZE,
+                   AEE__PAGE_SIZE);
+        }
+    }
+}
 
 /* ---- From and to other places ------------------------------------------------------------- */
 
@@ -262,10 +262,10 @@ const uint8_t *aee__shadow_page(const struct aee__shadow *shadow, uint64_t offse
 
 void aee__shadow_drop_zeroes(struct aee__shadow *shadow)
 {
-    AEE__EACH_PAGE(&shadow->has, page, {
+    AEE__EACH_PAGE (&shadow->has, page) {
         const uint8_t *bytes = shadow->bytes + page * AEE__PAGE_SIZE;
         if (bytes[0] == 0 && memcmp(bytes, bytes + 1, AEE__PAGE_SIZE - 1) == 0) {
             aee__pages_clear(&shadow->has, page, page + 1);
         }
-    })
+    }
 }

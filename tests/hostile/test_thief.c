@@ -109,7 +109,7 @@ static const struct detail {
     FAULT("load a wild selector", 13, "in load_wild_selector"),
     {"read the last byte of the address space", {.cause = AEE_CRASH_EXCEPTION}},
     {"write its own code", {.vectors = VECTOR(14), .text = "(the image's code) in write_code"}},
-    {"write its own constants", {.vectors = VECTOR(14), .text = "(the image's read-only data)"}},
+    {"write its own constants", {.vectors = VECTOR(14), .text = "(the image's read-only data"}},
     {"execute data", {.vectors = VECTOR(14), .text = "execution of address"}},
     {"execute the stack", {.vectors = VECTOR(14), .text = "(the stack of lane 0)"}},
     {"execute the heap", {.vectors = VECTOR(14), .text = "(the heap)"}},

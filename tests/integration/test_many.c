@@ -10,9 +10,10 @@
 
 #include "faults/support.h"
 
-/* What one context may take: the image's memory file, the machine and its vCPU; the memory and the
- * page that the vCPU shares. docs/memory.md tells users so. */
-enum { CONTEXTS = 1000, MOST = 4096, FDS_EACH = 3, MAPPINGS_EACH = 2, ENGINE_THREADS = 4 };
+/* What one context may take: the image's memory file, the machine and its vCPU, or of a cell its
+ * process, its socket and the two that tell of written pages; the memory and the page that the vCPU
+ * shares. docs/memory.md tells users so. */
+enum { CONTEXTS = 1000, MOST = 4096, FDS_EACH = 5, MAPPINGS_EACH = 2, ENGINE_THREADS = 4 };
 
 static struct file minimal;
 static aee_context contexts[MOST];
