@@ -14,6 +14,7 @@ FUZZ_SECONDS = 60
 LOG = build/demo.log
 
 SOAK_SECONDS = 60
+SOAK_CRASHES = 100000
 
 .PHONY: help demo bench test asan tsan soak hw lint format fuzz clean
 
@@ -23,7 +24,8 @@ help:
 	@echo 'make test    all tests: optimised, address+undefined sanitizers, thread sanitizer, and all of "make hw"'
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
-	@echo 'make soak    the stress test for SOAK_SECONDS (default 60), optimised and with the thread sanitizer'
+	@echo 'make soak    the stress test for SOAK_SECONDS (default 60), optimised and with the thread sanitizer; then'
+	@echo '             SOAK_CRASHES (default 100000: 28 minutes), one in each frame at 60 Hz'
 	@echo 'make hw      tests on emulated AMD and Intel machines (downloads about 150 MB once; AEE_HW=no: without)'
 	@echo 'make lint    source checks, clang-format, clang-tidy'
 	@echo 'make format  reformat the C sources'
@@ -60,7 +62,7 @@ tsan:
 
 soak:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)
-	@scripts/soak.sh $(SOAK_SECONDS)
+	@scripts/soak.sh $(SOAK_SECONDS) $(SOAK_CRASHES)
 
 hw:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)

@@ -29,6 +29,7 @@ static const struct bench_row *const rows[] = {
     &bench_row_fork_call,
     &bench_row_state_save,
     &bench_row_state_restore,
+    &bench_row_frames_lost,
     &bench_row_elsewhere_process_spin,
     &bench_row_elsewhere_process_futex,
     &bench_row_elsewhere_process_pipe,

@@ -28,6 +28,8 @@ extern const struct bench_row bench_row_reset_256;
 extern const struct bench_row bench_row_fork_call;
 extern const struct bench_row bench_row_state_save;
 extern const struct bench_row bench_row_state_restore;
+/* frames_lost.c */
+extern const struct bench_row bench_row_frames_lost;
 /* memory.c */
 extern const struct bench_row bench_row_first_touch;
 extern const struct bench_row bench_row_revoke_4mib;

@@ -109,7 +109,11 @@ static aee_result step(struct demo *demo, int index, uint32_t frame, int64_t *va
 aee_result demo_load(struct demo *demo, int index, aee_error *error)
 {
     int64_t value = 0;
+    const struct actor *actor = &demo->actors[index];
     const aee_result result = initialise(demo, index, 0, error);
+    if (result == AEE_OK && actor->keep_every > 0) {
+        return aee_checkpoint(demo->engine, actor->context, error);
+    }
     return result == AEE_OK && index == RENDERING ? step(demo, index, 0, &value, error) : result;
 }
 
@@ -124,7 +128,9 @@ void demo_failed(struct demo *demo, int index, uint32_t frame, const aee_error *
         crash.cause = AEE_CRASH_NONE;
     }
     demo->failed_now[index] = true;
-    demo->actors[index].lost = demo->actors[index].lost || stopped;
+    if (demo->actors[index].keep_every == 0) {
+        demo->actors[index].lost = demo->actors[index].lost || stopped;
+    }
     const bool scripted = frame == demo->actors[index].armed_frame;
     if (record->first_failure == 0 || scripted) {
         /* The report begins with the context's name, which every line here has anyway. */
@@ -136,6 +142,7 @@ void demo_failed(struct demo *demo, int index, uint32_t frame, const aee_error *
     if (scripted) {
         record->cause = crash.cause;
         record->cause_frame = frame;
+        record->kept_frame = demo->actors[index].kept_frame;
     }
 }
 
@@ -152,12 +159,30 @@ void demo_play(struct demo *demo, int index, uint32_t frame)
     }
     if (result == AEE_OK) {
         record->called++;
+        if (record->cause != AEE_CRASH_NONE && record->back_frame == 0) {
+            record->back_frame = frame;
+        }
         record->result = DEMO_FOLD(record->result, value);
     } else if (result == AEE_ERR_RESTARTING) {
         record->skipped++;
     } else {
         record->failed++;
         demo_failed(demo, index, frame, &error);
+    }
+}
+
+/* The library takes them when it finds the context idle: not always in the same frames. */
+void demo_look_at_checkpoints(struct demo *demo, uint32_t frame)
+{
+    for (int i = 0; i < ACTORS; i++) {
+        struct actor *actor = &demo->actors[i];
+        aee_context_info info;
+        if (actor->keep_every > 0 &&
+            aee_get_context_info(demo->engine, actor->context, &info, NULL) == AEE_OK &&
+            info.checkpoints != actor->checkpoints) {
+            actor->kept_frame = frame;
+            actor->checkpoints = info.checkpoints;
+        }
     }
 }
 

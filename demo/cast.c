@@ -49,6 +49,7 @@ static const struct actor cast[ACTORS] = {
                  .offence = OFFENCE_CRASH,
                  .budget_ms = GENEROUS_MS,
                  .armed_percent = 25,
+                 .keep_every = 8,
                  .functions = {"mod_init", "mod_tick", "mod_arm"}},
     [SPINNER] = {.name = "spinner",
                  .image = "mod_spinner",
@@ -156,6 +157,12 @@ static aee_result open_actor(struct demo *demo, struct actor *actor, aee_error *
     if (result == AEE_OK) {
         (void)snprintf(path, sizeof path, "%s/%s.elf", demo->options.folder, actor->image);
         result = aee_load_file(demo->engine, actor->context, path, error);
+    }
+    if (result == AEE_OK && actor->keep_every > 0) {
+        const aee_recovery_desc recovery = {.struct_size = sizeof recovery,
+                                            .every_frames = actor->keep_every,
+                                            .restart = AEE_RESTART_CHECKPOINT};
+        result = aee_set_recovery(demo->engine, actor->context, &recovery, error);
     }
     for (unsigned i = 0; i < FUNCTIONS && result == AEE_OK; i++) {
         if (actor->functions[i]) {

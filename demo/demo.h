@@ -37,12 +37,15 @@ struct actor {
     uint32_t memory_mb;
     uint32_t armed_percent; /* of all frames: when it does what it is for */
     int64_t nodes;          /* of a scene */
+    uint32_t keep_every;    /* frames: a checkpoint, with which it comes back; 0: none */
     const char *functions[FUNCTIONS];
 
     aee_context context;
     aee_function handles[FUNCTIONS];
     uint32_t armed_frame; /* 0: never */
     bool lost;            /* its state went with a crash: it must be initialised again */
+    uint64_t checkpoints; /* taken so far */
+    uint32_t kept_frame;  /* after which the last one was; 0: before the first */
 };
 
 /* What the good mod may change, through host functions. */
@@ -112,6 +115,7 @@ void demo_make_printable(char *text);
 aee_result demo_load(struct demo *demo, int actor, aee_error *error);
 void demo_play(struct demo *demo, int actor, uint32_t frame); /* its part of one frame */
 void demo_failed(struct demo *demo, int actor, uint32_t frame, const aee_error *error);
+void demo_look_at_checkpoints(struct demo *demo, uint32_t frame); /* which this frame's end took */
 void demo_collect(struct demo *demo); /* the results, after the last frame */
 uint64_t demo_draw_checksum(const void *list, size_t size);
 /* Where the camera is: x, y and zoom. False: where it was in the frame before. */

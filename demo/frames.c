@@ -130,6 +130,7 @@ static aee_result play_frame(struct demo *demo, uint32_t frame, aee_error *error
     const aee_result ended = aee_engine_frame_end(demo->engine, &info, error);
     if (ended == AEE_OK) {
         note_time(demo, &info);
+        demo_look_at_checkpoints(demo, frame);
     }
     return ended;
 }

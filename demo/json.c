@@ -43,8 +43,10 @@ static void print_contexts(const struct demo *demo)
                      info.calls, record->called, record->skipped, record->failed,
                      info.latency_p50_ns, info.latency_p99_ns);
         (void)printf("\"crashes\": %" PRIu64 ", \"hangs\": %" PRIu64 ", \"restarts\": %" PRIu64
-                     ", \"memory_bytes\": %" PRIu64 "}",
-                     info.crashes, info.hangs, info.restarts, info.memory_resident);
+                     ", \"restores\": %" PRIu64 ", \"kept_frame\": %u, \"memory_bytes\": %" PRIu64
+                     "}",
+                     info.crashes, info.hangs, info.restarts, info.restores, record->kept_frame,
+                     info.memory_resident);
     }
     (void)fputs("\n  ],\n", stdout);
 }

@@ -162,10 +162,35 @@ static void replay_alone(struct demo *demo, int index)
     }
 }
 
+/* Two lives: until it crashed, and from its checkpoint on. */
+static void replay_crasher(struct demo *demo)
+{
+    const struct actor_record *record = &demo->record.actors[CRASHER];
+    union native functions[FUNCTIONS];
+    uint64_t sum = 0;
+    if (!find_functions(demo, CRASHER, open_module(demo, CRASHER), functions) ||
+        record->back_frame == 0) {
+        return;
+    }
+    (void)call(functions[INIT], DEMO_SEED(CRASHER), 0, 0);
+    for (uint32_t frame = 1; frame < record->cause_frame; frame++) {
+        sum = DEMO_FOLD(sum, call(functions[STEP], frame, 0, 0));
+    }
+    (void)call(functions[INIT], DEMO_SEED(CRASHER), 0, 0);
+    for (uint32_t frame = 1; frame <= record->kept_frame; frame++) {
+        (void)call(functions[STEP], frame, 0, 0);
+    }
+    for (uint32_t frame = record->back_frame; frame <= demo->options.frames; frame++) {
+        sum = DEMO_FOLD(sum, call(functions[STEP], frame, 0, 0));
+    }
+    set_result(demo, CRASHER, sum);
+}
+
 void oracle_run(struct demo *demo)
 {
     replay_flock(demo);
     replay_alone(demo, SCENE_1);
     replay_alone(demo, SCENE_2);
     replay_alone(demo, GOOD);
+    replay_crasher(demo);
 }

@@ -97,20 +97,24 @@ void report_checking(const struct demo *demo)
 
 static void print_table(const struct demo *demo)
 {
-    (void)printf("%s\n%-10s %-9s %-9s %-11s %5s %7s %6s %6s %7s %5s %8s %6s\n",
+    (void)printf("%s\n%-10s %-9s %-9s %-11s %5s %7s %6s %6s %7s %5s %8s %6s %6s\n",
                  is_live() ? CLEAR_LINE : "", "context", "kind", "level", "state", "calls",
-                 "skipped", "p50 ms", "p99 ms", "crashes", "hangs", "restarts", "MiB");
+                 "skipped", "p50 ms", "p99 ms", "crashes", "hangs", "restarts", "kept", "MiB");
     for (int i = 0; i < ACTORS; i++) {
         aee_context_info info;
         if (aee_get_context_info(demo->engine, demo->actors[i].context, &info, NULL) != AEE_OK) {
             continue;
         }
+        char kept[16] = "-"; /* the counter with which it came back */
+        if (demo->actors[i].keep_every > 0 && info.restores > 0) {
+            (void)snprintf(kept, sizeof kept, "%u", demo->record.actors[i].kept_frame);
+        }
         (void)printf("%-10s %-9s %-9s %-11s %5" PRIu64 " %7u %6.2f %6.2f %7" PRIu64 " %5" PRIu64
-                     " %8" PRIu64 " %6.1f\n",
+                     " %8" PRIu64 " %6s %6.1f\n",
                      info.name, aee_kind_name(info.kind), aee_level_name(info.level),
                      aee_state_name(info.state), info.calls, demo->record.actors[i].skipped,
                      to_ms(info.latency_p50_ns), to_ms(info.latency_p99_ns), info.crashes,
-                     info.hangs, info.restarts, (double)info.memory_resident / 0x1p20);
+                     info.hangs, info.restarts, kept, (double)info.memory_resident / 0x1p20);
     }
 }
 

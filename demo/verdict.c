@@ -48,6 +48,25 @@ static void judge_offender(const struct actor_record *actor, uint32_t frames,
     }
 }
 
+/* The frames after the checkpoint are lost, and nothing else is. */
+static void judge_counter(const struct actor_record *actor, struct verdict *verdict)
+{
+    if (actor->cause != AEE_CRASH_EXCEPTION || actor->back_frame == 0) {
+        return; /* which has been said */
+    }
+    if (!actor->compared) {
+        add(verdict, false, "%s was not compared with a native run", actor->name);
+    } else if (actor->result != actor->native) {
+        add(verdict, false,
+            "%s came back in frame %u without its counter: it gave %016" PRIx64
+            ", from frame %u on natively %016" PRIx64,
+            actor->name, actor->back_frame, actor->result, actor->kept_frame, actor->native);
+    } else {
+        add(verdict, true, "%s came back in frame %u with its counter at %u, and counted on",
+            actor->name, actor->back_frame, actor->kept_frame);
+    }
+}
+
 bool attack_contained(const struct attack_record *attack)
 {
     if (attack->result == AEE_OK) {
@@ -137,6 +156,7 @@ void verdict_judge(const struct record *record, struct verdict *verdict)
             judge_offender(actor, record->frames, verdict);
         }
     }
+    judge_counter(&record->actors[CRASHER], verdict);
     judge_attacks(record, verdict);
     judge_calls(record, verdict);
     judge_results(record, verdict);

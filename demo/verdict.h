@@ -22,9 +22,11 @@ struct actor_record {
     uint32_t first_failure; /* frame of it; 0: none */
     aee_crash_cause cause;  /* of the failure in the scripted frame */
     uint32_t cause_frame;
-    char note[248];  /* the report of that failure, or the error of the first one */
-    bool compared;   /* its results count, and were replayed natively */
-    uint64_t result; /* folded over all frames */
+    uint32_t kept_frame; /* of the checkpoint that there was then; 0: before the first */
+    uint32_t back_frame; /* the first one after that in which it was called; 0: none */
+    char note[248];      /* the report of that failure, or the error of the first one */
+    bool compared;       /* its results count, and were replayed natively */
+    uint64_t result;     /* folded over all frames */
     uint64_t native;
 };
 
@@ -58,7 +60,7 @@ struct check {
 struct verdict {
     bool passed;
     uint32_t count;
-    struct check checks[ACTORS + 4];
+    struct check checks[ACTORS + 5];
 };
 
 bool attack_contained(const struct attack_record *attack);

@@ -1,9 +1,10 @@
 #!/bin/sh
-# soak.sh: runs the stress test for the given number of seconds in the release build, and again under
-# ThreadSanitizer.
+# soak.sh SECONDS CRASHES: runs the stress test for so long in the release build, and again under
+# ThreadSanitizer; then injects so many crashes, one in each frame at 60 Hz.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
+crashes=${2:-100000}
 
 status=0
 for preset in release tsan; do
@@ -18,4 +19,14 @@ for preset in release tsan; do
     AEE_STRESS_SECONDS=$seconds ctest --test-dir "build/$preset" -R '^test_stress$' \
         --timeout $((seconds * 4 + 300)) --output-on-failure --verbose || status=1
 done
+
+log=build/release/soak-build.log
+if ! cmake --build --preset release --target soak_crashes >"$log" 2>&1; then
+    tail -n 60 "$log"
+    exit 1
+fi
+printf '== %s crashes at 60 Hz: about %s minutes\n' "$crashes" $((crashes / 3600 + 1))
+code=0
+build/release/tests/soak_crashes --crashes "$crashes" --hz 60 || code=$?
+test $code -eq 0 || test $code -eq 77 || status=1
 exit $status

@@ -11,6 +11,7 @@ ROWS = """
     compute_nbody compute_particles compute_sha column_update
     create_cold acquire_pooled first_touch revoke_4mib
     idle_context_pss_kib idle_context_kernel_kib contexts_alive budget_overshoot
+    crash_recover reset_0 reset_16 reset_256 fork_call state_save state_restore frames_lost
     elsewhere_process_spin elsewhere_process_futex elsewhere_process_pipe
     elsewhere_luajit elsewhere_lua54""".split()
 FLOORS = {
@@ -30,7 +31,7 @@ FLOORS_IN_CELLS = {
 }
 # Quick ones of each kind: ring, direct, native, bare machine, memory, another process, Lua.
 TRIED = """ring_call ring_batch64 host_call direct_call fan_out compute_nbody column_update first_touch acquire_pooled
-    idle_context_pss_kib contexts_alive elsewhere_process_futex elsewhere_process_spin
+    idle_context_pss_kib contexts_alive frames_lost elsewhere_process_futex elsewhere_process_spin
     elsewhere_luajit elsewhere_lua54""".split()
 NUMBER = (int, float)
 

@@ -34,7 +34,11 @@ static void perfect(struct record *record)
             actor->cause_frame = 50;
             actor->first_failure = 50;
         }
-        if (offences[i] == OFFENCE_NONE) {
+        if (i == CRASHER) {
+            actor->kept_frame = 49;
+            actor->back_frame = 51;
+        }
+        if (offences[i] == OFFENCE_NONE || i == CRASHER) {
             actor->compared = true;
             actor->result = actor->native = 1000 + i;
         }
@@ -80,8 +84,8 @@ static void test_perfect_run_passes(void **state)
     perfect(&record);
     const struct verdict verdict = judge(&record);
     assert_true(verdict.passed);
-    assert_int_equal(verdict.count, 7);
-    assert_non_null(strstr(verdict.checks[3].text, "5 of 5 attacks: 2 crashed it, 2 hung it, 1"));
+    assert_int_equal(verdict.count, 8);
+    assert_non_null(strstr(verdict.checks[4].text, "5 of 5 attacks: 2 crashed it, 2 hung it, 1"));
 }
 
 static void test_offenders(void **state)
@@ -100,6 +104,18 @@ static void test_offenders(void **state)
     perfect(&record);
     record.actors[HOG].called = 49; /* never again */
     expect_failure(&record, "did not come back");
+}
+
+static void test_counter(void **state)
+{
+    struct record record;
+    (void)state;
+    perfect(&record);
+    assert_non_null(strstr(judge(&record).checks[3].text, "in frame 51 with its counter at 49"));
+    record.actors[CRASHER].result++;
+    expect_failure(&record, "without its counter");
+    record.actors[CRASHER].compared = false;
+    expect_failure(&record, "not compared");
 }
 
 static void test_attacks(void **state)
@@ -165,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_perfect_run_passes),
         cmocka_unit_test(test_offenders),
+        cmocka_unit_test(test_counter),
         cmocka_unit_test(test_attacks),
         cmocka_unit_test(test_everybody_else),
         cmocka_unit_test(test_everything_wrong),

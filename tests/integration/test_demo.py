@@ -14,6 +14,8 @@ FRAMES = 60  # of the runs that are to fail
 def good_run(demo, contexts, level):
     passed = [
         r"^\+ crasher was stopped in frame 50: write to address 0x0",
+        r"^\+ crasher came back in frame 5\d with its counter at 4\d, and counted on",
+        r"^crasher .* 1 +0 +1 +4\d +\d+\.\d$",
         r"^\+ spinner was stopped in frame 100: overran its call budget",
         r"^\+ memory_hog was stopped in frame 150: out of memory \(4 MiB heap\)",
         r"^\+ thief made (\d+) of \1 attacks: ",
@@ -89,12 +91,41 @@ AEE_EXPORT int64_t mod_tick(int64_t frame) { return frame; }
 """
 
 
-def another_mod(old, new):
-    """A mod that is never wrong, but computes something else than the one of its name."""
+FORGETFUL = """#include <aee_guest.h>
+static uint64_t begin, sum;
+static int64_t armed;
+static int again;
+AEE_EXPORT int64_t mod_init(int64_t seed) { begin = sum = (uint64_t)seed; return 0; }
+AEE_EXPORT int64_t mod_arm(int64_t frame) { armed = frame; return 0; }
+AEE_EXPORT int64_t mod_tick(int64_t frame)
+{
+    if (frame == armed)
+        *(volatile int *)0 = 42;
+    if (frame > armed && !again) {
+        again = 1;
+        sum = begin;
+    }
+    sum = (sum ^ (uint64_t)frame) * UINT64_C(0x100000001b3) + 1u;
+    return (int64_t)sum;
+}
+"""
+
+
+def make_mod(old, new, text):
     source = new + ".c"
     with open(source, "w", encoding="utf-8") as file:
-        file.write(MOD)
+        file.write(text)
     cli.run([os.path.join(os.path.dirname(old), "aee-cc"), source, "-o", new], 0)
+
+
+def another_mod(old, new):
+    """A mod that is never wrong, but computes something else than the one of its name."""
+    make_mod(old, new, MOD)
+
+
+def forgetful_mod(old, new):
+    """The crasher, which begins anew when it has crashed."""
+    make_mod(old, new, FORGETFUL)
 
 
 def bad_runs(demo, components):
@@ -103,6 +134,8 @@ def bad_runs(demo, components):
         ([("mod_good.elf", "mod_crasher.elf")], r"^x good failed in frame 36: write to address 0x0"),
         # An offence does not happen, or is another one.
         ([("mod_crasher.elf", "mod_good.elf")], r"^x crasher did not do its worst$"),
+        # It comes back without its state, which its oracle sees.
+        ([("mod_crasher.elf", forgetful_mod)], r"^x crasher came back in frame \d+ without its counter: "),
         ([("mod_memory_hog.elf", "mod_crasher.elf")], r"^x memory_hog failed in another way than expected"),
         # A result differs, or cannot be compared.
         ([("mod_good.elf", another_mod)], r"^x good gave [0-9a-f]{16}, natively "),

@@ -29,7 +29,7 @@ const struct cli_verb *cli_find_verb(const char *name)
 
 int cli_usage(const char *verb, const char *format, ...)
 {
-    char text[512];
+    char text[1280];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
