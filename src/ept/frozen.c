@@ -148,7 +148,7 @@ static aee_result thaw_by_copy(struct aee__frozen *frozen, struct aee__memory *m
     if (result != AEE_OK) {
         return result;
     }
-    const uint8_t *from = aee__sys_mmap(NULL, size, PROT_READ, MAP_SHARED, frozen->fd, 0);
+    uint8_t *from = aee__sys_mmap(NULL, size, PROT_READ, MAP_SHARED, frozen->fd, 0);
     if (from == MAP_FAILED) {
         return aee__fail_os(error, errno, "cannot map %llu bytes of a template",
                             (unsigned long long)size);
@@ -159,7 +159,7 @@ static aee_result thaw_by_copy(struct aee__frozen *frozen, struct aee__memory *m
                    AEE__PAGE_SIZE);
         }
     }
-    (void)aee__sys_munmap((void *)(uintptr_t)from, size);
+    (void)aee__sys_munmap(from, size);
     return AEE_OK;
 }
 

@@ -50,7 +50,9 @@ aee_result aee__shadow_grow(struct aee__shadow *shadow, uint64_t file_size, aee_
     if (result != AEE_OK) {
         return result;
     }
-    memcpy(larger.has.bits, shadow->has.bits, aee__pages_words(&shadow->has) * sizeof(uint64_t));
+    for (uint64_t i = 0; i < aee__pages_words(&shadow->has); i++) {
+        larger.has.bits[i] = shadow->has.bits[i];
+    }
     AEE__EACH_PAGE (&shadow->has, page) {
         memcpy(larger.bytes + page * AEE__PAGE_SIZE, shadow->bytes + page * AEE__PAGE_SIZE,
                AEE__PAGE_SIZE);
