@@ -47,7 +47,7 @@ aee_result aee__shadow_grow(struct aee__shadow *shadow, uint64_t file_size, aee_
         return AEE_OK;
     }
     aee_result result = aee__shadow_create(&larger, shadow->alloc, file_size, error);
-    if (result != AEE_OK) {
+    if (result != AEE_OK || !larger.has.bits) {
         return result;
     }
     for (uint64_t i = 0; i < aee__pages_words(&shadow->has); i++) {
