@@ -37,9 +37,6 @@ static aee_result adopt(struct aee__context *context, struct aee__instance *inst
 static void finish_building(struct aee__context *context, struct aee__instance **instance,
                             aee_result result)
 {
-    /* Only now: making a machine stops every page fault of the process for as long (mmu_notifier
-     * registration takes all of its locks). */
-    aee__housekeeper_poke(&context->core->housekeeper);
     if (result != AEE_OK) {
         (void)pthread_mutex_lock(&context->lock);
         context->building = NULL;
@@ -94,6 +91,9 @@ aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *
     if (result == AEE_OK) {
         result = begin_with(context, *out, origin, limits.call_budget_ns, error);
     }
+    /* Only now: making a machine stops every page fault of the process for as long (mmu_notifier
+     * registration takes all of its locks). */
+    aee__housekeeper_poke(&context->core->housekeeper);
     finish_building(context, out, result);
     return result;
 }

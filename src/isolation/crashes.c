@@ -10,7 +10,8 @@
 
 /* First wait before a restart that failed is tried again; doubles with each try. */
 #define RETRY_NS UINT64_C(10000000)
-/* How long a thread whose call has failed waits for a restart that others have begun. */
+/* How long a thread whose call has failed waits for others whose calls have, and for a restart that
+ * somebody else has begun. */
 #define SETTLE_NS UINT64_C(5000000)
 
 static void quarantine(struct aee__context *context, uint64_t crash_id)
@@ -191,7 +192,7 @@ void aee__context_settle(struct aee__context *context)
     aee_result result = AEE_ERR_BUSY;
     bool kept = false;
     if (begin_settling(context, &kept)) {
-        result = recover(context, 0, NULL);
+        result = recover(context, aee__now_ns() + SETTLE_NS, NULL);
         aee__life_end(context);
     }
     if (result != AEE_OK) {

@@ -348,12 +348,20 @@ static aee_result explain(const struct aee__context *context, const char *operat
                                         context->name, why->text);
 }
 
+/* Declared state has no registers: its lanes need not park. Before an operation. */
+static bool is_declared(struct aee__context *context)
+{
+    (void)pthread_mutex_lock(&context->lock);
+    bool declared = context->recovery.mode == AEE_CHECKPOINT_DECLARED;
+    (void)pthread_mutex_unlock(&context->lock);
+    return declared;
+}
+
 aee_result aee__checkpoint_try(struct aee__context *context, aee_error *error)
 {
     struct aee__instance *instance;
     aee_error why;
-    aee_result result =
-        aee__quiesce_try(context, context->recovery.mode != AEE_CHECKPOINT_DECLARED, &instance);
+    aee_result result = aee__quiesce_try(context, !is_declared(context), &instance);
     if (result != AEE_OK) {
         return aee__fail(error, result, "context \"%s\" is busy", context->name);
     }
@@ -366,9 +374,8 @@ aee_result aee__checkpoint_take(struct aee__context *context, aee_error *error)
 {
     struct aee__instance *instance;
     aee_error why;
-    aee_result result =
-        aee__quiesce_begin(context, "take a checkpoint of",
-                           context->recovery.mode != AEE_CHECKPOINT_DECLARED, &instance, error);
+    aee_result result = aee__quiesce_begin(context, "take a checkpoint of", !is_declared(context),
+                                           &instance, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -405,12 +412,6 @@ static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__in
         (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     }
     return result;
-}
-
-/* Declared state has no registers: its lanes need not park. */
-static bool is_declared(const struct aee__context *context)
-{
-    return context->recovery.mode == AEE_CHECKPOINT_DECLARED;
 }
 
 /* In its own memory. */

@@ -15,12 +15,14 @@ struct due {
     struct aee__context *contexts[MOST];
 };
 
-/* By frames or by time; never before what the last one cost has been earned. The settings are read
- * without the lock: this thread decides when, not what. */
-static bool is_due(const struct aee__context *context, uint64_t frame, uint64_t now_ns)
+/* By frames or by time; never before what the last one cost has been earned. */
+static bool is_due(struct aee__context *context, uint64_t frame, uint64_t now_ns)
 {
+    (void)pthread_mutex_lock(&context->lock);
+    bool by_frames = context->recovery.every_frames > 0;
+    (void)pthread_mutex_unlock(&context->lock);
     return frame >= atomic_load(&context->due_frame) &&
-           (context->recovery.every_frames > 0 || now_ns >= atomic_load(&context->due_ns));
+           (by_frames || now_ns >= atomic_load(&context->due_ns));
 }
 
 static void find_due(void *user, uint64_t handle, void *object)
