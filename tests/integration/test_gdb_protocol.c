@@ -428,10 +428,12 @@ static void test_attaches_to_one_that_spins(void **state)
 
 #define CALLS 40
 
+/* The bed's error is the main thread's. */
 static void *make_calls(void *sum)
 {
     const int64_t args[2] = {3, 4};
-    aee_function work = find(&t.bed, t.context, "work");
+    aee_function work = {0};
+    (void)aee_find_function(t.bed.engine, t.context, "work", &work, NULL);
     for (int i = 0; i < CALLS; i++) {
         int64_t value = 0;
         while (aee_call_i64(t.bed.engine, t.context, work, args, 2, &value, NULL) == AEE_ERR_BUSY) {
