@@ -665,10 +665,11 @@ static void test_addresses(void **state)
     works();
 }
 
-static const char *failing;
+/* The engine's threads ask, too. */
+static const char *_Atomic failing;
 static int fail_named(const char *name)
 {
-    return strcmp(name, failing) == 0 ? EMFILE : 0;
+    return strcmp(name, atomic_load(&failing)) == 0 ? EMFILE : 0;
 }
 
 /* Nothing is left behind where one cannot listen. */
@@ -678,7 +679,7 @@ static void test_system_calls_fail(void **state)
     const char *const names[] = {"listen", "eventfd", "pthread_create"};
     for (unsigned i = 0; i < 3; i++) {
         aee_debug_desc desc = {.struct_size = sizeof desc, .address = t.address};
-        failing = names[i];
+        atomic_store(&failing, names[i]);
         atomic_store(&aee__sys_fault, fail_named);
         aee_result result = aee_debug_listen(t.bed.engine, t.context, &desc, &t.bed.error);
         atomic_store(&aee__sys_fault, NULL);
