@@ -504,9 +504,15 @@ struct run {
 static void attack(struct hostile *hostile, const struct hostile_case *test, aee_call_mode mode)
 {
     bool hangs = test->end.ends == ENDS_HANG;
-    aee_limits limits = {.call_budget_ns = test->budget_ns ? test->budget_ns : hangs ? 20 * MS : 0};
-    struct offender offender = hostile_offender(hostile, mode, &limits);
-    assert_int_equal(hostile_ask(hostile, offender, "answer", 1), 2);
+    const aee_limits tight = {.call_budget_ns = test->budget_ns ? test->budget_ns
+                                                : hangs         ? 20 * MS
+                                                                : 0};
+    struct offender offender = hostile_offender(hostile, mode, NULL);
+    aee_error error;
+    assert_int_equal(hostile_ask(hostile, offender, "answer", 1), 2); /* it is honest so far */
+    if (tight.call_budget_ns > 0) {
+        assert_int_equal(aee_set_limits(hostile->engine, offender.context, &tight, &error), AEE_OK);
+    }
     uint64_t before = hostile_pings();
     uint64_t begin = hostile_now_ns();
     int64_t value = 0;

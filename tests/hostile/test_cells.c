@@ -175,7 +175,8 @@ static void fake_park(struct hostile *hostile, aee_call_mode mode)
 /* Between calls, and with many of them, an honest component is never taken for one. */
 static void honest(struct hostile *hostile, aee_call_mode mode)
 {
-    struct offender offender = offender_of(hostile, mode, 2);
+    const aee_limits limits = {.lanes = 2}; /* and a budget that it can keep on a busy machine */
+    struct offender offender = hostile_offender(hostile, mode, &limits);
     uint64_t end = hostile_now_ns() + 4000 * MS;
     while (hostile_now_ns() < end) {
         for (int i = 0; i < 200; i++) {
