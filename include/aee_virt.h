@@ -707,7 +707,7 @@ typedef struct aee_fork_desc {
 
 /* Makes a context that goes on where the template is now, between two calls: its image, state,
  * limits, grants, and the regions that it may only read. Neither sees what the other writes from
- * now on: the host's kernel copies a page when one of them first writes it (docs/recovery.md). A
+ * now on: the host's kernel copies a page when a fork first writes it (docs/recovery.md). A
  * fork has random numbers of its own, unless its template has a fixed seed, no checkpoints, and is
  * restarted from the image. `desc` may be NULL. Waits for the template's calls as aee_checkpoint()
  * does. Fast where the template has not been called since its last fork and the pool has a machine.

@@ -1,16 +1,13 @@
 /* build.c: how instances come to be, from an image, from kept state, with the machine of the one
  * before, and become current. */
-#include "base/clock.h"
 #include "base/sys.h"
 #include "isolation/context.h"
 #include "isolation/lifecycle.h"
 #include "isolation/restarts.h"
 #include "isolation/retry.h"
-#include "isolation/shells.h"
 #include "isolation/spares.h"
 #include "isolation/succession.h"
 #include "isolation/tracing.h"
-#include <string.h>
 
 /* ---- Building an instance ----------------------------------------------------------------- */
 

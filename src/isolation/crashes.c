@@ -6,7 +6,6 @@
 #include "isolation/restarts.h"
 #include "isolation/retry.h"
 #include "isolation/spares.h"
-#include <stdio.h>
 
 /* First wait before a restart that failed is tried again; doubles with each try. */
 #define RETRY_NS UINT64_C(10000000)

@@ -16,7 +16,6 @@ struct record {
     struct aee__undo undo;         /* from the copy as of this one to that of the one before */
     struct aee__declared declared; /* or, in that mode, all there is */
     struct aee__controls lanes[AEE_MAX_LANES];
-    uint64_t time_ns;
 };
 
 struct aee__checkpoints {
