@@ -305,7 +305,7 @@ static void play_destroy(struct scene *scene)
 enum { CALLERS = 3, TRACES = 12 };
 
 struct caller {
-    struct scene *scene;
+    struct scene scene; /* its own: no two threads write one error */
     aee_context context;
     const char *name;
     _Atomic bool *over;
@@ -315,11 +315,10 @@ struct caller {
 static void *call_on(void *argument)
 {
     struct caller *caller = argument;
-    struct scene scene = *caller->scene;
     while (!atomic_load(caller->over)) {
-        aee_result result = call(&scene, caller->context, caller->name, 5, 2);
+        aee_result result = call(&caller->scene, caller->context, caller->name, 5, 2);
         if (result != AEE_OK && result != AEE_ERR_BUSY) {
-            check_at(__LINE__, result, &scene.error);
+            check_at(__LINE__, result, &caller->scene.error);
         }
         caller->calls += result == AEE_OK;
     }
@@ -335,7 +334,7 @@ static void play_threads(struct scene *scene)
     aee_context two = make(scene, "two", AEE_CALL_AUTO, 2);
     aee_context alone = make(scene, "alone", AEE_CALL_DIRECT, 1);
     for (unsigned i = 0; i < CALLERS; i++) {
-        callers[i] = (struct caller){.scene = scene,
+        callers[i] = (struct caller){.scene = *scene,
                                      .context = i < 2 ? two : alone,
                                      .name = i == 1 ? "ask" : "blend",
                                      .over = &over};
