@@ -2,6 +2,11 @@
  * others, of those that are written each time, and of those that then are not. */
 #include "harness.h"
 
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "base/sys.h"
+
 #ifndef AEE_STATEBED
 #error "the build names the component"
 #endif
@@ -137,6 +142,54 @@ static void test_far_page_is_kept(void **state)
     bed_close(&bed);
 }
 
+/* ---- A host that does not tell ------------------------------------------------------------ */
+
+static const char *_Atomic faulty; /* its next call fails, once */
+
+static int fail_once(const char *name)
+{
+    const char *wanted = atomic_load(&faulty);
+    return wanted && strcmp(name, wanted) == 0 &&
+                   atomic_compare_exchange_strong(&faulty, &wanted, NULL)
+               ? ENOMEM
+               : 0;
+}
+
+/* Which pages were written is lost, or it is not known which there are. */
+static void test_faults(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"lseek", "ioctl"};
+    enum { TURNS = 12 };
+    struct bed bed;
+    bed_open(&bed, NULL);
+    aee_context context = make(&bed);
+    assert_int_equal(value2(&bed, context, "reserve", FAR, 0, 1), 1);
+    checkpoint(&bed, context);
+    int64_t counted = value2(&bed, context, "counted", 0, 0, 0);
+    aee__sys_fault = fail_once;
+    for (int64_t turn = 0; turn < TURNS; turn++) {
+        int64_t at = FAR / (TURNS + 1) * (turn + 1);
+        put(&bed, context, at, 1);
+        put(&bed, context, WORDS, 2);
+        (void)value2(&bed, context, "count", 0, 0, 0);
+        atomic_store(&faulty, calls[turn % 2]);
+        aee_result result = aee_restore(bed.engine, context, 0, &bed.error);
+        atomic_store(&faulty, NULL);
+        if (result != AEE_OK) { /* nothing has changed then */
+            restore(&bed, context, 0);
+        }
+        assert_int_equal(look(&bed, context, at), 0);
+        assert_int_equal(look(&bed, context, WORDS), 0);
+        assert_int_equal(value2(&bed, context, "counted", 0, 0, 0), counted);
+        put(&bed, context, at, 3);
+        restore(&bed, context, 0);
+        assert_int_equal(look(&bed, context, at), 0);
+    }
+    aee__sys_fault = NULL;
+    bed_close(&bed);
+}
+
 /* ---- Habits ------------------------------------------------------------------------------- */
 
 /* How a component writes for a while: the same pages, others each time, many, few, none. */
@@ -195,9 +248,8 @@ int main(void)
 {
     skip_without_backend();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_far_pages),
-        cmocka_unit_test(test_far_pages_of_growth),
-        cmocka_unit_test(test_far_page_is_kept),
+        cmocka_unit_test(test_far_pages),        cmocka_unit_test(test_far_pages_of_growth),
+        cmocka_unit_test(test_far_page_is_kept), cmocka_unit_test(test_faults),
         cmocka_unit_test(test_habits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
