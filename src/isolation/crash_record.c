@@ -22,11 +22,13 @@ void aee__log_tail_add(struct aee__log_tail *tail, uint64_t level, const char *l
 {
     uint32_t length = (uint32_t)strnlen(line, AEE__LOG_TAIL / 4);
     (void)pthread_mutex_lock(&tail->lock);
-    make_room(tail, length + 2);
-    tail->text[tail->used++] = (char)('0' + (level <= AEE_LOG_ERROR ? level : AEE_LOG_INFO));
-    memcpy(tail->text + tail->used, line, length);
-    tail->used += length;
-    tail->text[tail->used++] = '\n';
+    if (tail->text) {
+        make_room(tail, length + 2);
+        tail->text[tail->used++] = (char)('0' + (level <= AEE_LOG_ERROR ? level : AEE_LOG_INFO));
+        memcpy(tail->text + tail->used, line, length);
+        tail->used += length;
+        tail->text[tail->used++] = '\n';
+    }
     (void)pthread_mutex_unlock(&tail->lock);
 }
 
@@ -34,7 +36,9 @@ uint32_t aee__log_tail_copy(struct aee__log_tail *tail, char *to)
 {
     (void)pthread_mutex_lock(&tail->lock);
     uint32_t used = tail->used;
-    memcpy(to, tail->text, used);
+    if (used > 0) {
+        memcpy(to, tail->text, used);
+    }
     (void)pthread_mutex_unlock(&tail->lock);
     return used;
 }
@@ -85,24 +89,38 @@ void aee__crash_keep_destroy(struct aee__crash_keep *keep, const struct aee__all
 {
     aee__crash_record_destroy(keep->record, alloc);
     aee__crash_record_destroy(keep->core, alloc);
+    aee__alloc_free(alloc, keep->log.text, AEE__LOG_TAIL);
     release_spent(keep);
     (void)pthread_mutex_destroy(&keep->lock);
     (void)pthread_mutex_destroy(&keep->log.lock);
 }
 
+static bool prepare_log(struct aee__log_tail *tail, const struct aee__alloc *alloc)
+{
+    (void)pthread_mutex_lock(&tail->lock);
+    if (!tail->text) {
+        tail->text = alloc->function(alloc->user, NULL, 0, AEE__LOG_TAIL);
+    }
+    bool made = tail->text != NULL;
+    (void)pthread_mutex_unlock(&tail->lock);
+    return made;
+}
+
 aee_result aee__crash_keep_prepare(struct aee__context *context, aee_error *error)
 {
+    const struct aee__alloc *alloc = &context->core->alloc;
     struct aee__crash_keep *keep = &context->keep;
     (void)pthread_mutex_lock(&keep->lock);
     release_spent(keep);
+    bool logs = prepare_log(&keep->log, alloc);
     if (!keep->record) {
-        keep->record = aee__crash_record_create(&context->core->alloc);
+        keep->record = aee__crash_record_create(alloc);
     }
     bool files = atomic_load(&context->core->crash_files_wanted);
     if (files && !keep->core) {
-        keep->core = aee__crash_record_create(&context->core->alloc);
+        keep->core = aee__crash_record_create(alloc);
     }
-    bool made = keep->record && (keep->core || !files);
+    bool made = logs && keep->record && (keep->core || !files);
     (void)pthread_mutex_unlock(&keep->lock);
     return made ? AEE_OK
                 : aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",

@@ -31,7 +31,7 @@ struct aee__image_ref;
 struct aee__log_tail {
     pthread_mutex_t lock;
     uint32_t used;
-    char text[AEE__LOG_TAIL];
+    char *text; /* AEE__LOG_TAIL bytes, not touched before they are used; NULL: no lines are kept */
 };
 
 void aee__log_tail_add(struct aee__log_tail *tail, uint64_t level, const char *line);

@@ -9,42 +9,6 @@
 #include "isolation/fault.h"
 #include "isolation/shells.h"
 
-/* ---- Images ------------------------------------------------------------------------------- */
-
-struct aee__image_ref *aee__image_ref_create(struct aee__core *core, struct aee__image *image,
-                                             const void *bytes, size_t size)
-{
-    struct aee__image_ref *reference = aee__alloc_zero(&core->alloc, 1, sizeof *reference);
-    if (!reference) {
-        return NULL;
-    }
-    reference->file = aee__kept_file_take(&core->kept_files, bytes, size);
-    if (!reference->file) {
-        aee__alloc_free(&core->alloc, reference, sizeof *reference);
-        return NULL;
-    }
-    atomic_init(&reference->references, 1);
-    reference->image = image;
-    reference->alloc = &core->alloc;
-    return reference;
-}
-
-struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference)
-{
-    (void)atomic_fetch_add_explicit(&reference->references, 1, memory_order_relaxed);
-    return reference;
-}
-
-void aee__image_ref_release(struct aee__image_ref *reference)
-{
-    if (reference &&
-        atomic_fetch_sub_explicit(&reference->references, 1, memory_order_acq_rel) == 1) {
-        aee__image_destroy(reference->image);
-        aee__kept_file_release(reference->file);
-        aee__alloc_free(reference->alloc, reference, sizeof *reference);
-    }
-}
-
 /* ---- Filling memory ----------------------------------------------------------------------- */
 
 struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,

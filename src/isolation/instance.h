@@ -13,23 +13,9 @@
 #include "ept/memory.h"
 #include "ept/window.h"
 #include "isolation/core.h"
-#include "isolation/image/image.h"
+#include "isolation/image_ref.h"
 #include "isolation/lane.h"
 #include "isolation/state_ranges.h"
-
-/* An image that several instances and a context share. */
-struct aee__image_ref {
-    _Atomic uint32_t references;
-    struct aee__image *image;
-    struct aee__kept_file *file; /* the bytes that it was made from */
-    const struct aee__alloc *alloc;
-};
-
-/* `bytes` are those that the image was made from. */
-struct aee__image_ref *aee__image_ref_create(struct aee__core *core, struct aee__image *image,
-                                             const void *bytes, size_t size);
-struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference);
-void aee__image_ref_release(struct aee__image_ref *reference);
 
 /* Why an instance ended. Written once. */
 enum aee__end {

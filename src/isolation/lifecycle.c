@@ -171,28 +171,22 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
                              aee_error *error)
 {
     char what[AEE_NAME_MAX + 32];
-    struct aee__image *image;
+    struct aee__image_ref *image;
     (void)snprintf(what, sizeof what, "image of context \"%s\"", context->name);
     aee_result result = aee__crash_keep_prepare(context, error);
     if (result != AEE_OK) {
         return result;
     }
-    result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
+    result = aee__image_ref_open(&context->core->kept_files, what, bytes, size, &image, error);
     if (result != AEE_OK) {
         return result;
     }
-    struct aee__image_ref *reference = aee__image_ref_create(context->core, image, bytes, size);
-    if (!reference) {
-        aee__image_destroy(image);
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
-                         context->name);
-    }
     result = aee__life_begin(context, "load into", error);
     if (result == AEE_OK) {
-        result = load_locked(context, reference, NULL, error);
+        result = load_locked(context, image, NULL, error);
         aee__life_end(context);
     }
-    aee__image_ref_release(reference);
+    aee__image_ref_release(image);
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
