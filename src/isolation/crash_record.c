@@ -47,7 +47,8 @@ uint32_t aee__log_tail_copy(struct aee__log_tail *tail, char *to)
 
 struct aee__crash_record *aee__crash_record_create(const struct aee__alloc *alloc)
 {
-    /* The rest stays untouched until a crash, and of 64 KiB of stack what no crash uses. */
+    /* The rest stays untouched until a crash, or the first line of a log, and of 64 KiB of stack
+     * what no crash uses. */
     struct aee__crash_record *record =
         alloc->function(alloc->user, NULL, 0, sizeof(struct aee__crash_record));
     if (record) {
@@ -89,21 +90,9 @@ void aee__crash_keep_destroy(struct aee__crash_keep *keep, const struct aee__all
 {
     aee__crash_record_destroy(keep->record, alloc);
     aee__crash_record_destroy(keep->core, alloc);
-    aee__alloc_free(alloc, keep->log.text, AEE__LOG_TAIL);
     release_spent(keep);
     (void)pthread_mutex_destroy(&keep->lock);
     (void)pthread_mutex_destroy(&keep->log.lock);
-}
-
-static bool prepare_log(struct aee__log_tail *tail, const struct aee__alloc *alloc)
-{
-    (void)pthread_mutex_lock(&tail->lock);
-    if (!tail->text) {
-        tail->text = alloc->function(alloc->user, NULL, 0, AEE__LOG_TAIL);
-    }
-    bool made = tail->text != NULL;
-    (void)pthread_mutex_unlock(&tail->lock);
-    return made;
 }
 
 aee_result aee__crash_keep_prepare(struct aee__context *context, aee_error *error)
@@ -112,15 +101,17 @@ aee_result aee__crash_keep_prepare(struct aee__context *context, aee_error *erro
     struct aee__crash_keep *keep = &context->keep;
     (void)pthread_mutex_lock(&keep->lock);
     release_spent(keep);
-    bool logs = prepare_log(&keep->log, alloc);
     if (!keep->record) {
         keep->record = aee__crash_record_create(alloc);
+        (void)pthread_mutex_lock(&keep->log.lock);
+        keep->log.text = keep->record ? keep->record->lines : NULL;
+        (void)pthread_mutex_unlock(&keep->log.lock);
     }
     bool files = atomic_load(&context->core->crash_files_wanted);
     if (files && !keep->core) {
         keep->core = aee__crash_record_create(alloc);
     }
-    bool made = logs && keep->record && (keep->core || !files);
+    bool made = keep->record && (keep->core || !files);
     (void)pthread_mutex_unlock(&keep->lock);
     return made ? AEE_OK
                 : aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",

@@ -22,8 +22,9 @@ static void test_log_tail(void **state)
     aee__crash_keep_init(&keep);
     aee__log_tail_add(&keep.log, AEE_LOG_ERROR, "before anything is loaded");
     assert_int_equal(aee__log_tail_copy(&keep.log, copy), 0);
-    keep.log.text = aee__alloc_zero(&aee__alloc_default, 1, AEE__LOG_TAIL);
-    assert_non_null(keep.log.text);
+    keep.record = aee__crash_record_create(&aee__alloc_default);
+    assert_non_null(keep.record);
+    keep.log.text = keep.record->lines;
     aee__log_tail_add(&keep.log, AEE_LOG_ERROR, "first");
     aee__log_tail_add(&keep.log, 77, "");
     assert_int_equal(aee__log_tail_copy(&keep.log, copy), 9);
