@@ -72,11 +72,12 @@ static bool continues(const struct aee__file_map *map, const struct aee__file_ma
 
 static bool note(struct aee__vm *vm, int fd, const struct aee__file_map *map)
 {
-    struct aee__cell_area *last = &vm->private_areas[vm->private_count - 1];
-    if (vm->private_count > 0 && fd != vm->private_file) {
+    struct aee__cell_area *last =
+        vm->private_count > 0 ? &vm->private_areas[vm->private_count - 1] : NULL;
+    if (last && fd != vm->private_file) {
         return false;
     }
-    if (vm->private_count > 0 && is_large(&last->map) && continues(&last->map, map)) {
+    if (last && is_large(&last->map) && continues(&last->map, map)) {
         last->map.size += map->size;
         return true;
     }
