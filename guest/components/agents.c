@@ -10,7 +10,9 @@
 
 #include <aee_guest.h>
 
+#include "break.h"
 #include "region.h"
+#include "stage_read.h"
 #include "world.h"
 
 #define RADIUS 15.0f      /* how far an agent sees; edge of a grid cell */
@@ -234,4 +236,14 @@ AEE_EXPORT int64_t agents_checksum(int64_t region)
         return -1;
     }
     return (int64_t)world_checksum(&world);
+}
+
+AEE_SIGNATURE(agents_hunt, "i:iid");
+AEE_EXPORT int64_t agents_hunt(int64_t region, int64_t stage_region, double dt)
+{
+    struct stage stage;
+    if (stage_read(region_at(stage_region), &stage) != 0) {
+        return -1;
+    }
+    return agents_step(region, dt) < 0 ? -1 : 0;
 }
