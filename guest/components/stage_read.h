@@ -23,8 +23,8 @@ static inline float stage_clamp(float value, float low, float high)
 static inline void stage_check_disc(struct stage_disc *disc)
 {
     const bool ok = disc->x >= -STAGE_EDGE && disc->x <= 2.0f * STAGE_EDGE &&
-                    disc->y >= -STAGE_EDGE && disc->y <= 2.0f * STAGE_EDGE &&
-                    disc->radius > 0.0f && disc->radius <= STAGE_RADIUS_MAX;
+                    disc->y >= -STAGE_EDGE && disc->y <= 2.0f * STAGE_EDGE && disc->radius > 0.0f &&
+                    disc->radius <= STAGE_RADIUS_MAX;
     if (!ok) {
         disc->x = 0.0f;
         disc->y = 0.0f;
