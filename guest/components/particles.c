@@ -23,10 +23,10 @@
 #define BOUNCE 0.8f /* share of the velocity kept at a wall */
 
 /* Of the weather. */
-#define LONGEST_STEP 0.1f   /* s */
-#define WEATHER_BOUNCE 0.3f /* drops splash, no more */
-#define GUST 90.0f          /* acceleration at full wind */
-#define RENEW 240u          /* steps in the life of a particle */
+#define LONGEST_STEP 0.1f /* s */
+#define SPLASH 0.12f    /* as BOUNCE, at floor and ceiling */
+#define GUST 60.0f        /* acceleration at full wind */
+#define RENEW 240u        /* steps in the life of a particle */
 #define FOUNTAINS 3u
 #define SWAY 900u /* steps in which a fountain goes to and fro, and SWAY_MORE for the next */
 #define SWAY_MORE 270u
@@ -36,8 +36,8 @@
  * a step without adds nothing, not even 0, which would turn a -0 into 0. */
 struct kernel {
     float dt;
-    float gust; /* added to vx */
-    float bounce;
+    float gust;   /* added to vx */
+    float bounce; /* at floor and ceiling */
     bool windy;
 };
 
@@ -61,7 +61,7 @@ static inline __attribute__((always_inline)) void step(float *restrict x, float 
         const float low_y = new_y < 0.0f ? -new_y : new_y;
         const float in_x = low_x > EDGE ? 2.0f * EDGE - low_x : low_x;
         const float in_y = low_y > EDGE ? 2.0f * EDGE - low_y : low_y;
-        const float turn_x = in_x != new_x ? -bounce : 1.0f;
+        const float turn_x = in_x != new_x ? -BOUNCE : 1.0f;
         const float turn_y = in_y != new_y ? -bounce : 1.0f;
         x[i] = in_x;
         y[i] = in_y;
@@ -79,7 +79,7 @@ static void step_plain(const struct world_columns *world, float dt)
 
 static void weather_plain(const struct world_columns *world, float dt, float wind)
 {
-    STEP(((struct kernel){dt, GUST * wind * dt, WEATHER_BOUNCE, true}));
+    STEP(((struct kernel){dt, GUST * wind * dt, SPLASH, true}));
 }
 
 __attribute__((target("avx2"))) static void step_avx2(const struct world_columns *world, float dt)
@@ -90,7 +90,7 @@ __attribute__((target("avx2"))) static void step_avx2(const struct world_columns
 __attribute__((target("avx2"))) static void weather_avx2(const struct world_columns *world,
                                                          float dt, float wind)
 {
-    STEP(((struct kernel){dt, GUST * wind * dt, WEATHER_BOUNCE, true}));
+    STEP(((struct kernel){dt, GUST * wind * dt, SPLASH, true}));
 }
 
 AEE_SIGNATURE(particles_init, "i:iii");
