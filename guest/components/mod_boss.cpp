@@ -139,9 +139,9 @@ public:
         } else if (mood_ == PROWL && (frame & 7) == 0) {
             look(agents);
         }
-        go(dt, stage);
         const float wanted = moods[mood_].radius;
         radius_ += (wanted - radius_) * (dt < 0.2f ? 5.0f * dt : 1.0f);
+        go(dt, stage);
     }
 
     Vector place() const

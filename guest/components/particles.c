@@ -24,7 +24,7 @@
 
 /* Of the weather. */
 #define LONGEST_STEP 0.1f /* s */
-#define SPLASH 0.12f    /* as BOUNCE, at floor and ceiling */
+#define SPLASH 0.12f      /* as BOUNCE, at floor and ceiling */
 #define GUST 60.0f        /* acceleration at full wind */
 #define RENEW 240u        /* steps in the life of a particle */
 #define FOUNTAINS 3u
