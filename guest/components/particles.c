@@ -8,7 +8,9 @@
  *   particles_checksum(region)            world_checksum() of it */
 #include <aee_guest.h>
 
+#include "break.h"
 #include "region.h"
+#include "stage_read.h"
 #include "world.h"
 
 #define EDGE 1000.0f
@@ -104,4 +106,14 @@ AEE_EXPORT int64_t particles_checksum(int64_t region)
         return -1;
     }
     return (int64_t)world_checksum(&world);
+}
+
+AEE_SIGNATURE(particles_weather, "i:iid");
+AEE_EXPORT int64_t particles_weather(int64_t region, int64_t stage_region, double dt)
+{
+    struct stage stage;
+    if (stage_read(region_at(stage_region), &stage) != 0) {
+        return -1;
+    }
+    return particles_run(region, 1, dt);
 }

@@ -8,6 +8,7 @@
 
 #include <aee_guest.h>
 
+#include "break.h"
 #include "region.h"
 #include "world.h"
 
@@ -151,4 +152,10 @@ AEE_EXPORT int64_t rendering_build(int64_t agents, int64_t particles, int64_t dr
     sort_pass(sorted, items, 8);
     write_list(header);
     return item_count;
+}
+
+AEE_SIGNATURE(rendering_theme, "v:i");
+AEE_EXPORT void rendering_theme(int64_t theme)
+{
+    (void)theme;
 }
