@@ -25,7 +25,29 @@ static void strike(struct part *part, const char *text)
 {
     const char *colon = strstr(text, "\": ");
     part->struck_at = part->scene->game->view.time_s;
-    (void)snprintf(part->row.cause, sizeof part->row.cause, "%s", colon ? colon + 3 : text);
+    (void)snprintf(part->row.cause, sizeof part->row.cause, "%.159s", colon ? colon + 3 : text);
+}
+
+/* What the viewer has asked for, and members that went down and came back with their core. */
+static bool is_noise(const struct game *game, const aee_event *event)
+{
+    const struct part *part = event->context_user;
+    const struct part *core = part && part->scene ? &part->scene->parts[CORE] : NULL;
+    switch (event->type) {
+    case AEE_EVENT_LOADED:
+    case AEE_EVENT_DESTROYED:
+    case AEE_EVENT_PAUSED:
+    case AEE_EVENT_RESUMED:
+    case AEE_EVENT_REGION_REVOKED:
+    case AEE_EVENT_FRAME_LATE:
+        return true;
+    case AEE_EVENT_RESTARTING:
+    case AEE_EVENT_RESTARTED:
+        return core && part != core && core->struck_at > 0.0 &&
+               game->view.time_s - core->struck_at < 1.0;
+    default:
+        return false;
+    }
 }
 
 void game_event(void *user, const aee_event *event)
@@ -37,8 +59,7 @@ void game_event(void *user, const aee_event *event)
                      event->type == AEE_EVENT_RESTART_FAILED ||
                      event->type == AEE_EVENT_CHECKPOINT_FAILED ||
                      event->type == AEE_EVENT_FALLBACK;
-    if (event->type == AEE_EVENT_LOADED || event->type == AEE_EVENT_DESTROYED ||
-        event->type == AEE_EVENT_REGION_REVOKED || event->type == AEE_EVENT_FRAME_LATE) {
+    if (is_noise(game, event)) {
         return;
     }
     const bool struck = event->type == AEE_EVENT_CRASHED || event->type == AEE_EVENT_HUNG;
@@ -135,6 +156,7 @@ static void steal(struct scene *scene)
 static void pause_scene(struct scene *scene)
 {
     scene->paused = !scene->paused;
+    game_say(scene->game, false, "%s %s", scene->name, scene->paused ? "is paused" : "goes on");
     for (uint32_t i = 0; i < scene->part_count; i++) {
         (void)(scene->paused ? aee_pause : aee_resume)(scene->game->engine,
                                                        scene->parts[i].context, NULL);
@@ -164,6 +186,8 @@ static void act_on(struct game *game, struct scene *scene, int action)
         break;
     case ACTION_KILL_SCENE:
         misbehave(&scene->parts[CORE], BREAK_NULL, NULL, 0);
+        game_say(game, true, "%s fell with its core: all its %u contexts restart", scene->name,
+                 scene->part_count);
         break;
     case ACTION_ROLL_BACK:
         game_say(game, false, "%s goes back %s", scene->name,

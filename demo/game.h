@@ -23,7 +23,8 @@ enum {
     KEEPS = 8,       /* that are there at a time */
     BACK_FRAMES = 180,
     HOST_FUNCTIONS = 8,
-    CORE_NODES = 500
+    CORE_NODES = 500,
+    TIMES = 128
 };
 
 struct options {
@@ -78,6 +79,8 @@ struct part {
     uint64_t budget_ns;
     uint64_t cpu_ns;  /* of its info, at the last look */
     double share;     /* running mean of its time in a frame, in ns */
+    float times_ms[TIMES]; /* of its last calls */
+    uint32_t times;
     double struck_at; /* time of the last crash; 0: none */
     uint64_t kept[KEEPS]; /* frames of its checkpoints, the oldest first */
     uint32_t kept_count;

@@ -70,7 +70,7 @@ static bool read_manifest(const struct options *options, const char *path, struc
                                        "every_frames", &every, "important", &important,
                                        "host_functions", &host, "regions", &regions) == 0;
     if (!good) {
-        (void)snprintf(error->text, sizeof error->text, "cannot read the manifest \"%.120s\": %.100s",
+        (void)snprintf(error->text, sizeof error->text, "cannot read the manifest \"%.110s\": %.90s",
                        path, why.text);
         json_decref(root);
         return false;

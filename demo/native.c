@@ -1,7 +1,6 @@
 /* native.c: --compare-native: the components of all scenes, one after the other, in their contexts
  * and as the same code linked natively, frame by frame in turns. */
 #define AEE_NATIVE 1
-#define _GNU_SOURCE /* dlmopen() */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
