@@ -3,9 +3,9 @@
 #ifndef AEE_DEMO_VIEW_H
 #define AEE_DEMO_VIEW_H
 
+#include <stage.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stage.h>
 #include <world.h>
 
 #include "actions.h"
@@ -28,9 +28,10 @@ struct view_row {
     aee_kind kind;
     aee_level level;
     aee_state state;
-    float stricken;       /* 1 when it has just crashed or hung, and down to 0 within 2 s */
-    char cause[VIEW_TEXT]; /* of its last crash in words; "" before the first */
-    uint32_t every;       /* called in every such frame; 0: only on demand */
+    float stricken;             /* 1 when it has just crashed or hung, and down to 0 within 2 s */
+    char cause[VIEW_TEXT];      /* of its last crash in words; "" before the first */
+    bool hung;                  /* it was a hang */
+    uint32_t every;             /* called in every such frame; 0: only on demand */
     float spark_ms[VIEW_SPARK]; /* its last calls, the newest last; negative: one failed */
     float last_ms;
     float p99_ms;
@@ -48,7 +49,7 @@ struct view_scene {
     char name[AEE_NAME_MAX];
     bool selected;
     bool paused;
-    struct draw_header list; /* checked by draw_open() */
+    struct draw_header list;       /* checked by draw_open() */
     const struct draw_quad *quads; /* list.quad_count of them; materials below 8: agents, others:
                                     * particles; from a component: any bits at all */
     const uint32_t *canvas;        /* STAGE_CANVAS squared, or NULL */

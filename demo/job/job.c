@@ -1,6 +1,6 @@
-/* job.c: the main job: a game loop whose parts are isolated from each other, and what became of those that
- * misbehaved. Exit codes: 0 every fault was contained and every result is right, 1 not so, 2 wrong
- * command line, 77 no isolation back end is usable here. */
+/* job.c: the main job: a game loop whose parts are isolated from each other, and what became of
+ * those that misbehaved. Exit codes: 0 every fault was contained and every result is right, 1 not
+ * so, 2 wrong command line, 77 no isolation back end is usable here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
