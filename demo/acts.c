@@ -65,6 +65,7 @@ void game_event(void *user, const aee_event *event)
     const bool struck = event->type == AEE_EVENT_CRASHED || event->type == AEE_EVENT_HUNG;
     if (struck && part && part->context.id == event->context.id) { /* not of a scene that is closed */
         strike(part, event->text);
+        part->row.hung = event->type == AEE_EVENT_HUNG;
     }
     game_say(game, bad, "%s", event->text);
 }
