@@ -40,6 +40,7 @@ struct options {
     int width, height;
     uint64_t seed;
     const char *script;
+    const char *tour;    /* the script for where nobody can press keys */
     const char *capture; /* directory */
     const char *record;  /* files */
     const char *json;

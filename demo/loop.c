@@ -7,6 +7,8 @@
 
 #include "screen.h"
 
+enum { DEFAULT_FRAMES = 600 }; /* without a window */
+
 static bool save_frame(const struct screen *screen, const struct game *game, aee_error *error)
 {
     const struct options *options = &game->options;
@@ -159,6 +161,17 @@ static bool finish(struct game *game, struct screen *screen, aee_error *error)
            (!options->json || report_write(game, options->json, error));
 }
 
+/* There is no display. */
+static void take_tour(struct options *options)
+{
+    options->headless = true;
+    options->script = options->script || options->monkey ? options->script : options->tour;
+    options->capture = options->capture ? options->capture : "aee-demo-frames";
+    (void)printf("aee-demo: no display: a tour of %u frames, in pictures in %s\n",
+                 options->frames ? options->frames : DEFAULT_FRAMES, options->capture);
+    (void)fflush(stdout);
+}
+
 int game_run(struct game *game)
 {
     struct options *options = &game->options;
@@ -167,10 +180,9 @@ int game_run(struct game *game)
     aee_error error = {0};
     int status = 0;
     if (!options->headless && !options->compare_native && !screen_open_window(&screen, options)) {
-        (void)fprintf(stderr, "aee-demo: no display: as --headless\n");
-        options->headless = true;
+        take_tour(options);
     }
-    options->frames = options->headless && options->frames == 0 ? 600 : options->frames;
+    options->frames = options->headless && options->frames == 0 ? DEFAULT_FRAMES : options->frames;
     game->patience = options->headless ? 50 : 1;
     if (!screen_resize(&screen, options->width, options->height) ||
         !open_files(game, &screen, &script, &error)) {

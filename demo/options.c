@@ -6,7 +6,7 @@
 #include "game.h"
 
 static const char usage[] =
-    "usage: aee-demo [options]                     a window; without a display as --headless\n"
+    "usage: aee-demo [options]                     a window; without a display a tour in pictures\n"
     "       aee-demo --headless --script [...]     the main job (--help behind it says more)\n"
     "\n"
     "Scenes whose agents, particles, rendering and mods run in contexts of their own, and controls\n"
@@ -127,6 +127,7 @@ static bool parse(struct options *options, int argc, char **argv)
 
 static void find_folders(struct options *options)
 {
+    static char tour[2080];
     char self[2048];
     const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     const char *given = getenv("AEE_COMPONENT_DIR");
@@ -135,6 +136,8 @@ static void find_folders(struct options *options)
     if (slash) {
         *slash = '\0';
     }
+    (void)snprintf(tour, sizeof tour, "%s/tour.script", self);
+    options->tour = tour;
     (void)snprintf(options->mods, sizeof options->mods, "%s/mods", self);
     (void)snprintf(options->components, sizeof options->components, given && given[0] ? "%s" : "%s/../guest",
                    given && given[0] ? given : self);

@@ -184,13 +184,17 @@ void game_govern(struct game *game, const aee_frame_info *info)
         return;
     }
     if (game->late_lately >= TOO_MANY && view->slow_down < MOST) {
+        if (view->slow_down == 1) {
+            game_say(game, true, "frames are late: mods that can wait are called less often");
+        }
         view->slow_down *= 2;
         game->since_change = 0;
-        game_say(game, true, "frames are late: mods that can wait are called in every %u. frame",
-                 view->slow_down);
     } else if (game->since_change >= CALM && game->late_lately == 0 && view->slow_down > 1) {
         view->slow_down /= 2;
         game->since_change = 0;
+        if (view->slow_down == 1) {
+            game_say(game, false, "frames are in time: all mods are called at their full rate");
+        }
     }
     if (game->since_change % WINDOW == 0) {
         game->late_lately = 0;
