@@ -30,6 +30,7 @@ struct view_row {
     aee_state state;
     float stricken;             /* 1 when it has just crashed or hung, and down to 0 within 2 s */
     char cause[VIEW_TEXT];      /* of its last crash in words; "" before the first */
+    bool hung;                  /* it was a hang */
     uint32_t every;             /* called in every such frame; 0: only on demand */
     float spark_ms[VIEW_SPARK]; /* its last calls, the newest last; negative: one failed */
     float last_ms;
