@@ -34,7 +34,7 @@
 #define AVOID 150.0f      /* accelerations */
 #define PASS 80.0f
 #define FLEE 160.0f
-#define CARRY 8.0f
+#define CARRY 4.0f
 #define BORDER 8.0f /* per unit of length */
 #define CALM 0.12f  /* share of the velocity that is lost in a second */
 #define PLACES 32   /* that are tried for an agent that reappears */

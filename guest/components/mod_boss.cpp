@@ -228,7 +228,7 @@ private:
     }
 
     static constexpr float margin = 60.0f;
-    static constexpr float shy = 90.0f; // of borders
+    static constexpr float shy = 130.0f; // of borders
 
     aee_random random_{};
     Crowd crowd_;

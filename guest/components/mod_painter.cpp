@@ -63,7 +63,7 @@ public:
             offset = static_cast<int>(aee_random_below(&random, 1024));
         }
         const std::array<Color, 5> deep{
-            {{5, 8, 20}, {10, 24, 50}, {7, 40, 54}, {33, 18, 58}, {8, 11, 27}}};
+            {{6, 10, 26}, {14, 34, 68}, {9, 54, 72}, {47, 25, 80}, {11, 15, 36}}};
         for (int i = 0; i < 256; i++) {
             const int at = i * 4;
             const Color &from = deep[static_cast<std::size_t>(at / 256)];
@@ -234,10 +234,10 @@ private:
             const Color &ground = ground_.at(column, row);
             const int trail = trail_.take(place, 24);
             const int light = light_.take(place, 5);
-            // The ground alone has at most 14 % of white's luminance, all together 32 %.
-            const int red = ground.red + trail * 60 / 256 + light * 52 / 256;
-            const int green = ground.green + trail * 8 / 256 + light * 34 / 256;
-            const int blue = ground.blue + trail * 36 / 256 + light * 30 / 256;
+            // The ground alone has at most 19 % of white's luminance, all together 35 %.
+            const int red = ground.red + trail * 60 / 256 + light * 44 / 256;
+            const int green = ground.green + trail * 8 / 256 + light * 28 / 256;
+            const int blue = ground.blue + trail * 36 / 256 + light * 26 / 256;
             const std::uint32_t color = 0xff000000u | static_cast<std::uint32_t>(blue) << 16 |
                                         static_cast<std::uint32_t>(green) << 8 |
                                         static_cast<std::uint32_t>(red);
