@@ -27,6 +27,7 @@ void layout_of(const struct picture *picture, uint32_t scene_count, struct layou
     layout->gap = at_least(height / 90, 2);
     layout->pad = at_least(height / 100, 2);
     layout->pixel = (float)height / 720.0f;
+    layout->sink = layout->body->ascent - layout->small->ascent;
 
     static const int columns[VIEW_SCENES + 1] = {1, 1, 2, 2, 2, 3, 3, 4, 4};
     const uint32_t count = scene_count < VIEW_SCENES ? scene_count : VIEW_SCENES;
@@ -184,9 +185,9 @@ static int edge_of(float size, float scale, int low, int high)
     return !(edge > (float)low) ? low : edge >= (float)high ? high : (int)edge;
 }
 
-static uint32_t particle_color(uint32_t color, uint32_t dim)
+static uint32_t particle_color(uint32_t color, uint32_t dim, uint32_t light)
 {
-    return dimmed(swapped(color), dim) >> 1 & 0x7f7f7fu;
+    return mix(0, dimmed(swapped(color), dim), light);
 }
 
 static uint32_t agent_color(uint32_t color, uint32_t dim)
@@ -206,11 +207,15 @@ static void draw_quads_of(const struct window *window, const struct draw_batch *
     const volatile struct draw_quad *quads = window->scene->quads + batch->first;
     const uint32_t dim = share_of(window->scene->dim[agents ? VIEW_AGENTS : VIEW_PARTICLES]);
     const float scale = window->scale;
+    /* Of many particles, each is darker: they add up. */
+    const float share =
+        0.14f * (float)(square.w * square.h) / (float)(window->scene->list.quad_count + 1u);
+    const uint32_t light = share_of(fminf(fmaxf(share, 0.16f), 0.6f));
     uint32_t last = 0;
-    uint32_t color = agents ? agent_color(last, dim) : particle_color(last, dim);
+    uint32_t color = agents ? agent_color(last, dim) : particle_color(last, dim, light);
     for (uint32_t i = 0; i < count; i++) {
         const float size = quads[i].size;
-        const int edge = agents ? edge_of(size, scale, 2, 6) : edge_of(size * 0.7f, scale, 1, 2);
+        const int edge = agents ? edge_of(size, scale, 1, 6) : edge_of(size * 0.7f, scale, 1, 2);
         const float limit = (float)(square.w - edge + 1);
         const float x = quads[i].x * scale - (float)(edge / 2);
         const float y = (STAGE_EDGE - quads[i].y) * scale - (float)(edge / 2);
@@ -220,7 +225,7 @@ static void draw_quads_of(const struct window *window, const struct draw_batch *
         }
         if (next != last) {
             last = next;
-            color = agents ? agent_color(last, dim) : particle_color(last, dim);
+            color = agents ? agent_color(last, dim) : particle_color(last, dim, light);
         }
         uint32_t *pixel = origin + (size_t)(int)y * stride + (size_t)(int)x;
         for (int row = 0; row < edge; row++, pixel += stride) {
@@ -401,8 +406,9 @@ static const struct view_row *next_stricken(const struct view *view, int scene,
 static void draw_causes(const struct window *window, const struct view *view, int scene)
 {
     const struct layout *layout = window->layout;
-    const struct glyphs *glyphs = layout->body;
     const struct rect square = window->square;
+    const bool narrow = square.w < 32 * layout->body->advance;
+    const struct glyphs *glyphs = narrow ? layout->small : layout->body;
     const int indent = 2 * glyphs->advance;
     const int columns = (square.w - 2 * layout->pad - indent) / glyphs->advance;
     char lines[CAUSE_LINES][VIEW_TEXT + AEE_NAME_MAX + 4];
@@ -480,8 +486,8 @@ static void draw_title(const struct paint *paint, const struct layout *layout, s
              hud_number(numbers[1], 32, counts[1]));
     const int room = right - state_width - x - 3 * layout->body->advance;
     if (text_width(layout->small, text) <= room) {
-        text_put(paint, layout->small, x + 2 * layout->body->advance,
-                 y + (layout->body->line - layout->small->line) / 2 + 1, room, COLOR_MUTED, text);
+        text_put(paint, layout->small, x + 2 * layout->body->advance, y + layout->sink, room,
+                 COLOR_MUTED, text);
     }
 }
 

@@ -19,7 +19,8 @@ struct paint {
 enum {
     COLOR_BACK = 0x0d1015,
     COLOR_PANEL = 0x151a21,
-    COLOR_RAISED = 0x202731,
+    COLOR_STRIPE = 0x191f27,
+    COLOR_RAISED = 0x242c37,
     COLOR_BORDER = 0x323b48,
     COLOR_TEXT = 0xe3e8ee,
     COLOR_MUTED = 0x98a3b1,
@@ -69,6 +70,7 @@ struct glyphs {
     bool bold;
     int advance;
     int line;
+    int ascent;     /* from the top of a cell to its base line */
     uint8_t *alpha; /* NULL: there is no memory, and the text is not drawn */
 };
 
@@ -98,6 +100,7 @@ struct layout {
     int gap;     /* between panels */
     int pad;     /* within them */
     float pixel; /* a thin line: 1 at 720 rows */
+    int sink;    /* of small text beside a body text, so that both are on one base line */
     struct rect scenes;
     struct rect graph;
     struct rect events;
@@ -121,7 +124,15 @@ void hud_help(const struct paint *paint, const struct layout *layout);
 /* The shape that stands for a context's state, around (x, y). */
 void hud_mark(const struct paint *paint, const struct view_row *row, float x, float y,
               float radius);
-/* "12,345" */
+/* "12,345"; "12.3 MB"; "1.23" */
 const char *hud_number(char *text, size_t size, uint64_t number);
+void hud_memory(char *text, size_t size, uint64_t bytes);
+void hud_ms(char *text, size_t size, float ms);
+
+/* ---- table.c ---------------------------------------------------------------------------------- */
+
+/* The contexts, from y down to the lower end of the side. */
+void table_draw(const struct paint *paint, const struct layout *layout, const struct view *view,
+                int y);
 
 #endif

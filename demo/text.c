@@ -76,6 +76,7 @@ static void copy_cell(struct glyphs *glyphs, unsigned character, const SDL_Surfa
 static void rasterise(struct glyphs *glyphs, TTF_Font *font)
 {
     glyphs->line = TTF_FontHeight(font);
+    glyphs->ascent = TTF_FontAscent(font);
     if (TTF_GlyphMetrics(font, 'M', NULL, NULL, NULL, NULL, &glyphs->advance) != 0) {
         return;
     }
@@ -105,7 +106,7 @@ const struct glyphs *text_glyphs(int size, bool bold)
         atlas_count = 0;
     }
     struct glyphs *glyphs = &atlases[atlas_count++];
-    *glyphs = (struct glyphs){size, bold, (size * 3 + 4) / 5, (size * 6 + 4) / 5, NULL};
+    *glyphs = (struct glyphs){size, bold, (size * 3 + 4) / 5, (size * 6 + 4) / 5, size, NULL};
     TTF_Font *font = TTF_WasInit() ? TTF_OpenFont(paths[bold], size) : NULL;
     if (font != NULL) {
         rasterise(glyphs, font);
