@@ -471,7 +471,10 @@ static void draw_title(const struct paint *paint, const struct layout *layout, s
     const int right = bar.x + bar.w - layout->pad;
     const int state_width = text_width(layout->body, state);
     text_put(paint, layout->body, right - state_width, y, state_width,
-             strcmp(state, "running") == 0 ? COLOR_MUTED : COLOR_ALARM, state);
+             strcmp(state, "running") == 0   ? COLOR_MUTED
+             : scene->paused || view->frozen ? COLOR_YELLOW
+                                             : COLOR_ALARM,
+             state);
     const int x =
         text_draw(paint, layout->bold, bar.x + layout->pad, y,
                   bar.w - 3 * layout->pad - state_width, color, scene->name, sizeof scene->name);

@@ -24,7 +24,7 @@ enum {
     COLOR_BORDER = 0x323b48,
     COLOR_TEXT = 0xe3e8ee,
     COLOR_MUTED = 0x98a3b1,
-    COLOR_FAINT = 0x5b6675,
+    COLOR_FAINT = 0x6b7787,
     COLOR_ORANGE = 0xe69f00,
     COLOR_SKY = 0x56b4e9,
     COLOR_GREEN = 0x009e73,
@@ -43,7 +43,14 @@ struct paint paint_on(const struct picture *picture);
 struct paint paint_within(const struct paint *paint, struct rect rect);
 
 /* Mixes two colours; share is that of b, from 0 to 256. */
-uint32_t mix(uint32_t a, uint32_t b, uint32_t share);
+static inline uint32_t mix(uint32_t a, uint32_t b, uint32_t share)
+{
+    const uint32_t rest = 256u - share;
+    const uint32_t red_blue = ((a & 0xff00ffu) * rest + (b & 0xff00ffu) * share) >> 8;
+    const uint32_t green = ((a & 0xff00u) * rest + (b & 0xff00u) * share) >> 8;
+    return (red_blue & 0xff00ffu) | (green & 0xff00u);
+}
+
 /* A share of 0 to 256 of a number from 0 to 1; any bits are taken. */
 uint32_t share_of(float value);
 /* What is left of a colour that is dimmed by 0 to 256: a quarter of its light, without its hue. */

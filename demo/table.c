@@ -208,9 +208,9 @@ static int draw_row(const struct paint *paint, const struct layout *layout,
 {
     const int spare = place.h - row_height(layout, detail);
     const int y = place.y + spare / 2;
-    const int second = y + layout->body->line - 2;
+    const int second = y + layout->body->line - 1;
     const bool stricken = row->stricken > 0.0f;
-    place.h += stricken && detail == DETAIL_LINE ? layout->small->line - 2 : 0;
+    place.h += stricken && detail == DETAIL_LINE ? layout->small->line - 1 : 0;
     if (stripe) {
         fill_rect(paint, place, COLOR_STRIPE);
     }
@@ -249,17 +249,17 @@ static void draw_table_head(const struct paint *paint, const struct layout *layo
     const int x = layout->side.x + layout->pad;
     const int width = layout->side.w;
     const int second = y + small->line;
-    text_put(paint, small, x + columns->name, y, width, COLOR_FAINT, "context");
-    text_put(paint, small, x + columns->state, y, width, COLOR_FAINT, "state");
-    text_put(paint, small, x + columns->spark, y, width, COLOR_FAINT, "calls");
-    text_right(paint, small, x + columns->right, y, COLOR_FAINT, "last/p99 ms");
-    text_put(paint, small, x + columns->kind, second, width, COLOR_FAINT, "kind");
-    text_put(paint, small, x + columns->level, second, width, COLOR_FAINT, "level");
-    text_put(paint, small, x + columns->rate, second, width, COLOR_FAINT, "rate");
-    text_put(paint, small, x + columns->bar, second, width, COLOR_FAINT, "of frame");
-    text_right(paint, small, x + columns->memory_end, second, COLOR_FAINT, "memory");
-    text_right(paint, small, x + columns->crashes_end, second, COLOR_FAINT, "cr/rs");
-    text_right(paint, small, x + columns->right, second, COLOR_FAINT, "ckpt");
+    text_put(paint, small, x + columns->name, y, width, COLOR_MUTED, "context");
+    text_put(paint, small, x + columns->state, y, width, COLOR_MUTED, "state");
+    text_put(paint, small, x + columns->spark, y, width, COLOR_MUTED, "calls");
+    text_right(paint, small, x + columns->right, y, COLOR_MUTED, "last/p99 ms");
+    text_put(paint, small, x + columns->kind, second, width, COLOR_MUTED, "kind");
+    text_put(paint, small, x + columns->level, second, width, COLOR_MUTED, "level");
+    text_put(paint, small, x + columns->rate, second, width, COLOR_MUTED, "rate");
+    text_put(paint, small, x + columns->bar, second, width, COLOR_MUTED, "frame share");
+    text_right(paint, small, x + columns->memory_end, second, COLOR_MUTED, "memory");
+    text_right(paint, small, x + columns->crashes_end, second, COLOR_MUTED, "cr/rs");
+    text_right(paint, small, x + columns->right, second, COLOR_MUTED, "ckpt");
 }
 
 /* The order of scenes: the selected one first. */
