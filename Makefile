@@ -39,7 +39,7 @@ demo:
 	@{ cmake --preset release && cmake --build --preset release; } >$(LOG) 2>&1 \
 	    || { tail -n 60 $(LOG); exit 1; }
 	@test -x $(DEMO) || { echo 'make demo: the build made no $(DEMO)'; exit 1; }
-	@$(DEMO) --headless --script || test $$? -eq 77 # it has said what is missing here
+	@cd build && ../$(DEMO) || test $$? -eq 77 # it has said what is missing here
 
 bench:
 	@scripts/install-deps.sh $(PACKAGES_BUILD) --optional $(PACKAGES_BENCH)
