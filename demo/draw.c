@@ -116,7 +116,9 @@ struct window {
     const struct layout *layout;
     const struct view_scene *scene;
     struct rect square; /* inside of the picture */
-    float scale;        /* pixels for a unit of the world */
+    struct rect area;   /* the square and what is beside it: for words */
+    const struct paint *words;
+    float scale; /* pixels for a unit of the world */
 };
 
 static uint32_t swapped(uint32_t color)
@@ -330,29 +332,29 @@ static void draw_weather(const struct window *window)
     const struct stage *stage = &window->scene->stage;
     const float wind = fminf(fmaxf(stage->wind, -1.0f), 1.0f);
     const int width = 10 * glyphs->advance + 2 * layout->pad;
-    const struct rect plate = {window->square.x + window->square.w - width - layout->pad / 2,
-                               window->square.y + layout->pad / 2, width,
+    const struct rect plate = {window->area.x + window->area.w - width - layout->pad / 2,
+                               window->area.y + layout->pad / 2, width,
                                2 * glyphs->line + layout->pad};
-    blend_rect(window->paint, plate, COLOR_BACK, 200);
+    blend_rect(window->words, plate, COLOR_BACK, 200);
     char text[32];
     const int x = plate.x + layout->pad;
     const int y = plate.y + layout->pad / 2;
-    text_put(window->paint, glyphs, x, y, width, COLOR_MUTED, "wind");
+    text_put(window->words, glyphs, x, y, width, COLOR_MUTED, "wind");
     const float middle = (float)(plate.x + width - layout->pad) - 2.5f * (float)glyphs->advance;
     const float line = (float)y + (float)glyphs->line * 0.5f;
     const float reach = wind * 2.4f * (float)glyphs->advance;
     const float head = (reach < 0.0f ? 1.0f : -1.0f) * 3.5f * layout->pixel;
-    draw_disc(window->paint, middle, line, 1.5f * layout->pixel, COLOR_MUTED, 256);
+    draw_disc(window->words, middle, line, 1.5f * layout->pixel, COLOR_MUTED, 256);
     if (fabsf(reach) >= 1.0f) {
         const float tip = middle + reach;
         const float thick = 1.5f * layout->pixel;
-        draw_line(window->paint, middle - reach, line, tip, line, thick, COLOR_SKY);
-        draw_line(window->paint, tip, line, tip + head, line + head, thick, COLOR_SKY);
-        draw_line(window->paint, tip, line, tip + head, line - head, thick, COLOR_SKY);
+        draw_line(window->words, middle - reach, line, tip, line, thick, COLOR_SKY);
+        draw_line(window->words, tip, line, tip + head, line + head, thick, COLOR_SKY);
+        draw_line(window->words, tip, line, tip + head, line - head, thick, COLOR_SKY);
     }
     snprintf(text, sizeof text, "%u%%", share_of(stage->rain) * 100u >> 8);
-    text_put(window->paint, glyphs, x, y + glyphs->line, width, COLOR_MUTED, "rain");
-    text_right(window->paint, glyphs, plate.x + width - layout->pad, y + glyphs->line, COLOR_SKY,
+    text_put(window->words, glyphs, x, y + glyphs->line, width, COLOR_MUTED, "rain");
+    text_right(window->words, glyphs, plate.x + width - layout->pad, y + glyphs->line, COLOR_SKY,
                text);
 }
 
@@ -372,14 +374,14 @@ static void draw_board(const struct window *window)
         return;
     }
     const int weather = 10 * glyphs->advance + 3 * pad;
-    const int most = window->square.w - weather - 3 * pad;
+    const int most = window->area.w - weather - 3 * pad;
     int width = (int)longest * glyphs->advance;
     width = width < most ? width : most;
-    const struct rect plate = {window->square.x + pad / 2, window->square.y + pad / 2,
-                               width + 2 * pad, lines * glyphs->line + pad};
-    blend_rect(window->paint, plate, COLOR_BACK, 200);
+    const struct rect plate = {window->area.x + pad / 2, window->area.y + pad / 2, width + 2 * pad,
+                               lines * glyphs->line + pad};
+    blend_rect(window->words, plate, COLOR_BACK, 200);
     for (int i = 0; i < lines; i++) {
-        text_draw(window->paint, glyphs, plate.x + pad, plate.y + pad / 2 + i * glyphs->line, width,
+        text_draw(window->words, glyphs, plate.x + pad, plate.y + pad / 2 + i * glyphs->line, width,
                   i == 0 ? COLOR_YELLOW : COLOR_TEXT, window->scene->board[i],
                   sizeof window->scene->board[i]);
     }
@@ -406,11 +408,11 @@ static const struct view_row *next_stricken(const struct view *view, int scene,
 static void draw_causes(const struct window *window, const struct view *view, int scene)
 {
     const struct layout *layout = window->layout;
-    const struct rect square = window->square;
-    const bool narrow = square.w < 32 * layout->body->advance;
+    const struct rect area = window->area;
+    const bool narrow = area.w < 32 * layout->body->advance;
     const struct glyphs *glyphs = narrow ? layout->small : layout->body;
     const int indent = 2 * glyphs->advance;
-    const int columns = (square.w - 2 * layout->pad - indent) / glyphs->advance;
+    const int columns = (area.w - 2 * layout->pad - indent) / glyphs->advance;
     char lines[CAUSE_LINES][VIEW_TEXT + AEE_NAME_MAX + 4];
     const struct view_row *marks[CAUSE_LINES] = {NULL};
     int count = 0;
@@ -432,17 +434,17 @@ static void draw_causes(const struct window *window, const struct view *view, in
         return;
     }
     const int height = count * glyphs->line + layout->pad;
-    const struct rect plate = {square.x, square.y + square.h - height, square.w, height};
-    blend_rect(window->paint, plate, 0x1c1210, 232);
-    fill_rect(window->paint, (struct rect){plate.x, plate.y, plate.w, (int)(layout->pixel + 0.5f)},
+    const struct rect plate = {area.x, area.y + area.h - height, area.w, height};
+    blend_rect(window->words, plate, 0x1c1210, 232);
+    fill_rect(window->words, (struct rect){plate.x, plate.y, plate.w, (int)(layout->pixel + 0.5f)},
               COLOR_VERMILLION);
     for (int i = 0; i < count; i++) {
         const int y = plate.y + layout->pad / 2 + i * glyphs->line;
         if (marks[i] != NULL) {
-            hud_mark(window->paint, marks[i], (float)(plate.x + layout->pad + indent / 3),
+            hud_mark(window->words, marks[i], (float)(plate.x + layout->pad + indent / 3),
                      (float)y + (float)glyphs->line * 0.5f, (float)glyphs->line * 0.26f);
         }
-        text_put(window->paint, glyphs, plate.x + layout->pad + indent, y,
+        text_put(window->words, glyphs, plate.x + layout->pad + indent, y,
                  columns * glyphs->advance, COLOR_TEXT, lines[i]);
     }
 }
@@ -527,7 +529,15 @@ static void draw_scene(const struct paint *paint, const struct layout *layout,
     if (edge < 16 || inside.clip.w != edge || inside.clip.h != edge) {
         return; /* what follows writes to all of the square */
     }
-    const struct window window = {&inside, layout, scene, square, (float)edge / STAGE_EDGE};
+    const struct rect area = {tile.x + line, square.y, tile.w - 2 * line, edge};
+    const struct paint words = paint_within(paint, area);
+    const struct window window = {.paint = &inside,
+                                  .layout = layout,
+                                  .scene = scene,
+                                  .square = square,
+                                  .area = area,
+                                  .words = &words,
+                                  .scale = (float)edge / STAGE_EDGE};
     draw_canvas(&window);
     draw_obstacles(&window);
     draw_quads_of_kind(&window, false);

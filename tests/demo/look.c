@@ -142,16 +142,20 @@ static bool stencil_make(const struct glyphs *glyphs, const char *words, struct 
 static bool may_be_at(const struct picture *picture, const struct stencil *stencil,
                       const uint32_t *corner)
 {
-    int lighter = 0;
+    int sign = 0;
     for (int i = 0; i < PROBES; i++) {
         const int bright = stencil->bright[i];
         const int dark = stencil->dark[i];
         const int more =
             light_of(corner[bright / stencil->w * picture->width + bright % stencil->w]) -
             light_of(corner[dark / stencil->w * picture->width + dark % stencil->w]);
-        lighter += more > CONTRAST ? 1 : more < -CONTRAST ? -1 : 0;
+        const int this = more > CONTRAST ? 1 : more < -CONTRAST ? -1 : 0;
+        if (this == 0 || this == -sign) {
+            return false;
+        }
+        sign = this;
     }
-    return lighter == PROBES || lighter == -PROBES;
+    return true;
 }
 
 /* How much of the worst character the best straight function leaves unexplained. */
