@@ -73,6 +73,28 @@ struct rect layout_tile(const struct layout *layout, uint32_t scene)
                    (int)scene);
 }
 
+static int title_height(const struct layout *layout)
+{
+    return layout->body->line + layout->pad;
+}
+
+/* Of the frame of a tile, at most. */
+static int border_width(const struct layout *layout)
+{
+    return (int)(2.0f * layout->pixel + 0.5f);
+}
+
+struct rect layout_square(const struct layout *layout, uint32_t scene)
+{
+    const struct rect tile = layout_tile(layout, scene);
+    const int line = border_width(layout);
+    const int title = title_height(layout);
+    const int high = tile.h - title - line;
+    const int edge = tile.w - 2 * line < high ? tile.w - 2 * line : high;
+    return (struct rect){tile.x + (tile.w - edge) / 2, tile.y + title + (high - edge) / 2, edge,
+                         edge};
+}
+
 struct rect layout_button(const struct layout *layout, int action)
 {
     const int columns = (ACTIONS + BUTTON_ROWS - 1) / BUTTON_ROWS;
@@ -212,7 +234,7 @@ static void draw_quads_of(const struct window *window, const struct draw_batch *
     /* Of many particles, each is darker: they add up. */
     const float share =
         0.14f * (float)(square.w * square.h) / (float)(window->scene->list.quad_count + 1u);
-    const uint32_t light = share_of(fminf(fmaxf(share, 0.16f), 0.6f));
+    const uint32_t light = share_of(fminf(fmaxf(share, 0.05f), 0.6f));
     uint32_t last = 0;
     uint32_t color = agents ? agent_color(last, dim) : particle_color(last, dim, light);
     for (uint32_t i = 0; i < count; i++) {
@@ -279,7 +301,8 @@ static void draw_obstacles(const struct window *window)
 static void draw_boss(const struct window *window)
 {
     const struct stage_disc *boss = &window->scene->stage.boss;
-    const struct glyphs *glyphs = window->layout->bold;
+    const bool narrow = window->square.w < 32 * window->layout->body->advance;
+    const struct glyphs *glyphs = narrow ? window->layout->small : window->layout->bold;
     if (!(boss->radius > 0.0f)) {
         return;
     }
@@ -515,21 +538,18 @@ static void draw_scene(const struct paint *paint, const struct layout *layout,
     const struct view_scene *scene = &view->scenes[index];
     const struct rect tile = layout_tile(layout, index);
     const int border = (int)(layout->pixel * (scene->selected ? 2.0f : 1.0f) + 0.5f);
-    const struct rect bar = {tile.x, tile.y, tile.w, layout->body->line + layout->pad};
-    const int line = (int)(2.0f * layout->pixel + 0.5f);
-    const int high = tile.h - bar.h - line;
-    const int edge = tile.w - 2 * line < high ? tile.w - 2 * line : high;
+    const struct rect bar = {tile.x, tile.y, tile.w, title_height(layout)};
     fill_rect(paint, tile, COLOR_PANEL);
     fill_rect(paint, bar, COLOR_RAISED);
     frame_rect(paint, tile, border, scene->selected ? COLOR_SKY : COLOR_BORDER);
     draw_title(paint, layout, bar, view, (int)index);
-    const struct rect square = {tile.x + (tile.w - edge) / 2, bar.y + bar.h + (high - edge) / 2,
-                                edge, edge};
+    const struct rect square = layout_square(layout, index);
     const struct paint inside = paint_within(paint, square);
-    if (edge < 16 || inside.clip.w != edge || inside.clip.h != edge) {
+    if (square.w < 16 || inside.clip.w != square.w || inside.clip.h != square.h) {
         return; /* what follows writes to all of the square */
     }
-    const struct rect area = {tile.x + line, square.y, tile.w - 2 * line, edge};
+    const int line = border_width(layout);
+    const struct rect area = {tile.x + line, square.y, tile.w - 2 * line, square.h};
     const struct paint words = paint_within(paint, area);
     const struct window window = {.paint = &inside,
                                   .layout = layout,
@@ -537,7 +557,7 @@ static void draw_scene(const struct paint *paint, const struct layout *layout,
                                   .square = square,
                                   .area = area,
                                   .words = &words,
-                                  .scale = (float)edge / STAGE_EDGE};
+                                  .scale = (float)square.w / STAGE_EDGE};
     draw_canvas(&window);
     draw_obstacles(&window);
     draw_quads_of_kind(&window, false);

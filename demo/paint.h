@@ -118,7 +118,9 @@ struct layout {
 };
 
 void layout_of(const struct picture *picture, uint32_t scene_count, struct layout *layout);
+/* A scene with its title; and the square in it that shows the world. */
 struct rect layout_tile(const struct layout *layout, uint32_t scene);
+struct rect layout_square(const struct layout *layout, uint32_t scene);
 struct rect layout_button(const struct layout *layout, int action);
 
 /* ---- hud.c ------------------------------------------------------------------------------------ */

@@ -70,6 +70,12 @@ static struct view *sample(uint32_t scenes, uint32_t particles, bool faults)
     return view;
 }
 
+/* The scene has nothing to draw any more. */
+static void take_away(const void *list)
+{
+    free((void *)(uintptr_t)list);
+}
+
 static int open_font(void **state)
 {
     (void)state;
@@ -239,6 +245,7 @@ static void test_things_are_where_the_world_says(void **state)
     (void)state;
     struct view *view = sample(1, 0, false);
     struct draw_quad *quads = (struct draw_quad *)(uintptr_t)view->scenes[0].quads;
+    take_away(view->scenes[0].canvas);
     view->scenes[0].canvas = NULL;
     memset(&view->scenes[0].stage, 0, sizeof view->scenes[0].stage);
     view->scenes[0].list.quad_count = 1;
@@ -318,6 +325,27 @@ static void fill_with_oddities(struct view_scene *scene)
     }
 }
 
+/* What components draw has changed nothing but the scenes' squares. */
+static void assert_same_outside(const struct picture *a, const struct picture *b, uint32_t scenes)
+{
+    struct layout layout;
+    struct rect squares[VIEW_SCENES];
+    size_t inside = 0;
+    layout_of(a, scenes, &layout);
+    for (uint32_t k = 0; k < scenes; k++) {
+        squares[k] = layout_square(&layout, k);
+    }
+    for (int i = 0; i < a->width * a->height; i++) {
+        bool found = a->pixels[i] == b->pixels[i];
+        for (uint32_t k = 0; k < scenes && !found; k++) {
+            found = rect_holds(squares[k], i % a->width, i / a->width);
+            inside += found;
+        }
+        assert_true(found);
+    }
+    assert_true(inside > (size_t)(squares[0].w * squares[0].h) / 2);
+}
+
 static void test_hostile_quads_stay_inside(void **state)
 {
     (void)state;
@@ -329,17 +357,53 @@ static void test_hostile_quads_stay_inside(void **state)
                 fill_with_oddities(&view->scenes[k]);
             }
             struct picture picture = drawn(sizes[i].width, sizes[i].height, view);
-            struct layout layout; /* nor do they leave their scene */
-            layout_of(&picture, scenes, &layout);
-            const struct rect tile = layout_tile(&layout, scenes - 1);
-            const uint32_t back = 0xff000000u | COLOR_BACK;
-            assert_int_equal(picture.pixels[(tile.y - 1) * sizes[i].width + tile.x], back);
-            assert_int_equal(picture.pixels[(tile.y + tile.h) * sizes[i].width + tile.x], back);
-            assert_int_equal(picture.pixels[tile.y * sizes[i].width + tile.x - 1], back);
+            for (uint32_t k = 0; k < scenes; k++) {
+                take_away(view->scenes[k].quads);
+                take_away(view->scenes[k].canvas);
+                view->scenes[k].quads = NULL;
+                view->scenes[k].canvas = NULL;
+            }
+            struct picture empty = drawn(sizes[i].width, sizes[i].height, view);
+            assert_same_outside(&picture, &empty, scenes);
+            picture_free(&empty);
             picture_free(&picture);
             sample_free(view);
         }
     }
+}
+
+static void test_nothing_leaves_the_clip(void **state)
+{
+    (void)state;
+    enum { EDGE = 48 };
+    const struct rect clip = {14, 12, 17, 19};
+    struct picture picture = picture_make(EDGE, EDGE);
+    const struct paint whole = paint_on(&picture);
+    const struct paint paint = paint_within(&whole, clip);
+    fill_rect(&whole, whole.clip, 0);
+    noise = 3;
+    for (int i = 0; i < 4000; i++) {
+        const int x = (int)(bits() % 100u) - 30;
+        const int y = (int)(bits() % 100u) - 30;
+        const struct rect rect = {x, y, (int)(bits() % 60u), (int)(bits() % 60u)};
+        const float odd = i % 3 ? (float)(bits() % 80u) : oddities[bits() % ODDITIES];
+        fill_rect(&paint, rect, bits() & 0xffffffu);
+        blend_rect(&paint, rect, bits() & 0xffffffu, bits() % 257u);
+        frame_rect(&paint, rect, 3, bits() & 0xffffffu);
+        draw_line(&paint, (float)x, odd, odd, (float)y, odd, bits() & 0xffffffu);
+        draw_disc(&paint, odd, (float)y, odd, bits() & 0xffffffu, 200);
+        draw_ring(&paint, (float)x, odd, odd, odd, bits() & 0xffffffu);
+        text_put(&paint, text_glyphs(14, false), x, y, rect.w, bits() & 0xffffffu, "What is it?");
+    }
+    size_t painted = 0;
+    for (int i = 0; i < EDGE * EDGE; i++) {
+        const bool inside = rect_holds(clip, i % EDGE, i / EDGE);
+        assert_true(inside || picture.pixels[i] == 0xff000000u);
+        painted += inside && picture.pixels[i] != 0xff000000u;
+    }
+    assert_true(painted > 200);
+    picture_check(&picture);
+    picture_free(&picture);
 }
 
 static void test_hostile_numbers_elsewhere(void **state)
@@ -368,6 +432,8 @@ static void test_hostile_numbers_elsewhere(void **state)
         view->fps = view->budget_ms = odd;
         view->frame_ms[i] = odd;
         view->scenes[1].dim[VIEW_WHOLE] = view->scenes[1].dim[VIEW_AGENTS] = odd;
+        take_away(view->scenes[1].quads);
+        take_away(view->scenes[1].canvas);
         view->scenes[1].quads = NULL;
         view->scenes[1].canvas = NULL;
         view->slow_down = UINT32_MAX;
@@ -612,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_dim_parts_are_darker),
         cmocka_unit_test(test_things_are_where_the_world_says),
         cmocka_unit_test(test_hostile_quads_stay_inside),
+        cmocka_unit_test(test_nothing_leaves_the_clip),
         cmocka_unit_test(test_hostile_numbers_elsewhere),
         cmocka_unit_test(test_buttons),
         cmocka_unit_test(test_every_button_has_its_words),
