@@ -29,16 +29,17 @@ static aee_result make(struct aee__kept_file *file, const char *what, struct aee
                        aee_error *error)
 {
     const struct aee__alloc *alloc = file->list->alloc;
-    struct aee__image *image = NULL;
-    struct aee__image_ref *made = NULL;
+    struct aee__image *image;
     aee_result result = aee__image_parse(alloc, what, file->bytes, file->size, &image, error);
-    if (result == AEE_OK && !(made = aee__alloc_zero(alloc, 1, sizeof *made))) {
-        aee__image_destroy(image);
-        result = aee__fail(error, AEE_ERR_NO_MEMORY, "no memory for the %s", what);
-    }
     if (result != AEE_OK) {
         aee__kept_file_release(file);
         return result;
+    }
+    struct aee__image_ref *made = aee__alloc_zero(alloc, 1, sizeof *made);
+    if (!made) {
+        aee__image_destroy(image);
+        aee__kept_file_release(file);
+        return aee__fail(error, AEE_ERR_NO_MEMORY, "no memory for the %s", what);
     }
     atomic_init(&made->references, 1);
     made->image = image;
