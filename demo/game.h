@@ -24,6 +24,7 @@ enum {
     BACK_FRAMES = 180,
     HOST_FUNCTIONS = 8,
     CORE_NODES = 500,
+    LAUNCH_FRAMES = 240, /* of the particles, before the first frame of a scene */
     TIMES = 128
 };
 

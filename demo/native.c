@@ -114,6 +114,18 @@ static bool open_part(struct twin *twin, unsigned index, const char *image, cons
 
 /* ---- Twins ---------------------------------------------------------------------------------- */
 
+static void launch_particles(struct twin *twin)
+{
+    struct scene *scene = &twin->scene;
+    for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES; scene->frame++) {
+        scene_set_stage(scene);
+        (void)twin->steps[PARTICLES].step(part_address(&scene->parts[PARTICLES], SHARED_PARTICLES),
+                                          part_address(&scene->parts[PARTICLES], SHARED_STAGE),
+                                          STEP_S);
+    }
+    scene->frame = 0;
+}
+
 static bool open_twin(struct twin *twin, const struct scene *scene)
 {
     char path[4200];
@@ -140,6 +152,9 @@ static bool open_twin(struct twin *twin, const struct scene *scene)
             good = open_part(twin, i, part->mod ? part->mod->image : path,
                              part->mod ? "mod_tick" : scene_step(part->role));
         }
+    }
+    if (good) {
+        launch_particles(twin);
     }
     return good;
 }

@@ -232,6 +232,22 @@ static void set_stage(struct scene *scene)
     memcpy(scene->shared[SHARED_STAGE].data, stage, sizeof *stage);
 }
 
+/* The fountains are in full flow when the scene is seen first. */
+static bool launch_particles(struct scene *scene, aee_error *error)
+{
+    struct part *part = &scene->parts[PARTICLES];
+    aee_value args[AEE_ARGS_MAX];
+    const uint32_t count = part_arguments(part, args);
+    aee_result result = AEE_OK;
+    for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES && result == AEE_OK; scene->frame++) {
+        scene_set_stage(scene);
+        result =
+            aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
+    }
+    scene->frame = 0;
+    return result == AEE_OK;
+}
+
 /* ---- Begin and end ------------------------------------------------------------------------ */
 
 struct scene *scene_at(struct game *game, int index)
@@ -281,7 +297,7 @@ bool scene_open(struct game *game, aee_error *error)
         part->mod = i < MOD ? NULL : &game->mods[i - MOD];
         good = open_part(part, error);
     }
-    if (!good) {
+    if (!good || !launch_particles(scene, error)) {
         scene_close(scene);
         return false;
     }
