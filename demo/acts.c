@@ -1,6 +1,7 @@
 /* acts.c: what a viewer does to the game, and what is told of it. */
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 
 #include "game.h"
 
@@ -113,6 +114,45 @@ static void misbehave(struct part *part, enum fault fault, const int64_t *args, 
     }
 }
 
+/* Members go down some time after their core has crashed, when that may be back already: whoever
+ * waits for them only then does not see it. */
+static void await_members(struct scene *scene, const uint64_t *restarts)
+{
+    for (uint32_t i = CORE + 1; i < scene->part_count; i++) {
+        aee_context_info info;
+        for (unsigned tries = 0; tries < 5000; tries++) {
+            const struct timespec rest = {.tv_nsec = 1000000};
+            if (aee_get_context_info(scene->game->engine, scene->parts[i].context, &info, NULL) !=
+                    AEE_OK ||
+                info.restarts > restarts[i] ||
+                (info.state != AEE_STATE_READY && info.state != AEE_STATE_RESTARTING)) {
+                break;
+            }
+            (void)nanosleep(&rest, NULL);
+        }
+    }
+}
+
+static void kill_scene(struct scene *scene)
+{
+    uint64_t restarts[PARTS] = {0};
+    struct part *core = &scene->parts[CORE];
+    const uint32_t broken = core->broken;
+    for (uint32_t i = 0; i < scene->part_count; i++) {
+        aee_context_info info;
+        if (aee_get_context_info(scene->game->engine, scene->parts[i].context, &info, NULL) ==
+            AEE_OK) {
+            restarts[i] = info.restarts;
+        }
+    }
+    misbehave(core, BREAK_NULL, NULL, 0);
+    game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
+             scene->part_count);
+    if (scene->game->options.headless && core->broken > broken) {
+        await_members(scene, restarts);
+    }
+}
+
 static struct part *find(struct scene *scene, const char *name)
 {
     for (uint32_t i = 0; i < scene->part_count; i++) {
@@ -186,9 +226,7 @@ static void act_on(struct game *game, struct scene *scene, int action)
         steal(scene);
         break;
     case ACTION_KILL_SCENE:
-        misbehave(&scene->parts[CORE], BREAK_NULL, NULL, 0);
-        game_say(game, true, "%s fell with its core: all its %u contexts restart", scene->name,
-                 scene->part_count);
+        kill_scene(scene);
         break;
     case ACTION_ROLL_BACK:
         game_say(game, false, "%s goes back %s", scene->name,

@@ -67,9 +67,6 @@ static bool play_frame(struct game *game, struct screen *screen, struct script *
                        uint64_t *random, aee_error *error)
 {
     aee_frame_info info;
-    if (game->options.headless) {
-        await_all(game);
-    }
     if (aee_engine_frame_begin(game->engine, error) != AEE_OK) {
         return false;
     }
@@ -79,6 +76,9 @@ static bool play_frame(struct game *game, struct screen *screen, struct script *
     script_play(script, game);
     if (game->options.monkey) {
         play_monkey(game, random);
+    }
+    if (game->options.headless) {
+        await_all(game);
     }
     bool good = true;
     if (!game->view.frozen || game->step) {
