@@ -204,6 +204,33 @@ static void pause_scene(struct scene *scene)
     }
 }
 
+static uint64_t restarts_of(const struct part *part)
+{
+    aee_context_info info;
+    return aee_get_context_info(part->scene->game->engine, part->context, &info, NULL) == AEE_OK
+               ? info.restarts
+               : 0;
+}
+
+/* The members go down and come back by the library's own thread, some of them in the next frame.
+ * In a scripted run that must not be left to chance. */
+static void kill_scene(struct scene *scene)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    uint64_t before[PARTS];
+    for (uint32_t i = 0; i < scene->part_count; i++) {
+        before[i] = restarts_of(&scene->parts[i]);
+    }
+    misbehave(&scene->parts[CORE], BREAK_NULL, NULL, 0);
+    game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
+             scene->part_count);
+    for (uint32_t i = 0; i < scene->part_count && scene->game->options.headless; i++) {
+        for (int wait = 0; wait < 5000 && restarts_of(&scene->parts[i]) == before[i]; wait++) {
+            (void)nanosleep(&moment, NULL);
+        }
+    }
+}
+
 static void act_on(struct game *game, struct scene *scene, int action)
 {
     switch (action) {

@@ -8,7 +8,7 @@
 #ifdef AEE_DEMO_VISUAL
 #include "game.h"
 #endif
-#include "job.h"
+#include "job/job.h"
 
 static int show(int argc, char **argv)
 {
