@@ -114,45 +114,6 @@ static void misbehave(struct part *part, enum fault fault, const int64_t *args, 
     }
 }
 
-/* Members go down some time after their core has crashed, when that may be back already: whoever
- * waits for them only then does not see it. */
-static void await_members(struct scene *scene, const uint64_t *restarts)
-{
-    for (uint32_t i = CORE + 1; i < scene->part_count; i++) {
-        aee_context_info info;
-        for (unsigned tries = 0; tries < 5000; tries++) {
-            const struct timespec rest = {.tv_nsec = 1000000};
-            if (aee_get_context_info(scene->game->engine, scene->parts[i].context, &info, NULL) !=
-                    AEE_OK ||
-                info.restarts > restarts[i] ||
-                (info.state != AEE_STATE_READY && info.state != AEE_STATE_RESTARTING)) {
-                break;
-            }
-            (void)nanosleep(&rest, NULL);
-        }
-    }
-}
-
-static void kill_scene(struct scene *scene)
-{
-    uint64_t restarts[PARTS] = {0};
-    struct part *core = &scene->parts[CORE];
-    const uint32_t broken = core->broken;
-    for (uint32_t i = 0; i < scene->part_count; i++) {
-        aee_context_info info;
-        if (aee_get_context_info(scene->game->engine, scene->parts[i].context, &info, NULL) ==
-            AEE_OK) {
-            restarts[i] = info.restarts;
-        }
-    }
-    misbehave(core, BREAK_NULL, NULL, 0);
-    game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
-             scene->part_count);
-    if (scene->game->options.headless && core->broken > broken) {
-        await_members(scene, restarts);
-    }
-}
-
 static struct part *find(struct scene *scene, const char *name)
 {
     for (uint32_t i = 0; i < scene->part_count; i++) {
@@ -204,12 +165,15 @@ static void pause_scene(struct scene *scene)
     }
 }
 
+#define NEVER UINT64_MAX /* restarts of one that does not come back by itself */
+
 static uint64_t restarts_of(const struct part *part)
 {
     aee_context_info info;
-    return aee_get_context_info(part->scene->game->engine, part->context, &info, NULL) == AEE_OK
+    return aee_get_context_info(part->scene->game->engine, part->context, &info, NULL) == AEE_OK &&
+                   (info.state == AEE_STATE_READY || info.state == AEE_STATE_RESTARTING)
                ? info.restarts
-               : 0;
+               : NEVER;
 }
 
 /* The members go down and come back by the library's own thread, some of them in the next frame.
@@ -225,7 +189,9 @@ static void kill_scene(struct scene *scene)
     game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
              scene->part_count);
     for (uint32_t i = 0; i < scene->part_count && scene->game->options.headless; i++) {
-        for (int wait = 0; wait < 5000 && restarts_of(&scene->parts[i]) == before[i]; wait++) {
+        for (int wait = 0; before[i] != NEVER && restarts_of(&scene->parts[i]) == before[i] &&
+                           wait < 5000;
+             wait++) {
             (void)nanosleep(&moment, NULL);
         }
     }
