@@ -1,7 +1,8 @@
 # A thin front: everything is done by CMake presets (CMakePresets.json) and scripts/.
 # Quick start: `make demo` and `make test`. AEE_JOBS=n limits parallel work.
 
-PACKAGES_BUILD = cmake ninja-build gcc libc6-dev libdw-dev libjansson-dev libseccomp-dev libzstd-dev libxxhash-dev musl-dev pkg-config
+PACKAGES_BUILD = cmake ninja-build gcc libc6-dev libdw-dev libjansson-dev libseccomp-dev libzstd-dev libxxhash-dev musl-dev pkg-config \
+	libsdl2-dev libsdl2-ttf-dev libpng-dev fonts-dejavu-core
 PACKAGES_TEST = $(PACKAGES_BUILD) g++ gdb libcmocka-dev python3
 PACKAGES_BENCH = liblua5.4-dev libluajit-5.1-dev
 PACKAGES_MODEL = spin

@@ -55,16 +55,16 @@ void game_event(void *user, const aee_event *event)
 {
     struct game *game = user;
     struct part *part = event->context_user;
-    const bool bad = event->type == AEE_EVENT_CRASHED || event->type == AEE_EVENT_HUNG ||
-                     event->type == AEE_EVENT_QUARANTINED ||
-                     event->type == AEE_EVENT_RESTART_FAILED ||
-                     event->type == AEE_EVENT_CHECKPOINT_FAILED ||
-                     event->type == AEE_EVENT_FALLBACK;
+    const bool bad =
+        event->type == AEE_EVENT_CRASHED || event->type == AEE_EVENT_HUNG ||
+        event->type == AEE_EVENT_QUARANTINED || event->type == AEE_EVENT_RESTART_FAILED ||
+        event->type == AEE_EVENT_CHECKPOINT_FAILED || event->type == AEE_EVENT_FALLBACK;
     if (is_noise(game, event)) {
         return;
     }
     const bool struck = event->type == AEE_EVENT_CRASHED || event->type == AEE_EVENT_HUNG;
-    if (struck && part && part->context.id == event->context.id) { /* not of a scene that is closed */
+    if (struck && part &&
+        part->context.id == event->context.id) { /* not of a scene that is closed */
         strike(part, event->text);
         part->row.hung = event->type == AEE_EVENT_HUNG;
     }
@@ -100,8 +100,8 @@ static void misbehave(struct part *part, enum fault fault, const int64_t *args, 
     if (fault == BREAK_HANG) {
         (void)aee_set_limits(game->engine, part->context, &tight, NULL);
     }
-    aee_result result = aee_call_i64(game->engine, part->context, part->faults[fault], args, count,
-                                     &value, &error);
+    aee_result result =
+        aee_call_i64(game->engine, part->context, part->faults[fault], args, count, &value, &error);
     if (fault == BREAK_HANG) {
         (void)aee_set_limits(game->engine, part->context, &usual, NULL);
     }
@@ -160,8 +160,8 @@ static void pause_scene(struct scene *scene)
     scene->paused = !scene->paused;
     game_say(scene->game, false, "%s %s", scene->name, scene->paused ? "is paused" : "goes on");
     for (uint32_t i = 0; i < scene->part_count; i++) {
-        (void)(scene->paused ? aee_pause : aee_resume)(scene->game->engine,
-                                                       scene->parts[i].context, NULL);
+        (void)(scene->paused ? aee_pause : aee_resume)(scene->game->engine, scene->parts[i].context,
+                                                       NULL);
     }
 }
 

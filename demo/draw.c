@@ -27,6 +27,7 @@ void layout_of(const struct picture *picture, uint32_t scene_count, struct layou
     layout->gap = at_least(height / 90, 2);
     layout->pad = at_least(height / 100, 2);
     layout->pixel = (float)height / 720.0f;
+    layout->sink = layout->body->ascent - layout->small->ascent;
 
     static const int columns[VIEW_SCENES + 1] = {1, 1, 2, 2, 2, 3, 3, 4, 4};
     const uint32_t count = scene_count < VIEW_SCENES ? scene_count : VIEW_SCENES;
@@ -72,6 +73,28 @@ struct rect layout_tile(const struct layout *layout, uint32_t scene)
                    (int)scene);
 }
 
+static int title_height(const struct layout *layout)
+{
+    return layout->body->line + layout->pad;
+}
+
+/* Of the frame of a tile, at most. */
+static int border_width(const struct layout *layout)
+{
+    return (int)(2.0f * layout->pixel + 0.5f);
+}
+
+struct rect layout_square(const struct layout *layout, uint32_t scene)
+{
+    const struct rect tile = layout_tile(layout, scene);
+    const int line = border_width(layout);
+    const int title = title_height(layout);
+    const int high = tile.h - title - line;
+    const int edge = tile.w - 2 * line < high ? tile.w - 2 * line : high;
+    return (struct rect){tile.x + (tile.w - edge) / 2, tile.y + title + (high - edge) / 2, edge,
+                         edge};
+}
+
 struct rect layout_button(const struct layout *layout, int action)
 {
     const int columns = (ACTIONS + BUTTON_ROWS - 1) / BUTTON_ROWS;
@@ -115,7 +138,9 @@ struct window {
     const struct layout *layout;
     const struct view_scene *scene;
     struct rect square; /* inside of the picture */
-    float scale;        /* pixels for a unit of the world */
+    struct rect area;   /* the square and what is beside it: for words */
+    const struct paint *words;
+    float scale; /* pixels for a unit of the world */
 };
 
 static uint32_t swapped(uint32_t color)
@@ -184,9 +209,9 @@ static int edge_of(float size, float scale, int low, int high)
     return !(edge > (float)low) ? low : edge >= (float)high ? high : (int)edge;
 }
 
-static uint32_t particle_color(uint32_t color, uint32_t dim)
+static uint32_t particle_color(uint32_t color, uint32_t dim, uint32_t light)
 {
-    return dimmed(swapped(color), dim) >> 1 & 0x7f7f7fu;
+    return mix(0, dimmed(swapped(color), dim), light);
 }
 
 static uint32_t agent_color(uint32_t color, uint32_t dim)
@@ -206,11 +231,15 @@ static void draw_quads_of(const struct window *window, const struct draw_batch *
     const volatile struct draw_quad *quads = window->scene->quads + batch->first;
     const uint32_t dim = share_of(window->scene->dim[agents ? VIEW_AGENTS : VIEW_PARTICLES]);
     const float scale = window->scale;
+    /* Of many particles, each is darker: they add up. */
+    const float share =
+        0.14f * (float)(square.w * square.h) / (float)(window->scene->list.quad_count + 1u);
+    const uint32_t light = share_of(fminf(fmaxf(share, 0.05f), 0.6f));
     uint32_t last = 0;
-    uint32_t color = agents ? agent_color(last, dim) : particle_color(last, dim);
+    uint32_t color = agents ? agent_color(last, dim) : particle_color(last, dim, light);
     for (uint32_t i = 0; i < count; i++) {
         const float size = quads[i].size;
-        const int edge = agents ? edge_of(size, scale, 2, 6) : edge_of(size * 0.7f, scale, 1, 2);
+        const int edge = agents ? edge_of(size, scale, 1, 6) : edge_of(size * 0.7f, scale, 1, 2);
         const float limit = (float)(square.w - edge + 1);
         const float x = quads[i].x * scale - (float)(edge / 2);
         const float y = (STAGE_EDGE - quads[i].y) * scale - (float)(edge / 2);
@@ -220,7 +249,7 @@ static void draw_quads_of(const struct window *window, const struct draw_batch *
         }
         if (next != last) {
             last = next;
-            color = agents ? agent_color(last, dim) : particle_color(last, dim);
+            color = agents ? agent_color(last, dim) : particle_color(last, dim, light);
         }
         uint32_t *pixel = origin + (size_t)(int)y * stride + (size_t)(int)x;
         for (int row = 0; row < edge; row++, pixel += stride) {
@@ -272,7 +301,8 @@ static void draw_obstacles(const struct window *window)
 static void draw_boss(const struct window *window)
 {
     const struct stage_disc *boss = &window->scene->stage.boss;
-    const struct glyphs *glyphs = window->layout->bold;
+    const bool narrow = window->square.w < 32 * window->layout->body->advance;
+    const struct glyphs *glyphs = narrow ? window->layout->small : window->layout->bold;
     if (!(boss->radius > 0.0f)) {
         return;
     }
@@ -325,29 +355,29 @@ static void draw_weather(const struct window *window)
     const struct stage *stage = &window->scene->stage;
     const float wind = fminf(fmaxf(stage->wind, -1.0f), 1.0f);
     const int width = 10 * glyphs->advance + 2 * layout->pad;
-    const struct rect plate = {window->square.x + window->square.w - width - layout->pad / 2,
-                               window->square.y + layout->pad / 2, width,
+    const struct rect plate = {window->area.x + window->area.w - width - layout->pad / 2,
+                               window->area.y + layout->pad / 2, width,
                                2 * glyphs->line + layout->pad};
-    blend_rect(window->paint, plate, COLOR_BACK, 200);
+    blend_rect(window->words, plate, COLOR_BACK, 200);
     char text[32];
     const int x = plate.x + layout->pad;
     const int y = plate.y + layout->pad / 2;
-    text_put(window->paint, glyphs, x, y, width, COLOR_MUTED, "wind");
+    text_put(window->words, glyphs, x, y, width, COLOR_MUTED, "wind");
     const float middle = (float)(plate.x + width - layout->pad) - 2.5f * (float)glyphs->advance;
     const float line = (float)y + (float)glyphs->line * 0.5f;
     const float reach = wind * 2.4f * (float)glyphs->advance;
     const float head = (reach < 0.0f ? 1.0f : -1.0f) * 3.5f * layout->pixel;
-    draw_disc(window->paint, middle, line, 1.5f * layout->pixel, COLOR_MUTED, 256);
+    draw_disc(window->words, middle, line, 1.5f * layout->pixel, COLOR_MUTED, 256);
     if (fabsf(reach) >= 1.0f) {
         const float tip = middle + reach;
         const float thick = 1.5f * layout->pixel;
-        draw_line(window->paint, middle - reach, line, tip, line, thick, COLOR_SKY);
-        draw_line(window->paint, tip, line, tip + head, line + head, thick, COLOR_SKY);
-        draw_line(window->paint, tip, line, tip + head, line - head, thick, COLOR_SKY);
+        draw_line(window->words, middle - reach, line, tip, line, thick, COLOR_SKY);
+        draw_line(window->words, tip, line, tip + head, line + head, thick, COLOR_SKY);
+        draw_line(window->words, tip, line, tip + head, line - head, thick, COLOR_SKY);
     }
     snprintf(text, sizeof text, "%u%%", share_of(stage->rain) * 100u >> 8);
-    text_put(window->paint, glyphs, x, y + glyphs->line, width, COLOR_MUTED, "rain");
-    text_right(window->paint, glyphs, plate.x + width - layout->pad, y + glyphs->line, COLOR_SKY,
+    text_put(window->words, glyphs, x, y + glyphs->line, width, COLOR_MUTED, "rain");
+    text_right(window->words, glyphs, plate.x + width - layout->pad, y + glyphs->line, COLOR_SKY,
                text);
 }
 
@@ -367,14 +397,14 @@ static void draw_board(const struct window *window)
         return;
     }
     const int weather = 10 * glyphs->advance + 3 * pad;
-    const int most = window->square.w - weather - 3 * pad;
+    const int most = window->area.w - weather - 3 * pad;
     int width = (int)longest * glyphs->advance;
     width = width < most ? width : most;
-    const struct rect plate = {window->square.x + pad / 2, window->square.y + pad / 2,
-                               width + 2 * pad, lines * glyphs->line + pad};
-    blend_rect(window->paint, plate, COLOR_BACK, 200);
+    const struct rect plate = {window->area.x + pad / 2, window->area.y + pad / 2, width + 2 * pad,
+                               lines * glyphs->line + pad};
+    blend_rect(window->words, plate, COLOR_BACK, 200);
     for (int i = 0; i < lines; i++) {
-        text_draw(window->paint, glyphs, plate.x + pad, plate.y + pad / 2 + i * glyphs->line, width,
+        text_draw(window->words, glyphs, plate.x + pad, plate.y + pad / 2 + i * glyphs->line, width,
                   i == 0 ? COLOR_YELLOW : COLOR_TEXT, window->scene->board[i],
                   sizeof window->scene->board[i]);
     }
@@ -401,10 +431,11 @@ static const struct view_row *next_stricken(const struct view *view, int scene,
 static void draw_causes(const struct window *window, const struct view *view, int scene)
 {
     const struct layout *layout = window->layout;
-    const struct glyphs *glyphs = layout->body;
-    const struct rect square = window->square;
+    const struct rect area = window->area;
+    const bool narrow = area.w < 32 * layout->body->advance;
+    const struct glyphs *glyphs = narrow ? layout->small : layout->body;
     const int indent = 2 * glyphs->advance;
-    const int columns = (square.w - 2 * layout->pad - indent) / glyphs->advance;
+    const int columns = (area.w - 2 * layout->pad - indent) / glyphs->advance;
     char lines[CAUSE_LINES][VIEW_TEXT + AEE_NAME_MAX + 4];
     const struct view_row *marks[CAUSE_LINES] = {NULL};
     int count = 0;
@@ -426,17 +457,17 @@ static void draw_causes(const struct window *window, const struct view *view, in
         return;
     }
     const int height = count * glyphs->line + layout->pad;
-    const struct rect plate = {square.x, square.y + square.h - height, square.w, height};
-    blend_rect(window->paint, plate, 0x1c1210, 232);
-    fill_rect(window->paint, (struct rect){plate.x, plate.y, plate.w, (int)(layout->pixel + 0.5f)},
+    const struct rect plate = {area.x, area.y + area.h - height, area.w, height};
+    blend_rect(window->words, plate, 0x1c1210, 232);
+    fill_rect(window->words, (struct rect){plate.x, plate.y, plate.w, (int)(layout->pixel + 0.5f)},
               COLOR_VERMILLION);
     for (int i = 0; i < count; i++) {
         const int y = plate.y + layout->pad / 2 + i * glyphs->line;
         if (marks[i] != NULL) {
-            hud_mark(window->paint, marks[i], (float)(plate.x + layout->pad + indent / 3),
+            hud_mark(window->words, marks[i], (float)(plate.x + layout->pad + indent / 3),
                      (float)y + (float)glyphs->line * 0.5f, (float)glyphs->line * 0.26f);
         }
-        text_put(window->paint, glyphs, plate.x + layout->pad + indent, y,
+        text_put(window->words, glyphs, plate.x + layout->pad + indent, y,
                  columns * glyphs->advance, COLOR_TEXT, lines[i]);
     }
 }
@@ -465,7 +496,10 @@ static void draw_title(const struct paint *paint, const struct layout *layout, s
     const int right = bar.x + bar.w - layout->pad;
     const int state_width = text_width(layout->body, state);
     text_put(paint, layout->body, right - state_width, y, state_width,
-             strcmp(state, "running") == 0 ? COLOR_MUTED : COLOR_ALARM, state);
+             strcmp(state, "running") == 0   ? COLOR_MUTED
+             : scene->paused || view->frozen ? COLOR_YELLOW
+                                             : COLOR_ALARM,
+             state);
     const int x =
         text_draw(paint, layout->bold, bar.x + layout->pad, y,
                   bar.w - 3 * layout->pad - state_width, color, scene->name, sizeof scene->name);
@@ -480,8 +514,8 @@ static void draw_title(const struct paint *paint, const struct layout *layout, s
              hud_number(numbers[1], 32, counts[1]));
     const int room = right - state_width - x - 3 * layout->body->advance;
     if (text_width(layout->small, text) <= room) {
-        text_put(paint, layout->small, x + 2 * layout->body->advance,
-                 y + (layout->body->line - layout->small->line) / 2 + 1, room, COLOR_MUTED, text);
+        text_put(paint, layout->small, x + 2 * layout->body->advance, y + layout->sink, room,
+                 COLOR_MUTED, text);
     }
 }
 
@@ -504,21 +538,26 @@ static void draw_scene(const struct paint *paint, const struct layout *layout,
     const struct view_scene *scene = &view->scenes[index];
     const struct rect tile = layout_tile(layout, index);
     const int border = (int)(layout->pixel * (scene->selected ? 2.0f : 1.0f) + 0.5f);
-    const struct rect bar = {tile.x, tile.y, tile.w, layout->body->line + layout->pad};
-    const int line = (int)(2.0f * layout->pixel + 0.5f);
-    const int high = tile.h - bar.h - line;
-    const int edge = tile.w - 2 * line < high ? tile.w - 2 * line : high;
+    const struct rect bar = {tile.x, tile.y, tile.w, title_height(layout)};
     fill_rect(paint, tile, COLOR_PANEL);
     fill_rect(paint, bar, COLOR_RAISED);
     frame_rect(paint, tile, border, scene->selected ? COLOR_SKY : COLOR_BORDER);
     draw_title(paint, layout, bar, view, (int)index);
-    const struct rect square = {tile.x + (tile.w - edge) / 2, bar.y + bar.h + (high - edge) / 2,
-                                edge, edge};
+    const struct rect square = layout_square(layout, index);
     const struct paint inside = paint_within(paint, square);
-    if (edge < 16 || inside.clip.w != edge || inside.clip.h != edge) {
+    if (square.w < 16 || inside.clip.w != square.w || inside.clip.h != square.h) {
         return; /* what follows writes to all of the square */
     }
-    const struct window window = {&inside, layout, scene, square, (float)edge / STAGE_EDGE};
+    const int line = border_width(layout);
+    const struct rect area = {tile.x + line, square.y, tile.w - 2 * line, square.h};
+    const struct paint words = paint_within(paint, area);
+    const struct window window = {.paint = &inside,
+                                  .layout = layout,
+                                  .scene = scene,
+                                  .square = square,
+                                  .area = area,
+                                  .words = &words,
+                                  .scale = (float)square.w / STAGE_EDGE};
     draw_canvas(&window);
     draw_obstacles(&window);
     draw_quads_of_kind(&window, false);

@@ -78,11 +78,11 @@ struct part {
     uint32_t failed;
     uint32_t broken; /* times that it was told to misbehave */
     uint64_t budget_ns;
-    uint64_t cpu_ns;  /* of its info, at the last look */
-    double share;     /* running mean of its time in a frame, in ns */
+    uint64_t cpu_ns;       /* of its info, at the last look */
+    double share;          /* running mean of its time in a frame, in ns */
     float times_ms[TIMES]; /* of its last calls */
     uint32_t times;
-    double struck_at; /* time of the last crash; 0: none */
+    double struck_at;     /* time of the last crash; 0: none */
     uint64_t kept[KEEPS]; /* frames of its checkpoints, the oldest first */
     uint32_t kept_count;
     struct view_row row;
@@ -161,7 +161,7 @@ bool mods_offer(struct game *game, aee_error *error); /* the host functions */
 aee_result mods_serve(const char *name, aee_host_call *call);
 
 /* play.c */
-bool game_play(struct game *game, aee_error *error); /* what components do in one frame */
+bool game_play(struct game *game, aee_error *error);           /* what components do in one frame */
 int64_t part_address(const struct part *part, unsigned index); /* of a region, everywhere */
 /* Arguments of the part's call in a frame; how many. */
 uint32_t part_arguments(const struct part *part, aee_value args[AEE_ARGS_MAX]);

@@ -64,7 +64,7 @@ static void short_number(char *text, size_t size, uint64_t number)
     }
 }
 
-static void memory_text(char *text, size_t size, uint64_t bytes)
+void hud_memory(char *text, size_t size, uint64_t bytes)
 {
     const double mib = (double)bytes / 1048576.0;
     if (mib < 0.95) {
@@ -78,11 +78,13 @@ static void memory_text(char *text, size_t size, uint64_t bytes)
     }
 }
 
-/* A time in milliseconds, in four characters. */
-static void ms_text(char *text, size_t size, float ms)
+/* A time in milliseconds, in five characters at most. */
+void hud_ms(char *text, size_t size, float ms)
 {
     if (!(ms >= 0.0f)) {
         snprintf(text, size, "-");
+    } else if (ms < 0.0995f) {
+        snprintf(text, size, "%.3f", (double)ms);
     } else if (ms < 9.995f) {
         snprintf(text, size, "%.2f", (double)ms);
     } else if (ms < 99.95f) {
@@ -129,287 +131,6 @@ void hud_mark(const struct paint *paint, const struct view_row *row, float x, fl
     }
 }
 
-static uint32_t state_color(const struct view_row *row)
-{
-    static const uint32_t colors[AEE_STATE_COUNT] = {
-        [AEE_STATE_CREATED] = COLOR_MUTED, [AEE_STATE_READY] = COLOR_MUTED,
-        [AEE_STATE_PAUSED] = COLOR_YELLOW, [AEE_STATE_RESTARTING] = COLOR_SKY,
-        [AEE_STATE_STOPPED] = COLOR_TEXT,  [AEE_STATE_QUARANTINED] = COLOR_ALARM,
-    };
-    const unsigned state = (unsigned)row->state;
-    return state < AEE_STATE_COUNT ? colors[state] : COLOR_MUTED;
-}
-
-/* ---- Contexts --------------------------------------------------------------------------------- */
-
-/* Right ends of columns (left ends of words) in a row of two lines, in pixels from its start. */
-struct columns {
-    int name;
-    int state;
-    int spark;
-    int spark_end;
-    int right;
-    int kind;
-    int level;
-    int rate;
-    int bar;
-    int bar_end;
-    int share_end;
-    int memory_end;
-    int crashes_end;
-};
-
-static struct columns columns_of(const struct layout *layout)
-{
-    const int big = layout->body->advance;
-    const int small = layout->small->advance;
-    const int right = layout->side.w - 2 * layout->pad;
-    struct columns columns = {.name = 2 * big, .right = right};
-    columns.kind = columns.name;
-    columns.level = columns.kind + 10 * small;
-    columns.rate = columns.level + 10 * small;
-    columns.crashes_end = right - 8 * small;
-    columns.memory_end = columns.crashes_end - 7 * small;
-    columns.share_end = columns.memory_end - 8 * small;
-    columns.bar = columns.rate + 5 * small;
-    columns.bar_end = columns.share_end - 5 * small;
-    columns.spark_end = right - 10 * small;
-    columns.spark = columns.spark_end - 12 * big;
-    columns.state = columns.spark - 12 * big;
-    return columns;
-}
-
-static void draw_spark(const struct paint *paint, struct rect rect, const struct view_row *row,
-                       float pixel)
-{
-    float most = 0.05f;
-    for (int i = 0; i < VIEW_SPARK; i++) {
-        most = row->spark_ms[i] > most ? row->spark_ms[i] : most;
-    }
-    const float step = (float)rect.w / (float)VIEW_SPARK;
-    const float low = (float)(rect.y + rect.h) - 1.0f;
-    const float high = (float)rect.h - 2.0f;
-    fill_rect(paint, (struct rect){rect.x, rect.y + rect.h - 1, rect.w, 1}, COLOR_BORDER);
-    float before = -1.0f;
-    for (int i = 0; i < VIEW_SPARK; i++) {
-        const float ms = row->spark_ms[i];
-        const float x = (float)rect.x + ((float)i + 0.5f) * step;
-        const float y = low - (ms > 0.0f ? ms / most * high : 0.0f);
-        if (ms < 0.0f) {
-            draw_line(paint, x, low, x, low - high, pixel * 1.5f, COLOR_VERMILLION);
-        } else if (before >= 0.0f) {
-            draw_line(paint, x - step, low - before / most * high, x, y, pixel * 1.1f, COLOR_SKY);
-        }
-        before = ms;
-    }
-}
-
-static void draw_bar(const struct paint *paint, struct rect rect, float share)
-{
-    const uint32_t part = share_of(share);
-    fill_rect(paint, rect, COLOR_BORDER);
-    rect.w = (int)((uint32_t)rect.w * part >> 8);
-    rect.w = part != 0 && rect.w == 0 ? 1 : rect.w;
-    fill_rect(paint, rect, share > 0.5f ? COLOR_ORANGE : COLOR_SKY);
-}
-
-static void row_first_line(const struct paint *paint, const struct layout *layout,
-                           const struct columns *columns, const struct view_row *row, int y)
-{
-    const int x = layout->side.x + layout->pad;
-    const struct glyphs *body = layout->body;
-    const struct glyphs *small = layout->small;
-    const bool dim = row->stricken > 0.0f;
-    hud_mark(paint, row, (float)x + (float)body->advance * 0.7f,
-             (float)y + (float)body->line * 0.5f, (float)body->line * 0.28f);
-    text_draw(paint, body, x + columns->name, y, columns->state - columns->name - body->advance,
-              dim ? COLOR_FAINT : COLOR_TEXT, row->name, sizeof row->name);
-    text_put(paint, body, x + columns->state, y, columns->spark - columns->state,
-             dim ? COLOR_FAINT : state_color(row), aee_state_name(row->state));
-    const struct rect spark = {x + columns->spark, y + 2, columns->spark_end - columns->spark,
-                               body->line - 4};
-    draw_spark(paint, spark, row, layout->pixel);
-    char last[16];
-    char p99[16];
-    char text[40];
-    ms_text(last, sizeof last, row->last_ms);
-    ms_text(p99, sizeof p99, row->p99_ms);
-    snprintf(text, sizeof text, "%s/%s", last, p99);
-    text_right(paint, small, x + columns->right, y + (body->line - small->line) / 2 + 1,
-               dim ? COLOR_FAINT : COLOR_TEXT, text);
-}
-
-static void row_second_line(const struct paint *paint, const struct layout *layout,
-                            const struct columns *columns, const struct view_row *row, int y)
-{
-    const int x = layout->side.x + layout->pad;
-    const struct glyphs *small = layout->small;
-    char text[40];
-    text_put(paint, small, x + columns->kind, y, 9 * small->advance, COLOR_MUTED,
-             aee_kind_name(row->kind));
-    text_put(paint, small, x + columns->level, y, 9 * small->advance, COLOR_MUTED,
-             aee_level_name(row->level));
-    if (row->every != 1) {
-        snprintf(text, sizeof text, row->every == 0 ? "-" : "1/%u", row->every);
-        text_put(paint, small, x + columns->rate, y, 4 * small->advance,
-                 row->every == 0 ? COLOR_MUTED : COLOR_YELLOW, text);
-    }
-    const struct rect bar = {x + columns->bar, y + small->line / 2 - small->line / 5,
-                             columns->bar_end - columns->bar, 2 * (small->line / 5)};
-    draw_bar(paint, bar, row->share);
-    snprintf(text, sizeof text, "%u%%", share_of(row->share) * 100u >> 8);
-    text_right(paint, small, x + columns->share_end, y, COLOR_MUTED, text);
-    memory_text(text, sizeof text, row->memory_bytes);
-    text_right(paint, small, x + columns->memory_end, y, COLOR_MUTED, text);
-    snprintf(text, sizeof text, "%llu/%llu", (unsigned long long)row->crashes,
-             (unsigned long long)row->restarts);
-    text_right(paint, small, x + columns->crashes_end, y,
-               row->crashes != 0 ? COLOR_ALARM : COLOR_MUTED, text);
-    if (row->checkpoint_age_s >= 0.0f) {
-        snprintf(text, sizeof text, row->checkpoint_age_s < 999.0f ? "%.1f s" : ">999 s",
-                 (double)row->checkpoint_age_s);
-    } else {
-        snprintf(text, sizeof text, "none");
-    }
-    text_right(paint, small, x + columns->right, y, COLOR_MUTED, text);
-}
-
-/* How much of a scene's contexts is shown. */
-enum detail { DETAIL_MARKS, DETAIL_LINE, DETAIL_ALL };
-
-static int row_height(const struct layout *layout, const struct view_row *row, enum detail detail)
-{
-    const bool second = detail == DETAIL_ALL || row->stricken > 0.0f;
-    return layout->body->line + (second ? layout->small->line + layout->pad / 3 : 0);
-}
-
-static int group_height(const struct layout *layout, const struct view *view, int scene,
-                        enum detail detail)
-{
-    int height = layout->body->line + layout->pad;
-    for (uint32_t i = 0; detail != DETAIL_MARKS && i < view->row_count && i < VIEW_ROWS; i++) {
-        if (view->rows[i].scene == scene) {
-            height += row_height(layout, &view->rows[i], detail);
-        }
-    }
-    return height;
-}
-
-/* A scene's heading, with a mark for each context where those are not listed. */
-static void draw_heading(const struct paint *paint, const struct layout *layout,
-                         const struct view *view, int scene, enum detail detail, int y)
-{
-    const struct view_scene *shown = &view->scenes[scene];
-    const struct glyphs *bold = layout->bold;
-    const struct rect bar = {layout->side.x + 1, y, layout->side.w - 2, bold->line};
-    const int x = layout->side.x + layout->pad;
-    fill_rect(paint, bar, COLOR_RAISED);
-    const int end =
-        text_draw(paint, bold, x, y, bar.w / 2, shown->selected ? COLOR_SKY : COLOR_TEXT,
-                  shown->name, sizeof shown->name);
-    int count = 0;
-    for (uint32_t i = 0; i < view->row_count && i < VIEW_ROWS; i++) {
-        if (view->rows[i].scene == scene && detail == DETAIL_MARKS) {
-            hud_mark(paint, &view->rows[i], (float)(end + (2 * count + 2) * bold->advance),
-                     (float)y + (float)bold->line * 0.5f, (float)bold->line * 0.28f);
-        }
-        count += view->rows[i].scene == scene;
-    }
-    char text[40];
-    snprintf(text, sizeof text, "%d context%s", count, count == 1 ? "" : "s");
-    text_right(paint, layout->small, x + layout->side.w - 2 * layout->pad,
-               y + (bold->line - layout->small->line) / 2 + 1, COLOR_MUTED, text);
-}
-
-static int draw_group(const struct paint *paint, const struct layout *layout,
-                      const struct columns *columns, const struct view *view, int scene,
-                      enum detail detail, int y)
-{
-    draw_heading(paint, layout, view, scene, detail, y);
-    y += layout->body->line + layout->pad / 2;
-    for (uint32_t i = 0; detail != DETAIL_MARKS && i < view->row_count && i < VIEW_ROWS; i++) {
-        const struct view_row *row = &view->rows[i];
-        if (row->scene != scene) {
-            continue;
-        }
-        const int second = y + layout->body->line - layout->pad / 3;
-        row_first_line(paint, layout, columns, row, y);
-        if (row->stricken > 0.0f) {
-            text_draw(paint, layout->small, layout->side.x + layout->pad + columns->kind, second,
-                      columns->right - columns->kind, COLOR_ALARM, row->cause, sizeof row->cause);
-        } else if (detail == DETAIL_ALL) {
-            row_second_line(paint, layout, columns, row, second);
-        }
-        y += row_height(layout, row, detail);
-    }
-    return y + layout->pad / 2;
-}
-
-static void draw_table_head(const struct paint *paint, const struct layout *layout,
-                            const struct columns *columns, int y)
-{
-    const struct glyphs *small = layout->small;
-    const int x = layout->side.x + layout->pad;
-    const int width = layout->side.w;
-    const int second = y + small->line;
-    text_put(paint, small, x + columns->name, y, width, COLOR_FAINT, "context");
-    text_put(paint, small, x + columns->state, y, width, COLOR_FAINT, "state");
-    text_put(paint, small, x + columns->spark, y, width, COLOR_FAINT, "calls");
-    text_right(paint, small, x + columns->right, y, COLOR_FAINT, "last/p99 ms");
-    text_put(paint, small, x + columns->kind, second, width, COLOR_FAINT, "kind");
-    text_put(paint, small, x + columns->level, second, width, COLOR_FAINT, "level");
-    text_put(paint, small, x + columns->rate, second, width, COLOR_FAINT, "rate");
-    text_put(paint, small, x + columns->bar, second, width, COLOR_FAINT, "of frame");
-    text_right(paint, small, x + columns->memory_end, second, COLOR_FAINT, "memory");
-    text_right(paint, small, x + columns->crashes_end, second, COLOR_FAINT, "cr/rs");
-    text_right(paint, small, x + columns->right, second, COLOR_FAINT, "ckpt");
-}
-
-/* The order of scenes: the selected one first. */
-static uint32_t order_of(const struct view *view, int order[VIEW_SCENES])
-{
-    uint32_t count = 0;
-    for (int pass = 1; pass >= 0; pass--) {
-        for (int i = 0; i < VIEW_SCENES && (uint32_t)i < view->scene_count; i++) {
-            if (view->scenes[i].selected == (pass == 1)) {
-                order[count++] = i;
-            }
-        }
-    }
-    return count;
-}
-
-/* Scenes get more detail as long as there is room, the selected one first. */
-static void draw_table(const struct paint *paint, const struct layout *layout,
-                       const struct view *view, int y)
-{
-    const struct columns columns = columns_of(layout);
-    int order[VIEW_SCENES];
-    enum detail details[VIEW_SCENES];
-    const uint32_t count = order_of(view, order);
-    draw_table_head(paint, layout, &columns, y);
-    y += 2 * layout->small->line + layout->pad / 2;
-    int room = layout->side.y + layout->side.h - y;
-    for (uint32_t i = 0; i < count; i++) {
-        details[i] = DETAIL_MARKS;
-        room -= group_height(layout, view, order[i], DETAIL_MARKS);
-    }
-    for (enum detail next = DETAIL_LINE; next <= DETAIL_ALL; next++) {
-        for (uint32_t i = 0; i < count; i++) {
-            const enum detail wanted = i == 0 && next == DETAIL_LINE ? DETAIL_ALL : next;
-            const int more = group_height(layout, view, order[i], wanted) -
-                             group_height(layout, view, order[i], details[i]);
-            if (more <= room && wanted > details[i]) {
-                details[i] = wanted;
-                room -= more;
-            }
-        }
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        y = draw_group(paint, layout, &columns, view, order[i], details[i], y);
-    }
-}
-
 /* ---- The other panels ------------------------------------------------------------------------- */
 
 static void panel(const struct paint *paint, const struct layout *layout, struct rect rect)
@@ -430,7 +151,7 @@ static void draw_totals(const struct paint *paint, const struct layout *layout,
     short_number(values[2], sizeof values[2], view->calls);
     short_number(values[3], sizeof values[3], view->crashes);
     short_number(values[4], sizeof values[4], view->restarts);
-    memory_text(values[5], sizeof values[5], view->memory_bytes);
+    hud_memory(values[5], sizeof values[5], view->memory_bytes);
     const int width = (layout->side.w - 2 * layout->pad) / TOTALS;
     for (int i = 0; i < TOTALS; i++) {
         const int x = layout->side.x + layout->pad + i * width;
@@ -450,18 +171,20 @@ void hud_side(const struct paint *paint, const struct layout *layout, const stru
     const int end =
         text_put(&inside, layout->title, x, y, side.w, COLOR_SKY, "AEE Virt") + layout->pad * 2;
     char text[96];
-    int used = snprintf(text, sizeof text, "level %s  seed %llu", aee_level_name(view->level),
-                        (unsigned long long)view->seed);
-    if (view->slow_down > 1 && used > 0 && (size_t)used < sizeof text) {
-        snprintf(text + used, sizeof text - (size_t)used, "  slowed 1/%u", view->slow_down);
+    snprintf(text, sizeof text, "level %s  seed %llu", aee_level_name(view->level),
+             (unsigned long long)view->seed);
+    const int low = y + layout->title->ascent - layout->small->ascent;
+    text_put(&inside, layout->small, end, low, side.x + side.w - end, COLOR_MUTED, text);
+    text[0] = '\0';
+    if (view->slow_down > 1) {
+        snprintf(text, sizeof text, "slowed 1/%u", view->slow_down);
     }
-    text_put(&inside, layout->small, end, y + layout->title->line - layout->small->line * 5 / 4,
-             side.x + side.w - layout->pad - end, view->slow_down > 1 ? COLOR_YELLOW : COLOR_MUTED,
-             text);
+    text_right(&inside, layout->small, side.x + side.w - layout->pad, low, COLOR_YELLOW,
+               view->frozen ? "frozen" : text);
     y += layout->title->line;
     draw_totals(&inside, layout, view, y);
     y += layout->small->line + layout->bold->line + layout->pad;
-    draw_table(&inside, layout, view, y);
+    table_draw(&inside, layout, view, y);
 }
 
 void hud_graph(const struct paint *paint, const struct layout *layout, const struct view *view)
@@ -476,7 +199,7 @@ void hud_graph(const struct paint *paint, const struct layout *layout, const str
     snprintf(text, sizeof text, "late %llu", (unsigned long long)view->late);
     text_right(&inside, layout->body, graph.x + graph.w - layout->pad, y,
                view->late != 0 ? COLOR_ALARM : COLOR_MUTED, text);
-    ms_text(text, sizeof text, view->frame_ms[VIEW_FRAMES - 1]);
+    hud_ms(text, sizeof text, view->frame_ms[VIEW_FRAMES - 1]);
     const int middle = graph.x + layout->pad + 11 * layout->bold->advance;
     text_put(&inside, layout->body, middle, y, graph.w, COLOR_MUTED, strcat(text, " ms"));
 
@@ -504,7 +227,10 @@ void hud_graph(const struct paint *paint, const struct layout *layout, const str
     const int thin = (int)(layout->pixel + 0.5f);
     fill_rect(&inside, (struct rect){plot.x, line, plot.w, thin}, COLOR_YELLOW);
     snprintf(text, sizeof text, "%.2f ms", (double)budget);
-    text_put(&inside, small, plot.x, line - small->line, plot.w, COLOR_YELLOW, text);
+    const struct rect plate = {plot.x, line - small->line, text_width(small, text) + layout->pad,
+                               small->line};
+    fill_rect(&inside, plate, COLOR_PANEL);
+    text_put(&inside, small, plot.x, plate.y, plot.w, COLOR_YELLOW, text);
 }
 
 /* The newest at the bottom, as many as fit; those that are too long have a second line. */
@@ -577,25 +303,22 @@ void hud_buttons(const struct paint *paint, const struct layout *layout, const s
 void hud_help(const struct paint *paint, const struct layout *layout)
 {
     const struct glyphs *body = layout->body;
-    const int step = body->line + layout->pad;
-    struct rect box = layout->scenes;
-    const int height = step * (ACTIONS + 2) + layout->title->line;
-    box.y += box.h > height ? (box.h - height) / 2 : 0;
-    box.h = box.h > height ? height : box.h;
+    const struct rect box = layout->scenes;
     const struct paint inside = paint_within(paint, box);
-    blend_rect(&inside, box, COLOR_BACK, 240);
+    blend_rect(&inside, box, COLOR_BACK, 246);
     frame_rect(&inside, box, (int)(2.0f * layout->pixel + 0.5f), COLOR_SKY);
     const int x = box.x + 3 * layout->pad;
     int y = box.y + layout->pad;
     text_put(&inside, layout->title, x, y, box.w, COLOR_TEXT, "Keys");
     y += layout->title->line + layout->pad;
+    const int step = (box.y + box.h - layout->pad - y) / ACTIONS;
     for (int action = 0; action < ACTIONS; action++, y += step) {
         const int key = 8 * layout->small->advance;
         const int name = x + key + 2 * layout->pad;
         const int what = name + 17 * body->advance;
         draw_key(&inside, layout, x, y, key, buttons[action].key, false);
         text_put(&inside, layout->bold, name, y, what - name, COLOR_TEXT, buttons[action].text);
-        text_put(&inside, layout->small, what, y + (body->line - layout->small->line) / 2 + 1,
-                 box.x + box.w - layout->pad - what, COLOR_MUTED, sentences[action]);
+        text_put(&inside, layout->small, what, y + layout->sink, box.x + box.w - layout->pad - what,
+                 COLOR_MUTED, sentences[action]);
     }
 }

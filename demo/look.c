@@ -48,14 +48,16 @@ static void look_at_part(struct game *game, struct part *part, int scene)
     row->kind = info.kind;
     row->level = info.level;
     row->state = info.state;
-    row->every = !part->mod ? 1 : part->mod->every * (part->mod->important ? 1 : game->view.slow_down);
+    row->every =
+        !part->mod ? 1 : part->mod->every * (part->mod->important ? 1 : game->view.slow_down);
     row->p99_ms = p99_ms(part);
     row->share = (float)(part->share / (double)FRAME_NS);
     row->memory_bytes = info.memory_resident;
     row->crashes = info.crashes + info.hangs;
     row->restarts = info.restarts;
-    row->checkpoint_age_s =
-        info.checkpoint_at_ns ? (float)(game_now_s() - (double)info.checkpoint_at_ns * 1e-9) : -1.0f;
+    row->checkpoint_age_s = info.checkpoint_at_ns
+                                ? (float)(game_now_s() - (double)info.checkpoint_at_ns * 1e-9)
+                                : -1.0f;
     row->stricken = stricken(part, game->view.time_s);
     game->view.memory_bytes += info.memory_resident;
 }

@@ -120,10 +120,11 @@ static bool run(struct game *game, struct screen *screen, struct script *script,
 
 static void summarize(const struct game *game)
 {
-    (void)printf("aee-demo: %llu frames at level %s, %llu late; %llu calls, %llu crashes, %llu restarts\n",
-                 (unsigned long long)game->view.frame, aee_level_name(game->view.level),
-                 (unsigned long long)game->view.late, (unsigned long long)game->view.calls,
-                 (unsigned long long)game->view.crashes, (unsigned long long)game->view.restarts);
+    (void)printf(
+        "aee-demo: %llu frames at level %s, %llu late; %llu calls, %llu crashes, %llu restarts\n",
+        (unsigned long long)game->view.frame, aee_level_name(game->view.level),
+        (unsigned long long)game->view.late, (unsigned long long)game->view.calls,
+        (unsigned long long)game->view.crashes, (unsigned long long)game->view.restarts);
     if (game->options.capture) {
         (void)printf("pictures: %s/frame-*.png\n", game->options.capture);
     }

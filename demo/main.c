@@ -1,5 +1,5 @@
-/* main.c: which demo it is to be. Exit codes: 0; 1 after a sentence on stderr; 2 wrong command line;
- * 77 something that it needs is not there. */
+/* main.c: which demo it is to be. Exit codes: 0; 1 after a sentence on stderr; 2 wrong command
+ * line; 77 something that it needs is not there. */
 #include <locale.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -15,7 +15,8 @@ static bool read_host_functions(const json_t *list, struct manifest *mod)
 {
     size_t i;
     const json_t *name;
-    json_array_foreach (list, i, name) {
+    json_array_foreach(list, i, name)
+    {
         if (!json_is_string(name) || mod->host_count == HOST_FUNCTIONS) {
             return false;
         }
@@ -64,14 +65,14 @@ static bool read_manifest(const struct options *options, const char *path, struc
     int every = 1;
     int important = 1;
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-    bool good = root && json_unpack_ex(root, &why, 0,
-                                       "{s:s, s:s, s?i, s?i, s?i, s?b, s?o, s?o}", "name", &name,
-                                       "image", &image, "memory_mb", &memory, "budget_ms", &budget,
-                                       "every_frames", &every, "important", &important,
-                                       "host_functions", &host, "regions", &regions) == 0;
+    bool good =
+        root && json_unpack_ex(root, &why, 0, "{s:s, s:s, s?i, s?i, s?i, s?b, s?o, s?o}", "name",
+                               &name, "image", &image, "memory_mb", &memory, "budget_ms", &budget,
+                               "every_frames", &every, "important", &important, "host_functions",
+                               &host, "regions", &regions) == 0;
     if (!good) {
-        (void)snprintf(error->text, sizeof error->text, "cannot read the manifest \"%.110s\": %.90s",
-                       path, why.text);
+        (void)snprintf(error->text, sizeof error->text,
+                       "cannot read the manifest \"%.110s\": %.90s", path, why.text);
         json_decref(root);
         return false;
     }
@@ -81,9 +82,9 @@ static bool read_manifest(const struct options *options, const char *path, struc
                              .important = important};
     (void)snprintf(mod->name, sizeof mod->name, "%s", name);
     find_image(options, image, mod);
-    good = strlen(name) > 0 && strlen(name) < AEE_NAME_MAX && strlen(image) < 256 &&
-           memory > 0 && memory <= 1024 && budget > 0 && budget <= 10000 && every >= 0 &&
-           every <= 1000 && read_host_functions(host, mod) && read_regions(regions, mod);
+    good = strlen(name) > 0 && strlen(name) < AEE_NAME_MAX && strlen(image) < 256 && memory > 0 &&
+           memory <= 1024 && budget > 0 && budget <= 10000 && every >= 0 && every <= 1000 &&
+           read_host_functions(host, mod) && read_regions(regions, mod);
     if (!good) {
         (void)snprintf(error->text, sizeof error->text,
                        "cannot use the manifest \"%.120s\": a field is out of its range", path);
@@ -105,8 +106,8 @@ bool mods_read(struct game *game, aee_error *error)
     bool good = true;
     int count = scandir(game->options.mods, &entries, is_manifest, alphasort);
     if (count < 0) {
-        (void)snprintf(error->text, sizeof error->text, "cannot open the mods' directory \"%.160s\"",
-                       game->options.mods);
+        (void)snprintf(error->text, sizeof error->text,
+                       "cannot open the mods' directory \"%.160s\"", game->options.mods);
         return false;
     }
     for (int i = 0; i < count; i++) {
@@ -179,8 +180,7 @@ static aee_result board_line(void *user, aee_host_call *call)
 static const struct {
     const char *name;
     aee_host_fn function;
-} offers[] = {
-    {"weather_set", weather_set}, {"boss_set", boss_set}, {"board_line", board_line}};
+} offers[] = {{"weather_set", weather_set}, {"boss_set", boss_set}, {"board_line", board_line}};
 
 bool mods_offer(struct game *game, aee_error *error)
 {

@@ -191,8 +191,8 @@ static bool play(struct scene *scene, const union native *natives, double parts[
         scene_set_stage(scene);
         for (uint32_t i = 0; i < scene->part_count; i++) {
             struct part *part = &scene->parts[i];
-            const bool due = !part->mod || (part->mod->every > 0 &&
-                                            scene->frame % part->mod->every == 0);
+            const bool due =
+                !part->mod || (part->mod->every > 0 && scene->frame % part->mod->every == 0);
             if (!(phases[phase] & 1u << part->role) || !due) {
                 continue;
             }
@@ -212,8 +212,7 @@ static bool play_all(struct game *game, struct twin *twins, unsigned native, str
     double parts[PARTS] = {0};
     for (int i = 0; i < VIEW_SCENES; i++) {
         struct scene *scene = native ? &twins[i].scene : &game->scenes[i];
-        if (game->scenes[i].open &&
-            !play(scene, native ? twins[i].steps : NULL, parts, error)) {
+        if (game->scenes[i].open && !play(scene, native ? twins[i].steps : NULL, parts, error)) {
             return false;
         }
     }
@@ -272,11 +271,11 @@ static bool is_same(const struct game *game, const struct twin *twins)
 static int print_result(const struct game *game, const struct twin *twins, struct times *times)
 {
     const struct scene *scene = &game->scenes[0];
-    (void)printf("components of %u scenes, %u agents and %u particles each, level %s, medians of %u "
-                 "frames\n\n%-12s %9s %9s %8s\n",
-                 game->options.scenes, game->options.agents, game->options.particles,
-                 aee_level_name(game->view.level), times->count, "component", "ms", "native ms",
-                 "ratio");
+    (void)printf(
+        "components of %u scenes, %u agents and %u particles each, level %s, medians of %u "
+        "frames\n\n%-12s %9s %9s %8s\n",
+        game->options.scenes, game->options.agents, game->options.particles,
+        aee_level_name(game->view.level), times->count, "component", "ms", "native ms", "ratio");
     for (uint32_t i = 0; i < scene->part_count; i++) {
         if (scene->parts[i].step.id) {
             print_row(scene->parts[i].row.name, median_ms(times->parts[0][i], times->count),

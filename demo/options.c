@@ -9,7 +9,8 @@ static const char usage[] =
     "usage: aee-demo [options]                     a window; without a display a tour in pictures\n"
     "       aee-demo --headless --script [...]     the main job (--help behind it says more)\n"
     "\n"
-    "Scenes whose agents, particles, rendering and mods run in contexts of their own, and controls\n"
+    "Scenes whose agents, particles, rendering and mods run in contexts of their own, and "
+    "controls\n"
     "to break them. F1 shows the keys.\n"
     "\n"
     "  --headless         no window: ends after 600 frames, or as --frames says\n"
@@ -64,15 +65,19 @@ static bool take_size(struct options *options, const char *text)
 static int take_value(struct options *options, const char *name, const char *value)
 {
     uint32_t seed = 0;
-    const struct number numbers[] = {
-        {"--frames", &options->frames, 1, 100000000},   {"--scenes", &options->scenes, 1, 8},
-        {"--agents", &options->agents, 100, 100000},    {"--particles", &options->particles, 1000, 1000000},
-        {"--capture-every", &options->capture_every, 1, 1000000}, {"--seed", &seed, 0, 1000000000}};
+    const struct number numbers[] = {{"--frames", &options->frames, 1, 100000000},
+                                     {"--scenes", &options->scenes, 1, 8},
+                                     {"--agents", &options->agents, 100, 100000},
+                                     {"--particles", &options->particles, 1000, 1000000},
+                                     {"--capture-every", &options->capture_every, 1, 1000000},
+                                     {"--seed", &seed, 0, 1000000000}};
     const struct {
         const char *name;
         const char **value;
-    } texts[] = {{"--script", &options->script},   {"--capture", &options->capture},
-                 {"--record", &options->record},   {"--json", &options->json},
+    } texts[] = {{"--script", &options->script},
+                 {"--capture", &options->capture},
+                 {"--record", &options->record},
+                 {"--json", &options->json},
                  {"--trace", &options->trace}};
     for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (strcmp(name, numbers[i].name) == 0) {
@@ -139,8 +144,8 @@ static void find_folders(struct options *options)
     (void)snprintf(tour, sizeof tour, "%s/tour.script", self);
     options->tour = tour;
     (void)snprintf(options->mods, sizeof options->mods, "%s/mods", self);
-    (void)snprintf(options->components, sizeof options->components, given && given[0] ? "%s" : "%s/../guest",
-                   given && given[0] ? given : self);
+    (void)snprintf(options->components, sizeof options->components,
+                   given && given[0] ? "%s" : "%s/../guest", given && given[0] ? given : self);
 }
 
 int options_parse(struct options *options, int argc, char **argv)

@@ -43,14 +43,6 @@ struct paint paint_within(const struct paint *paint, struct rect rect)
     return (struct paint){paint->picture, common_part(paint->clip, rect)};
 }
 
-uint32_t mix(uint32_t a, uint32_t b, uint32_t share)
-{
-    const uint32_t rest = 256u - share;
-    const uint32_t red_blue = ((a & 0xff00ffu) * rest + (b & 0xff00ffu) * share) >> 8;
-    const uint32_t green = ((a & 0xff00u) * rest + (b & 0xff00u) * share) >> 8;
-    return (red_blue & 0xff00ffu) | (green & 0xff00u);
-}
-
 uint32_t share_of(float value)
 {
     return !(value > 0.0f) ? 0u : value >= 1.0f ? 256u : (uint32_t)(value * 256.0f);

@@ -19,11 +19,12 @@ struct paint {
 enum {
     COLOR_BACK = 0x0d1015,
     COLOR_PANEL = 0x151a21,
-    COLOR_RAISED = 0x202731,
+    COLOR_STRIPE = 0x191f27,
+    COLOR_RAISED = 0x242c37,
     COLOR_BORDER = 0x323b48,
     COLOR_TEXT = 0xe3e8ee,
     COLOR_MUTED = 0x98a3b1,
-    COLOR_FAINT = 0x5b6675,
+    COLOR_FAINT = 0x6b7787,
     COLOR_ORANGE = 0xe69f00,
     COLOR_SKY = 0x56b4e9,
     COLOR_GREEN = 0x009e73,
@@ -42,7 +43,14 @@ struct paint paint_on(const struct picture *picture);
 struct paint paint_within(const struct paint *paint, struct rect rect);
 
 /* Mixes two colours; share is that of b, from 0 to 256. */
-uint32_t mix(uint32_t a, uint32_t b, uint32_t share);
+static inline uint32_t mix(uint32_t a, uint32_t b, uint32_t share)
+{
+    const uint32_t rest = 256u - share;
+    const uint32_t red_blue = ((a & 0xff00ffu) * rest + (b & 0xff00ffu) * share) >> 8;
+    const uint32_t green = ((a & 0xff00u) * rest + (b & 0xff00u) * share) >> 8;
+    return (red_blue & 0xff00ffu) | (green & 0xff00u);
+}
+
 /* A share of 0 to 256 of a number from 0 to 1; any bits are taken. */
 uint32_t share_of(float value);
 /* What is left of a colour that is dimmed by 0 to 256: a quarter of its light, without its hue. */
@@ -69,6 +77,7 @@ struct glyphs {
     bool bold;
     int advance;
     int line;
+    int ascent;     /* from the top of a cell to its base line */
     uint8_t *alpha; /* NULL: there is no memory, and the text is not drawn */
 };
 
@@ -98,6 +107,7 @@ struct layout {
     int gap;     /* between panels */
     int pad;     /* within them */
     float pixel; /* a thin line: 1 at 720 rows */
+    int sink;    /* of small text beside a body text, so that both are on one base line */
     struct rect scenes;
     struct rect graph;
     struct rect events;
@@ -108,7 +118,9 @@ struct layout {
 };
 
 void layout_of(const struct picture *picture, uint32_t scene_count, struct layout *layout);
+/* A scene with its title; and the square in it that shows the world. */
 struct rect layout_tile(const struct layout *layout, uint32_t scene);
+struct rect layout_square(const struct layout *layout, uint32_t scene);
 struct rect layout_button(const struct layout *layout, int action);
 
 /* ---- hud.c ------------------------------------------------------------------------------------ */
@@ -121,7 +133,15 @@ void hud_help(const struct paint *paint, const struct layout *layout);
 /* The shape that stands for a context's state, around (x, y). */
 void hud_mark(const struct paint *paint, const struct view_row *row, float x, float y,
               float radius);
-/* "12,345" */
+/* "12,345"; "12.3 MB"; "1.23" */
 const char *hud_number(char *text, size_t size, uint64_t number);
+void hud_memory(char *text, size_t size, uint64_t bytes);
+void hud_ms(char *text, size_t size, float ms);
+
+/* ---- table.c ---------------------------------------------------------------------------------- */
+
+/* The contexts, from y down to the lower end of the side. */
+void table_draw(const struct paint *paint, const struct layout *layout, const struct view *view,
+                int y);
 
 #endif

@@ -36,8 +36,8 @@ uint32_t part_arguments(const struct part *part, aee_value args[AEE_ARGS_MAX])
     switch (part->role) {
     case AGENTS:
     case PARTICLES:
-        args[0] = aee_i64(
-            part_address(part, part->role == AGENTS ? SHARED_AGENTS : SHARED_PARTICLES));
+        args[0] =
+            aee_i64(part_address(part, part->role == AGENTS ? SHARED_AGENTS : SHARED_PARTICLES));
         args[1] = aee_i64(part_address(part, SHARED_STAGE));
         args[2] = aee_f64(STEP_S);
         return 3;
@@ -189,8 +189,7 @@ void game_govern(struct game *game, const aee_frame_info *info)
     enum { WINDOW = 30, TOO_MANY = 6, CALM = 120, MOST = 8 };
     struct view *view = &game->view;
     memmove(view->frame_ms, view->frame_ms + 1, (VIEW_FRAMES - 1) * sizeof view->frame_ms[0]);
-    memmove(view->frame_late, view->frame_late + 1,
-            (VIEW_FRAMES - 1) * sizeof view->frame_late[0]);
+    memmove(view->frame_late, view->frame_late + 1, (VIEW_FRAMES - 1) * sizeof view->frame_late[0]);
     view->frame_ms[VIEW_FRAMES - 1] = (float)((double)info->duration_ns * 1e-6);
     view->frame_late[VIEW_FRAMES - 1] = info->late != 0;
     view->late += info->late != 0;

@@ -69,7 +69,8 @@ static bool create_context(struct part *part, aee_error *error)
                    .restarts = RESTARTS,
                    .restart_window_ns = RESTART_WINDOW_S * UINT64_C(1000000000)},
         .user = part};
-    (void)snprintf(part->row.name, sizeof part->row.name, "%s", mod ? mod->name : cast[part->role].name);
+    (void)snprintf(part->row.name, sizeof part->row.name, "%s",
+                   mod ? mod->name : cast[part->role].name);
     (void)snprintf(name, sizeof name, "%.40s %.20s", part->row.name, part->scene->name);
     (void)snprintf(path, sizeof path, "%s/%s.elf", game->options.components,
                    mod ? "" : cast[part->role].image);

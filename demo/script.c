@@ -109,15 +109,14 @@ void script_close(struct script *script)
 
 static json_t *part_json(const struct part *part)
 {
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:f, s:I, s:s}", "name",
-        part->row.name, "kind", aee_kind_name(part->row.kind), "level",
-        aee_level_name(part->row.level), "state", aee_state_name(part->row.state), "frames_due",
-        part->due, "frames_called", part->called, "frames_failed", part->failed, "broken",
-        part->broken, "crashes", (json_int_t)part->row.crashes, "restarts",
-        (json_int_t)part->row.restarts, "p99_ms", (double)part->row.p99_ms, "share",
-        (double)part->row.share, "memory_bytes", (json_int_t)part->row.memory_bytes, "cause",
-        part->row.cause);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:f, s:I, s:s}",
+                     "name", part->row.name, "kind", aee_kind_name(part->row.kind), "level",
+                     aee_level_name(part->row.level), "state", aee_state_name(part->row.state),
+                     "frames_due", part->due, "frames_called", part->called, "frames_failed",
+                     part->failed, "broken", part->broken, "crashes", (json_int_t)part->row.crashes,
+                     "restarts", (json_int_t)part->row.restarts, "p99_ms", (double)part->row.p99_ms,
+                     "share", (double)part->row.share, "memory_bytes",
+                     (json_int_t)part->row.memory_bytes, "cause", part->row.cause);
 }
 
 static json_t *scene_json(const struct scene *scene)
@@ -138,9 +137,9 @@ static json_t *events_json(const struct view *view)
     json_t *events = json_array();
     for (uint32_t i = 0; i < view->event_count; i++) {
         const struct view_event *event = &view->events[i];
-        (void)json_array_append_new(events, json_pack("{s:I, s:b, s:s}", "frame",
-                                                      (json_int_t)event->frame, "bad", event->bad,
-                                                      "text", event->text));
+        (void)json_array_append_new(events,
+                                    json_pack("{s:I, s:b, s:s}", "frame", (json_int_t)event->frame,
+                                              "bad", event->bad, "text", event->text));
     }
     return events;
 }
@@ -155,17 +154,19 @@ bool report_write(const struct game *game, const char *path, aee_error *error)
         }
     }
     (void)snprintf(sum, sizeof sum, "%016llx", (unsigned long long)game_checksum(game));
-    json_t *root = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o, s:o}", "version", aee_version(), "level",
-        aee_level_name(game->view.level), "seed", (json_int_t)game->options.seed, "frames",
-        (json_int_t)game->view.frame, "late_frames", (json_int_t)game->view.late, "stolen",
-        game->stolen, "state", sum, "scenes", scenes, "events", events_json(&game->view));
-    const bool good = root && (strcmp(path, "-") == 0
-                                   ? json_dumpf(root, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF
-                                   : json_dump_file(root, path, JSON_INDENT(2)) == 0);
+    json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o, s:o}", "version",
+                             aee_version(), "level", aee_level_name(game->view.level), "seed",
+                             (json_int_t)game->options.seed, "frames", (json_int_t)game->view.frame,
+                             "late_frames", (json_int_t)game->view.late, "stolen", game->stolen,
+                             "state", sum, "scenes", scenes, "events", events_json(&game->view));
+    const bool good =
+        root && (strcmp(path, "-") == 0
+                     ? json_dumpf(root, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF
+                     : json_dump_file(root, path, JSON_INDENT(2)) == 0);
     json_decref(root);
     if (!good) {
-        (void)snprintf(error->text, sizeof error->text, "cannot write the report to \"%.180s\"", path);
+        (void)snprintf(error->text, sizeof error->text, "cannot write the report to \"%.180s\"",
+                       path);
     }
     return good;
 }

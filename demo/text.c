@@ -75,13 +75,19 @@ static void copy_cell(struct glyphs *glyphs, unsigned character, const SDL_Surfa
 
 static void rasterise(struct glyphs *glyphs, TTF_Font *font)
 {
+    const SDL_Color white = {255, 255, 255, 255};
+    SDL_Surface *low = TTF_RenderGlyph32_Blended(font, '_', white);
     glyphs->line = TTF_FontHeight(font);
+    if (low != NULL && low->h > glyphs->line) { /* an underscore of some sizes is below the font */
+        glyphs->line = low->h;
+    }
+    SDL_FreeSurface(low);
+    glyphs->ascent = TTF_FontAscent(font);
     if (TTF_GlyphMetrics(font, 'M', NULL, NULL, NULL, NULL, &glyphs->advance) != 0) {
         return;
     }
     glyphs->alpha = calloc(GLYPHS, (size_t)glyphs->advance * (size_t)glyphs->line);
     for (unsigned c = GLYPH_FIRST; glyphs->alpha != NULL && c <= GLYPH_ELLIPSIS; c++) {
-        const SDL_Color white = {255, 255, 255, 255};
         SDL_Surface *surface =
             TTF_RenderGlyph32_Blended(font, c == GLYPH_ELLIPSIS ? 0x2026u : c, white);
         if (surface != NULL) { /* a space may have none */
@@ -105,7 +111,7 @@ const struct glyphs *text_glyphs(int size, bool bold)
         atlas_count = 0;
     }
     struct glyphs *glyphs = &atlases[atlas_count++];
-    *glyphs = (struct glyphs){size, bold, (size * 3 + 4) / 5, (size * 6 + 4) / 5, NULL};
+    *glyphs = (struct glyphs){size, bold, (size * 3 + 4) / 5, (size * 6 + 4) / 5, size, NULL};
     TTF_Font *font = TTF_WasInit() ? TTF_OpenFont(paths[bold], size) : NULL;
     if (font != NULL) {
         rasterise(glyphs, font);

@@ -34,8 +34,9 @@
 #define AVOID 150.0f      /* accelerations */
 #define PASS 80.0f
 #define FLEE 160.0f
-#define CARRY 8.0f
-#define BORDER 4.0f /* per unit of length */
+#define CARRY 4.0f
+#define BORDER 8.0f /* per unit of length */
+#define CALM 0.12f  /* share of the velocity that is lost in a second */
 #define PLACES 32   /* that are tried for an agent that reappears */
 
 /* Agents sorted by cell: cell c holds entries [start[c], start[c + 1]) of `order`. */
@@ -141,16 +142,23 @@ static void look_into(const struct world_columns *world, uint32_t self, uint32_t
     }
 }
 
-static void steer(const struct world_columns *world, uint32_t self)
+/* Looks around, and steers by that. An agent in a crowd heeds those that it sees first: from below,
+ * or, turned around, from above. */
+static inline __attribute__((always_inline)) void steer(const struct world_columns *world,
+                                                        uint32_t self, bool turned)
 {
     const uint32_t column = grid.cell_of[self] % grid.columns;
     const uint32_t row = grid.cell_of[self] / grid.columns;
     const uint32_t last = grid.columns - 1u;
+    const uint32_t low_row = row - (row > 0);
+    const uint32_t high_row = row + (row < last);
+    const uint32_t low = column - (column > 0);
+    const uint32_t high = column + (column < last);
     struct impression view = {0};
-    for (uint32_t r = row - (row > 0); r <= row + (row < last); r++) {
-        for (uint32_t c = column - (column > 0);
-             c <= column + (column < last) && view.seen < NEIGHBOURS; c++) {
-            look_into(world, self, r * grid.columns + c, &view);
+    for (uint32_t r = low_row; r <= high_row; r++) {
+        const uint32_t y = turned ? high_row + low_row - r : r;
+        for (uint32_t c = low; c <= high && view.seen < NEIGHBOURS; c++) {
+            look_into(world, self, y * grid.columns + (turned ? high + low - c : c), &view);
         }
     }
     grid.ax[self] = 0.0f;
@@ -221,12 +229,15 @@ AEE_EXPORT int64_t agents_init(int64_t region, int64_t count, int64_t seed)
     return count;
 }
 
-static void steer_all(const struct world_columns *world, float edge)
+static void steer_all(const struct world_columns *world, float edge, bool turned)
 {
     grid_size(world->count, edge);
     grid_fill(world);
-    for (uint32_t i = 0; i < world->count; i++) {
-        steer(world, i);
+    for (uint32_t i = 0; i < world->count && !turned; i++) {
+        steer(world, i, false);
+    }
+    for (uint32_t i = 0; i < world->count && turned; i++) {
+        steer(world, i, true);
     }
 }
 
@@ -246,7 +257,7 @@ AEE_EXPORT int64_t agents_step(int64_t region, double dt)
         return -1;
     }
     const float edge = header->width;
-    steer_all(&world, edge);
+    steer_all(&world, edge, false);
     move_all(&world, edge, (float)dt);
     header->frame++;
     return world.count;
@@ -333,12 +344,14 @@ static void flee(struct hunt *hunt, const struct stage_disc *boss, uint32_t agen
     grid.ay[agent] += push * dy;
 }
 
-/* Wind, and what keeps agents from crowding at the borders. Selects instead of branches, as vector
- * code has them. */
+/* Wind, what keeps agents from crowding at the borders, and what calms them. Selects instead of
+ * branches, as vector code has them. */
 static void carry(const struct hunt *hunt)
 {
     const float *restrict x = hunt->world.x;
     const float *restrict y = hunt->world.y;
+    const float *restrict vx = hunt->world.vx;
+    const float *restrict vy = hunt->world.vy;
     float *restrict ax = grid.ax;
     float *restrict ay = grid.ay;
     const float high = hunt->edge - MARGIN;
@@ -348,8 +361,8 @@ static void carry(const struct hunt *hunt)
         const float low_y = y[i] < MARGIN ? MARGIN - y[i] : 0.0f;
         const float high_x = x[i] > high ? high - x[i] : 0.0f;
         const float high_y = y[i] > high ? high - y[i] : 0.0f;
-        ax[i] += wind + BORDER * (low_x + high_x);
-        ay[i] += BORDER * (low_y + high_y);
+        ax[i] += wind + BORDER * (low_x + high_x) - CALM * vx[i];
+        ay[i] += BORDER * (low_y + high_y) - CALM * vy[i];
     }
 }
 
@@ -438,7 +451,8 @@ AEE_EXPORT int64_t agents_hunt(int64_t region, int64_t stage, double dt)
         stage_read(region_at(stage), &hunt.stage) != 0) {
         return -1;
     }
-    steer_all(&hunt.world, hunt.edge);
+    /* Turned around in every other frame, or the crowd would drift upwards. */
+    steer_all(&hunt.world, hunt.edge, hunt.stage.frame % 2u == 1u);
     carry(&hunt);
     for (uint32_t i = 0; i < STAGE_OBSTACLES; i++) {
         const struct stage_disc *obstacle = &hunt.stage.obstacles[i];

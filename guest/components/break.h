@@ -22,6 +22,10 @@
 #define BREAK_PIECES SIZE_MAX
 #endif
 
+#ifdef __cplusplus
+extern "C" { /* plain names in reports */
+#endif
+
 struct break_piece {
     struct break_piece *next;
     char rest[BREAK_PIECE - 64];
@@ -66,6 +70,10 @@ static inline const volatile int64_t *break_hidden(int64_t address)
     __asm__("" : "+r"(address));
     return (const volatile int64_t *)(uintptr_t)address; // NOLINT(performance-no-int-to-ptr)
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 AEE_SIGNATURE(break_null, "i:");
 AEE_EXPORT int64_t break_null(void)

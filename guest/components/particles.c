@@ -23,21 +23,21 @@
 #define BOUNCE 0.8f /* share of the velocity kept at a wall */
 
 /* Of the weather. */
-#define LONGEST_STEP 0.1f   /* s */
-#define WEATHER_BOUNCE 0.3f /* drops splash, no more */
-#define GUST 90.0f          /* acceleration at full wind */
-#define RENEW 240u          /* steps in the life of a particle */
+#define LONGEST_STEP 0.1f                    /* s */
+#define SPLASH 0.12f                         /* as BOUNCE, at floor and ceiling */
+#define GUST (100.0f * 4.0f / (EDGE * EDGE)) /* acceleration at full wind, in the middle */
+#define RENEW 240u                           /* steps in the life of a particle */
 #define FOUNTAINS 3u
 #define SWAY 900u /* steps in which a fountain goes to and fro, and SWAY_MORE for the next */
 #define SWAY_MORE 270u
-#define RAIN_SHARE 0.6f /* of the new particles are drops, in the heaviest rain */
+#define RAIN_SHARE 0.45f /* of the new particles are drops, in the heaviest rain */
 
 /* What is the same for all particles of a step. The compiler sees whether there is weather, so that
  * a step without adds nothing, not even 0, which would turn a -0 into 0. */
 struct kernel {
     float dt;
-    float gust; /* added to vx */
-    float bounce;
+    float gust;   /* added to vx, times the ways to both walls: else all would end at one */
+    float bounce; /* at floor and ceiling */
     bool windy;
 };
 
@@ -53,7 +53,8 @@ static inline __attribute__((always_inline)) void step(float *restrict x, float 
     const float keep = 1.0f - DRAG * dt;
     const float pull = GRAVITY * dt;
     for (uint32_t i = 0; i < count; i++) {
-        const float speed_x = kernel.windy ? vx[i] * keep + gust : vx[i] * keep;
+        const float calm = vx[i] * keep;
+        const float speed_x = kernel.windy ? calm + gust * (x[i] * (EDGE - x[i])) : calm;
         const float speed_y = vy[i] * keep + pull;
         const float new_x = x[i] + speed_x * dt;
         const float new_y = y[i] + speed_y * dt;
@@ -61,7 +62,7 @@ static inline __attribute__((always_inline)) void step(float *restrict x, float 
         const float low_y = new_y < 0.0f ? -new_y : new_y;
         const float in_x = low_x > EDGE ? 2.0f * EDGE - low_x : low_x;
         const float in_y = low_y > EDGE ? 2.0f * EDGE - low_y : low_y;
-        const float turn_x = in_x != new_x ? -bounce : 1.0f;
+        const float turn_x = in_x != new_x ? -BOUNCE : 1.0f;
         const float turn_y = in_y != new_y ? -bounce : 1.0f;
         x[i] = in_x;
         y[i] = in_y;
@@ -79,7 +80,7 @@ static void step_plain(const struct world_columns *world, float dt)
 
 static void weather_plain(const struct world_columns *world, float dt, float wind)
 {
-    STEP(((struct kernel){dt, GUST * wind * dt, WEATHER_BOUNCE, true}));
+    STEP(((struct kernel){dt, GUST * wind * dt, SPLASH, true}));
 }
 
 __attribute__((target("avx2"))) static void step_avx2(const struct world_columns *world, float dt)
@@ -90,7 +91,7 @@ __attribute__((target("avx2"))) static void step_avx2(const struct world_columns
 __attribute__((target("avx2"))) static void weather_avx2(const struct world_columns *world,
                                                          float dt, float wind)
 {
-    STEP(((struct kernel){dt, GUST * wind * dt, WEATHER_BOUNCE, true}));
+    STEP(((struct kernel){dt, GUST * wind * dt, SPLASH, true}));
 }
 
 AEE_SIGNATURE(particles_init, "i:iii");
@@ -172,7 +173,7 @@ static void let_fall(const struct world_columns *world, uint32_t i, float wind,
     world->x[i] = aee_random_float(random) * EDGE;
     world->y[i] = EDGE - aee_random_float(random) * 8.0f;
     world->vx[i] = wind * 120.0f;
-    world->vy[i] = -260.0f - aee_random_float(random) * 160.0f;
+    world->vy[i] = -150.0f - aee_random_float(random) * 90.0f;
 }
 
 /* Each step another block of particles begins anew, in turn. */

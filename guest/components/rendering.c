@@ -18,7 +18,7 @@
 #define SHADES 8u
 #define THEMES 8
 #define FULL_SPEED 1600.0f   /* squared: what agents reach; their brightest shade */
-#define DROP_SPEED (-220.0f) /* particles that fall faster are rain */
+#define DROP_SPEED (-148.0f) /* particles that fall faster are rain */
 #define KEY_DEPTH_BITS 12u   /* a sort key is material << 12 | depth */
 
 static struct camera {
