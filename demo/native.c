@@ -248,10 +248,15 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Of the frames in which there was a call. */
 static double median_ms(double *values, uint32_t count)
 {
+    uint32_t none = 0;
     qsort(values, count, sizeof *values, compare);
-    return values[count / 2] * 1e3;
+    while (none + 1 < count && values[none] <= 0.0) {
+        none++;
+    }
+    return values[none + (count - none) / 2] * 1e3;
 }
 
 static void print_row(const char *name, double isolated, double native)
