@@ -165,12 +165,15 @@ static void pause_scene(struct scene *scene)
     }
 }
 
+#define NEVER UINT64_MAX /* restarts of one that does not come back by itself */
+
 static uint64_t restarts_of(const struct part *part)
 {
     aee_context_info info;
-    return aee_get_context_info(part->scene->game->engine, part->context, &info, NULL) == AEE_OK
+    return aee_get_context_info(part->scene->game->engine, part->context, &info, NULL) == AEE_OK &&
+                   (info.state == AEE_STATE_READY || info.state == AEE_STATE_RESTARTING)
                ? info.restarts
-               : 0;
+               : NEVER;
 }
 
 /* The members go down and come back by the library's own thread, some of them in the next frame.
@@ -186,7 +189,9 @@ static void kill_scene(struct scene *scene)
     game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
              scene->part_count);
     for (uint32_t i = 0; i < scene->part_count && scene->game->options.headless; i++) {
-        for (int wait = 0; wait < 5000 && restarts_of(&scene->parts[i]) == before[i]; wait++) {
+        for (int wait = 0; before[i] != NEVER && restarts_of(&scene->parts[i]) == before[i] &&
+                           wait < 5000;
+             wait++) {
             (void)nanosleep(&moment, NULL);
         }
     }

@@ -184,7 +184,7 @@ int game_run(struct game *game)
         take_tour(options);
     }
     options->frames = options->headless && options->frames == 0 ? DEFAULT_FRAMES : options->frames;
-    game->patience = options->headless ? 50 : 1;
+    game->patience = options->headless || options->compare_native ? 50 : 1;
     if (!screen_resize(&screen, options->width, options->height) ||
         !open_files(game, &screen, &script, &error)) {
         status = error.code == AEE_ERR_NO_BACKEND ? 77 : 1;

@@ -89,17 +89,33 @@ static void leave_out(struct step *step)
     step->count = kept;
 }
 
+/* One that was there when it was asked may have gone down with its core since: once more. */
+static aee_result submit(struct step *step, aee_batch *batch, aee_error *error)
+{
+    aee_result result;
+    do {
+        *error = (aee_error){0};
+        leave_out(step);
+        result = step->count > 0 ? aee_submit(step->game->engine, step->items, step->count, 0,
+                                              batch, error)
+                                 : AEE_OK;
+    } while (result == AEE_ERR_RESTARTING || result == AEE_ERR_STOPPED ||
+             result == AEE_ERR_QUARANTINED);
+    return result;
+}
+
 static bool run(struct step *step, aee_error *error)
 {
     aee_completion done[VIEW_SCENES * PARTS];
     aee_batch batch;
     uint32_t count = 0;
-    leave_out(step);
+    if (submit(step, &batch, error) != AEE_OK) {
+        return false;
+    }
     if (step->count == 0) {
         return true;
     }
-    if (aee_submit(step->game->engine, step->items, step->count, 0, &batch, error) != AEE_OK ||
-        aee_wait(step->game->engine, batch, done, step->count, &count, UINT64_MAX, error) !=
+    if (aee_wait(step->game->engine, batch, done, step->count, &count, UINT64_MAX, error) !=
             AEE_OK) {
         return false;
     }

@@ -74,15 +74,16 @@ bool script_open(const char *path, struct script **out, aee_error *error)
         number++;
         wrong = add_line(script, text);
     }
-    if (!script) {
+    if (!script || ferror(file)) { /* a directory opens, and cannot be read */
         (void)snprintf(error->text, sizeof error->text, "cannot read the script \"%.180s\"", path);
     } else if (wrong) {
         (void)snprintf(error->text, sizeof error->text, "%.150s:%u: %s", path, number, wrong);
     }
+    const bool good = script && !wrong && !ferror(file);
     if (file) {
         (void)fclose(file);
     }
-    if (!script || wrong) {
+    if (!good) {
         free(script);
         return false;
     }
