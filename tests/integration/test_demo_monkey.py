@@ -3,17 +3,20 @@
 contexts are in a state from which they come back, and the process does not grow without bound."""
 import json
 import os
+import re
 import subprocess
 import time
 
 import cli_common as cli
 import demo_common as demos
-from demo_common import SMALL, expect, expect_true
+from demo_common import expect, expect_true
 
 OPTIONS = cli.arguments(__doc__, "demo", "sanitize")
 DEMO = demos.Demo(OPTIONS.demo)
-FRAMES = 300 if OPTIONS.sanitize else 1200 if demos.LEVEL == "container" else 3600
-SEEDS = ("1", "2")
+# A minute of frames, and some with another seed; less where it only takes longer.
+FRAMES = (("1", 3600), ("2", 600)) if demos.LEVEL == "full" else (("1", 1200), ("2", 600))
+FRAMES = (("1", 300), ("2", 200)) if OPTIONS.sanitize else FRAMES
+TINY = ["--agents", "500", "--particles", "3000", "--size", "960x540"]
 
 # Eight scenes have 72 contexts. Of each: machine, vCPU and memory, or a process and its sockets; and a
 # few that wait in the pool.
@@ -35,10 +38,10 @@ def look_at(process):
     return descriptors, threads, memory
 
 
-def run(seed):
+def run(seed, frames):
     """The report of a run, and the most of everything that was seen meanwhile."""
     report = DEMO.file("report.json")
-    command = DEMO.command("--monkey", "--frames", str(FRAMES), "--seed", seed, "--json", report, *SMALL)
+    command = DEMO.command("--monkey", "--frames", str(frames), "--seed", seed, "--json", report, *TINY)
     print("+", " ".join(command), flush=True)
     most = (0, 0, 0)
     with subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -51,15 +54,17 @@ def run(seed):
         said = process.stdout.read()
     if process.returncode != 0:
         cli.fail(f"seed {seed}: status {process.returncode}:\n{said}")
+    summary = re.search(r"^aee-demo: (\d+) frames at level (\w+), .* (\d+) crashes", said)
+    expect(f"frames and level of {said!r}", summary and summary.groups()[:2], (str(frames), demos.LEVEL))
+    expect_true("somebody crashed", int(summary[3]) > frames / 40)
     print(said, f"at most {most[0]} descriptors, {most[1]} threads, {most[2] >> 20} MiB", sep="")
     with open(report, encoding="utf-8") as file:
         return json.load(file), most
 
 
 def check(report, most):
-    expect("frames and reads of the thief", (report["frames"], report["stolen"]), (FRAMES, 0))
+    expect("reads of the thief that came back", report["stolen"], 0)
     expect_true("scenes", 1 <= len(report["scenes"]) <= 8)
-    crashes = 0
     for scene in report["scenes"]:
         for context in scene["contexts"]:
             where = f"{context['name']} of {scene['name']}"
@@ -70,10 +75,8 @@ def check(report, most):
             calls = context["frames_called"] + context["frames_failed"]
             expect(f"calls of {where}, made and failed", calls, context["frames_due"])
             expect_true(f"{where} crashed by itself: {context['cause']}", context["crashes"] == context["broken"])
-            crashes += context["crashes"]
             if context["crashes"] == context["restarts"] == 0:
                 expect(f"failed calls of {where}", context["frames_failed"], 0)
-    expect_true("somebody crashed", crashes > 0)
     expect_true(f"descriptors: {most[0]}", 0 < most[0] <= MOST_DESCRIPTORS)
     expect_true(f"threads: {most[1]}", 0 < most[1] <= MOST_THREADS)
     expect_true(f"memory: {most[2]}", OPTIONS.sanitize or 0 < most[2] <= MOST_MEMORY)
@@ -81,8 +84,8 @@ def check(report, most):
 
 def main():
     DEMO.skip_unless_there()
-    for seed in SEEDS:
-        check(*run(seed))
+    for seed, frames in FRAMES:
+        check(*run(seed, frames))
 
 
 if __name__ == "__main__":
