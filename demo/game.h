@@ -24,6 +24,7 @@ enum {
     BACK_FRAMES = 180,
     HOST_FUNCTIONS = 8,
     CORE_NODES = 500,
+    LAUNCH_FRAMES = 240, /* of the particles, before the first frame of a scene */
     TIMES = 128
 };
 
@@ -151,6 +152,7 @@ bool game_open(struct game *game, aee_error *error);
 void game_close(struct game *game);
 bool scene_open(struct game *game, aee_error *error);
 void scene_close(struct scene *scene);
+void scene_spread(void *agents); /* over the stage; of columns that agents_init() made */
 const char *scene_image(enum role role); /* of those that are no mods: image and step function */
 const char *scene_step(enum role role);
 struct scene *scene_at(struct game *game, int index); /* NULL: none is open there */

@@ -53,6 +53,7 @@ static void look_at_part(struct game *game, struct part *part, int scene)
     row->p99_ms = p99_ms(part);
     row->share = (float)(part->share / (double)FRAME_NS);
     row->memory_bytes = info.memory_resident;
+    row->memory_limit = info.memory_reserved;
     row->crashes = info.crashes + info.hangs;
     row->restarts = info.restarts;
     row->checkpoint_age_s = info.checkpoint_at_ns

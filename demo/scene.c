@@ -122,15 +122,37 @@ static bool prepare_mod(struct part *part, aee_error *error)
            (part->mod->every == 0 || find(part, "mod_tick", &part->step, error));
 }
 
+/* agents_init() makes a world for as many as there are; here all of the stage is theirs. */
+void scene_spread(void *agents)
+{
+    struct world_header *header = agents;
+    struct world_columns columns;
+    if (world_open(agents, SIZE_MAX, &columns) == 0 && header->width > 0.0f) {
+        const float factor = STAGE_EDGE / header->width;
+        header->width = STAGE_EDGE;
+        header->height = STAGE_EDGE;
+        for (uint32_t i = 0; i < columns.count; i++) {
+            columns.x[i] *= factor;
+            columns.y[i] *= factor;
+        }
+    }
+}
+
 static bool prepare_flock(struct part *part, unsigned columns, uint32_t count, const char *init,
                           aee_error *error)
 {
     const struct game *game = part->scene->game;
     int64_t args[3] = {0, count, (int64_t)(game->options.seed * 16 + part->scene->number)};
     int64_t unused;
-    return map(part, columns, AEE_ACCESS_READ_WRITE, &args[0], error) &&
-           map(part, SHARED_STAGE, AEE_ACCESS_READ, &unused, error) &&
-           call(part, init, args, 3, error);
+    if (!map(part, columns, AEE_ACCESS_READ_WRITE, &args[0], error) ||
+        !map(part, SHARED_STAGE, AEE_ACCESS_READ, &unused, error) ||
+        !call(part, init, args, 3, error)) {
+        return false;
+    }
+    if (part->role == AGENTS) {
+        scene_spread(part->scene->shared[SHARED_AGENTS].data);
+    }
+    return true;
 }
 
 static bool prepare_rendering(struct part *part, aee_error *error)
@@ -232,6 +254,22 @@ static void set_stage(struct scene *scene)
     memcpy(scene->shared[SHARED_STAGE].data, stage, sizeof *stage);
 }
 
+/* The fountains are in full flow when the scene is seen first. */
+static bool launch_particles(struct scene *scene, aee_error *error)
+{
+    struct part *part = &scene->parts[PARTICLES];
+    aee_value args[AEE_ARGS_MAX];
+    const uint32_t count = part_arguments(part, args);
+    aee_result result = AEE_OK;
+    for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES && result == AEE_OK; scene->frame++) {
+        scene_set_stage(scene);
+        result =
+            aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
+    }
+    scene->frame = 0;
+    return result == AEE_OK;
+}
+
 /* ---- Begin and end ------------------------------------------------------------------------ */
 
 struct scene *scene_at(struct game *game, int index)
@@ -281,7 +319,7 @@ bool scene_open(struct game *game, aee_error *error)
         part->mod = i < MOD ? NULL : &game->mods[i - MOD];
         good = open_part(part, error);
     }
-    if (!good) {
+    if (!good || !launch_particles(scene, error)) {
         scene_close(scene);
         return false;
     }

@@ -188,15 +188,27 @@ static void draw_heading(const struct paint *paint, const struct layout *layout,
         text_draw(paint, bold, x, y, bar.w / 2, shown->selected ? COLOR_SKY : COLOR_TEXT,
                   shown->name, sizeof shown->name);
     int count = 0;
+    uint64_t used = 0;
+    uint64_t limit = 0;
     for (uint32_t i = 0; i < view->row_count && i < VIEW_ROWS; i++) {
-        if (view->rows[i].scene == scene && detail == DETAIL_MARKS) {
-            hud_mark(paint, &view->rows[i], (float)(end + (2 * count + 2) * bold->advance),
+        const struct view_row *row = &view->rows[i];
+        if (row->scene != scene) {
+            continue;
+        }
+        if (detail == DETAIL_MARKS) {
+            hud_mark(paint, row, (float)(end + (2 * count + 2) * bold->advance),
                      (float)y + (float)bold->line * 0.5f, (float)bold->line * 0.28f);
         }
-        count += view->rows[i].scene == scene;
+        count++;
+        used += row->memory_bytes;
+        limit += row->memory_limit;
     }
-    char text[40];
-    snprintf(text, sizeof text, "%d context%s", count, count == 1 ? "" : "s");
+    char text[96];
+    char sizes[2][16];
+    hud_memory(sizes[0], sizeof sizes[0], used);
+    hud_memory(sizes[1], sizeof sizes[1], limit);
+    snprintf(text, sizeof text, "%d context%s, %s of %s", count, count == 1 ? "" : "s", sizes[0],
+             sizes[1]);
     text_right(paint, layout->small, x + layout->side.w - 2 * layout->pad, y + layout->sink,
                COLOR_MUTED, text);
 }

@@ -37,6 +37,7 @@ struct view_row {
     float p99_ms;
     float share; /* of the frame budget, by a running mean */
     uint64_t memory_bytes;
+    uint64_t memory_limit;
     uint64_t crashes; /* and hangs */
     uint64_t restarts;
     float checkpoint_age_s; /* negative: it has none */
