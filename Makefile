@@ -7,6 +7,7 @@ PACKAGES_TEST = $(PACKAGES_BUILD) g++ gdb libcmocka-dev python3
 PACKAGES_BENCH = liblua5.4-dev libluajit-5.1-dev
 PACKAGES_MODEL = spin
 PACKAGES_GDB = gdb
+PACKAGES_SCREEN = xvfb xdotool
 PACKAGES_LINT = clang-format clang-tidy
 PACKAGES_FUZZ = clang libclang-rt-14-dev
 
@@ -16,6 +17,7 @@ LOG = build/demo.log
 
 SOAK_SECONDS = 60
 SOAK_CRASHES = 100000
+SOAK_MINUTES = 30
 
 .PHONY: help demo bench test asan tsan soak hw lint format fuzz clean
 
@@ -26,7 +28,8 @@ help:
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
 	@echo 'make soak    the stress test for SOAK_SECONDS (default 60), optimised and with the thread sanitizer; then'
-	@echo '             SOAK_CRASHES (default 100000: 28 minutes), one in each frame at 60 Hz'
+	@echo '             SOAK_CRASHES (default 100000: 28 minutes), one in each frame at 60 Hz; then the demo with'
+	@echo '             random actions for SOAK_MINUTES (default 30)'
 	@echo 'make hw      tests on emulated AMD and Intel machines (downloads about 150 MB once; AEE_HW=no: without)'
 	@echo 'make lint    source checks, clang-format, clang-tidy'
 	@echo 'make format  reformat the C sources'
@@ -50,7 +53,7 @@ bench:
 	@build/release/tools/aee/aee bench
 
 test:
-	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL) $(PACKAGES_GDB)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL) $(PACKAGES_GDB) $(PACKAGES_SCREEN)
 	@scripts/run-tests.sh release asan-ubsan tsan hw
 
 asan:
@@ -63,7 +66,7 @@ tsan:
 
 soak:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)
-	@scripts/soak.sh $(SOAK_SECONDS) $(SOAK_CRASHES)
+	@scripts/soak.sh $(SOAK_SECONDS) $(SOAK_CRASHES) $(SOAK_MINUTES)
 
 hw:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)

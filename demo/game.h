@@ -102,6 +102,7 @@ struct keep {
     uint64_t frame; /* 0: none */
     uint8_t *bytes;
     struct stage wishes;
+    char board[VIEW_BOARD][48];
 };
 
 struct scene {

@@ -45,6 +45,7 @@ void scene_keep(struct scene *scene)
     keep->bytes = keep->bytes ? keep->bytes : malloc(size_of(scene));
     keep->frame = keep->bytes ? scene->frame + 1 : 0; /* 0: none */
     keep->wishes = scene->wishes;
+    memcpy(keep->board, scene->board, sizeof keep->board);
     if (keep->bytes) {
         copy(scene, keep->bytes, false);
     }
@@ -96,6 +97,7 @@ bool scene_roll_back(struct scene *scene, uint64_t frames)
     }
     copy(scene, keep->bytes, true);
     scene->wishes = keep->wishes;
+    memcpy(scene->board, keep->board, sizeof keep->board);
     scene->frame = keep->frame - 1;
     for (uint32_t i = 0; i < scene->part_count; i++) {
         restore_part(&scene->parts[i], scene->frame);

@@ -168,9 +168,10 @@ static void take_tour(struct options *options)
     options->headless = true;
     options->script = options->script || options->monkey ? options->script : options->tour;
     options->capture = options->capture ? options->capture : "aee-demo-frames";
-    (void)printf("aee-demo: no display: a tour of %u frames, in pictures in %s\n",
-                 options->frames ? options->frames : DEFAULT_FRAMES, options->capture);
-    (void)fflush(stdout);
+    FILE *out = options->json && strcmp(options->json, "-") == 0 ? stderr : stdout;
+    (void)fprintf(out, "aee-demo: no display: a tour of %u frames, in pictures in %s\n",
+                  options->frames ? options->frames : DEFAULT_FRAMES, options->capture);
+    (void)fflush(out);
 }
 
 int game_run(struct game *game)

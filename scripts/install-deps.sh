@@ -13,7 +13,8 @@ say() { printf 'deps: %s\n' "$*"; }
 # A file or command that shows that the package's content is there, whoever installed it.
 present() {
     case $1 in
-    cmake | gcc | g++ | gdb | clang | clang-tidy | clang-format | pkg-config | python3 | git | spin)
+    xvfb) command -v Xvfb >/dev/null 2>&1 ;;
+    cmake | gcc | g++ | gdb | clang | clang-tidy | clang-format | pkg-config | python3 | git | spin | xdotool)
         command -v "$1" >/dev/null 2>&1 ;;
     ninja-build) command -v ninja >/dev/null 2>&1 ;;
     libc6-dev) [ -e /usr/include/stdio.h ] ;;

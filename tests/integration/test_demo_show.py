@@ -289,6 +289,43 @@ def standard_output():
     expect("what is on stderr", plain.stderr, "")
 
 
+# ---- Without a display ----------------------------------------------------------------------------
+
+
+def without_display(folder, *arguments):
+    """Neither X nor Wayland, as `make demo` on a server; it must end by itself."""
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
+    os.mkdir(folder)
+    command = [os.path.abspath(OPTIONS.demo), "--fast", "--agents", "500", "--particles", "3000", *arguments]
+    print("+", " ".join(command), flush=True)
+    result = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            stdin=subprocess.DEVNULL, env=environment, cwd=folder)
+    if result.returncode != 0:
+        cli.fail("without a display", result)
+    return result
+
+
+def tour():
+    """Everything is broken once, and there are pictures of it."""
+    folder = DEMO.file("tour")
+    result = without_display(folder, "--json", "tour.json")
+    expect_true("what it says", result.stdout.startswith(
+        "aee-demo: no display: a tour of 600 frames, in pictures in aee-demo-frames\n"))
+    with open(os.path.join(folder, "tour.json"), encoding="utf-8") as file:
+        report = json.load(file)
+    expect("frames and reads of the thief", (report["frames"], report["stolen"]), (600, 0))
+    pictures = sorted(os.listdir(os.path.join(folder, "aee-demo-frames")))
+    expect("pictures", pictures, [f"frame-{frame:06d}.png" for frame in range(60, 601, 60)])
+    broken = {context["name"] for scene in report["scenes"] for context in scene["contexts"] if context["broken"]}
+    expect("what was broken", broken, {name for _, name in OFFENDERS})
+    expect("who is not ready", [context["name"] for scene in report["scenes"] for context in scene["contexts"]
+                                if context["state"] != "ready"], [])
+    expect_true("a third scene", len(report["scenes"]) == 3)
+    result = without_display(DEMO.file("short"), "--json", "-", "--frames", "2")
+    expect("frames", json.loads(result.stdout)["frames"], 2)
+
+
 # ---- The same code natively -----------------------------------------------------------------------
 
 
@@ -320,6 +357,7 @@ def main():
     files_that_are_not_there()
     back_is_back()
     film()
+    tour()
 
 
 if __name__ == "__main__":
