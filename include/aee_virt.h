@@ -806,9 +806,9 @@ typedef struct aee_context_info {
     uint64_t latency_p99_ns;
     uint64_t latency_max_ns;
     uint32_t spares_ready; /* instances that wait for a restart */
-    uint32_t reserved0;
-    uint64_t cpu_ns;    /* time of its vCPUs in calls, all since it was created */
-    uint64_t log_bytes; /* that were not dropped, and 16 for each line */
+    uint32_t forks_ready;  /* spare forks of it that wait for aee_fork() */
+    uint64_t cpu_ns;       /* time of its vCPUs in calls, all since it was created */
+    uint64_t log_bytes;    /* that were not dropped, and 16 for each line */
     uint64_t disk_bytes;
     uint64_t network_bytes;
     uint64_t throttled_calls;     /* calls refused by calls_per_second */

@@ -407,6 +407,7 @@ static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__in
         aee__tracing_restore(instance->context, kept->chosen, begin);
         kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
         (void)atomic_fetch_sub(&kept->count, kept->chosen);
+        aee__template_pass(instance);
         instance->restores++;
         (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     }
@@ -429,6 +430,7 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
     go_back(kept, kept->chosen);
     (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
+    aee__template_pass(instance);
     instance->restores++;
     (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     follow(kept, instance);
