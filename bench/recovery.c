@@ -344,7 +344,7 @@ const struct bench_row bench_row_state_restore = {
 
 /* ---- fork_call ---------------------------------------------------------------------------- */
 
-/* Between frames spare forks are made; the pool is full again then. */
+/* Between frames a spare fork is made, and then the pool is filled. */
 static int await_forks(struct recovery *recovery, uint32_t wanted, struct bench_result *result)
 {
     const uint64_t patience = bench_now() + 10 * BENCH_NS_PER_SECOND;
@@ -354,7 +354,7 @@ static int await_forks(struct recovery *recovery, uint32_t wanted, struct bench_
             return -1;
         }
         if (info.forks_ready >= wanted) {
-            return bench_stage_await_pool(&recovery->stage, 1, result);
+            return bench_stage_await_pool(&recovery->stage, BENCH_POOL, result);
         }
         bench_sleep(BENCH_NS_PER_MS / 10);
     } while (bench_now() < patience);
