@@ -182,8 +182,7 @@ static void test_settings_of_now(void **state)
     uint64_t at;
     int64_t *data;
     ASSERT_OK(&bed, aee_region_create(bed.engine, &desc, &region, &bed.error));
-    ASSERT_OK(&bed,
-              aee_region_map(bed.engine, template, region, AEE_ACCESS_READ, &at, &bed.error));
+    ASSERT_OK(&bed, aee_region_map(bed.engine, template, region, AEE_ACCESS_READ, &at, &bed.error));
     ASSERT_OK(&bed, aee_region_data(bed.engine, region, (void **)&data, NULL, &bed.error));
     *data = 17;
     begin(&bed);
@@ -232,8 +231,8 @@ static void pass_submit(struct bed *bed, aee_context context)
     const aee_call_item item = {.context = context, .function = find(bed, context, "count")};
     aee_batch batch;
     ASSERT_OK(bed, aee_submit(bed->engine, &item, 1, 0, &batch, &bed->error));
-    ASSERT_OK(bed, aee_wait(bed->engine, batch, NULL, UINT32_MAX, NULL, scaled(5 * SECOND),
-                            &bed->error));
+    ASSERT_OK(
+        bed, aee_wait(bed->engine, batch, NULL, UINT32_MAX, NULL, scaled(5 * SECOND), &bed->error));
 }
 
 static void pass_restore(struct bed *bed, aee_context context)
@@ -275,9 +274,9 @@ static void pass_stop(struct bed *bed, aee_context context)
 /* Also in the frame in which it happens, when nobody has taken the spare forks back yet. */
 static void test_go_with_the_state(void **state)
 {
-    static void (*const passes[])(struct bed *, aee_context) = {
-        pass_call, pass_submit, pass_restore, pass_growth,
-        pass_load, pass_crash,  pass_restart, pass_stop};
+    static void (*const passes[])(struct bed *,
+                                  aee_context) = {pass_call, pass_submit, pass_restore, pass_growth,
+                                                  pass_load, pass_crash,  pass_restart, pass_stop};
     (void)state;
     struct bed bed;
     bed_open(&bed, NULL);
@@ -509,8 +508,8 @@ static void *race_forks(void *engine)
             continue;
         }
         if (aee_find_function(engine, fork, "counted", &counted, NULL) != AEE_OK ||
-            aee_call_i64(engine, fork, counted, NULL, 0, &value, NULL) != AEE_OK ||
-            value < least || value > atomic_load(&called) + 1) {
+            aee_call_i64(engine, fork, counted, NULL, 0, &value, NULL) != AEE_OK || value < least ||
+            value > atomic_load(&called) + 1) {
             wrong++;
         }
         (void)aee_destroy(engine, fork, NULL);
