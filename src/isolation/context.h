@@ -75,7 +75,6 @@ struct aee__context {
     _Atomic bool keeps_calls; /* those of an instance that crashed may wait for the next one */
     struct aee__rates rates;
     struct aee__guest_clock clock;
-    _Atomic bool template_spent; /* the context has gone on since `template` was made */
     _Atomic uint64_t idempotent[AEE__IMAGE_MAX_EXPORTS / 64]; /* exports, one bit each */
 
     pthread_mutex_t lock;
@@ -96,6 +95,7 @@ struct aee__context {
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
     uint16_t image_epoch;          /* counts loads; part of function handles */
+    _Atomic bool template_spent;   /* it has gone on since `template` was made */
     struct aee__template template; /* for the next forks of it */
     struct aee__instance *fallen;  /* the last, which crashed: its machine is there for the next */
     struct aee__crash_history history;
