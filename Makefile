@@ -1,7 +1,8 @@
 # A thin front: everything is done by CMake presets (CMakePresets.json) and scripts/.
 # Quick start: `make demo` and `make test`. AEE_JOBS=n limits parallel work.
 
-PACKAGES_BUILD = cmake ninja-build gcc libc6-dev libdw-dev libjansson-dev libseccomp-dev libzstd-dev libxxhash-dev musl-dev pkg-config
+PACKAGES_BUILD = cmake ninja-build gcc libc6-dev libdw-dev libjansson-dev libseccomp-dev libzstd-dev libxxhash-dev musl-dev pkg-config \
+	libsdl2-dev libsdl2-ttf-dev libpng-dev fonts-dejavu-core
 PACKAGES_TEST = $(PACKAGES_BUILD) g++ gdb libcmocka-dev python3
 PACKAGES_BENCH = liblua5.4-dev libluajit-5.1-dev
 PACKAGES_MODEL = spin
@@ -9,7 +10,7 @@ PACKAGES_GDB = gdb
 PACKAGES_LINT = clang-format clang-tidy
 PACKAGES_FUZZ = clang libclang-rt-14-dev
 
-DEMO = build/release/demo/demo
+DEMO = build/release/demo/aee-demo
 FUZZ_SECONDS = 60
 LOG = build/demo.log
 
@@ -39,7 +40,7 @@ demo:
 	@{ cmake --preset release && cmake --build --preset release; } >$(LOG) 2>&1 \
 	    || { tail -n 60 $(LOG); exit 1; }
 	@test -x $(DEMO) || { echo 'make demo: the build made no $(DEMO)'; exit 1; }
-	@$(DEMO) || test $$? -eq 77 # it has said what is missing here
+	@cd build && ../$(DEMO) || test $$? -eq 77 # it has said what is missing here
 
 bench:
 	@scripts/install-deps.sh $(PACKAGES_BUILD) --optional $(PACKAGES_BENCH)

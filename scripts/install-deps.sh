@@ -22,6 +22,10 @@ present() {
     libzstd-dev) pkg-config --exists libzstd 2>/dev/null ;;
     libdw-dev) pkg-config --exists libdw libelf 2>/dev/null ;;
     libjansson-dev) pkg-config --exists jansson 2>/dev/null ;;
+    libsdl2-dev) pkg-config --exists sdl2 2>/dev/null ;;
+    libsdl2-ttf-dev) pkg-config --exists SDL2_ttf 2>/dev/null ;;
+    libpng-dev) pkg-config --exists libpng 2>/dev/null ;;
+    fonts-dejavu-core) [ -e /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf ] ;;
     libxxhash-dev) [ -e /usr/include/xxhash.h ] || pkg-config --exists libxxhash 2>/dev/null ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || [ -e /usr/local/include/cmocka.h ] ;;
     libclang-rt-14-dev)
