@@ -398,6 +398,7 @@ static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__in
         aee__tracing_restore(instance->context, kept->chosen, begin);
         kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
         (void)atomic_fetch_sub(&kept->count, kept->chosen);
+        aee__template_pass(instance);
         instance->restores++;
         (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     }
@@ -424,6 +425,7 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
         (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compares(kept));
     }
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
+    aee__template_pass(instance);
     instance->restores++;
     (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     follow(kept, instance);
