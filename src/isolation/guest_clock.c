@@ -90,6 +90,7 @@ void aee__guest_clock_note(struct aee__instance *instance)
 {
     uint64_t frames = atomic_load_explicit(&instance->core->counters.frames, memory_order_relaxed);
     if (atomic_load_explicit(&instance->clock_frame, memory_order_relaxed) != frames + 1) {
+        aee__template_pass(instance);
         tell(instance);
     }
 }
