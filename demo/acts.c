@@ -95,6 +95,11 @@ static void misbehave(struct part *part, enum fault fault, const int64_t *args, 
                  part->scene->name);
         return;
     }
+    /* A state that crashes again before any call has succeeded is taken for the cause, and in the
+     * end a component begins anew with its image. Who is told to crash over and over again is not
+     * ill. */
+    (void)aee_call_i64(game->engine, part->context, part->faults[BREAK_NOTHING], NULL, 0, &value,
+                       NULL);
     const aee_limits tight = {.call_budget_ns = HANG_BUDGET_NS};
     const aee_limits usual = {.call_budget_ns = part->budget_ns};
     if (fault == BREAK_HANG) {

@@ -64,7 +64,7 @@ struct manifest {
 };
 
 enum role { CORE, AGENTS, PARTICLES, RENDERING, MOD };
-enum fault { BREAK_NULL, BREAK_HANG, BREAK_MEMORY, BREAK_PEEK, FAULTS };
+enum fault { BREAK_NULL, BREAK_HANG, BREAK_MEMORY, BREAK_PEEK, BREAK_NOTHING, FAULTS };
 
 /* A context of a scene. */
 struct part {
