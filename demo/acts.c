@@ -95,6 +95,11 @@ static void misbehave(struct part *part, enum fault fault, const int64_t *args, 
                  part->scene->name);
         return;
     }
+    /* A state that crashes again before any call has succeeded is taken for the cause, and in the
+     * end a component begins anew with its image. Who is told to crash over and over again is not
+     * ill. */
+    (void)aee_call_i64(game->engine, part->context, part->faults[BREAK_NOTHING], NULL, 0, &value,
+                       NULL);
     const aee_limits tight = {.call_budget_ns = HANG_BUDGET_NS};
     const aee_limits usual = {.call_budget_ns = part->budget_ns};
     if (fault == BREAK_HANG) {
@@ -189,8 +194,8 @@ static void kill_scene(struct scene *scene)
     game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
              scene->part_count);
     for (uint32_t i = 0; i < scene->part_count && scene->game->options.headless; i++) {
-        for (int wait = 0; before[i] != NEVER && restarts_of(&scene->parts[i]) == before[i] &&
-                           wait < 5000;
+        for (int wait = 0;
+             before[i] != NEVER && restarts_of(&scene->parts[i]) == before[i] && wait < 5000;
              wait++) {
             (void)nanosleep(&moment, NULL);
         }

@@ -64,7 +64,7 @@ struct manifest {
 };
 
 enum role { CORE, AGENTS, PARTICLES, RENDERING, MOD };
-enum fault { BREAK_NULL, BREAK_HANG, BREAK_MEMORY, BREAK_PEEK, FAULTS };
+enum fault { BREAK_NULL, BREAK_HANG, BREAK_MEMORY, BREAK_PEEK, BREAK_NOTHING, FAULTS };
 
 /* A context of a scene. */
 struct part {
@@ -153,7 +153,7 @@ bool game_open(struct game *game, aee_error *error);
 void game_close(struct game *game);
 bool scene_open(struct game *game, aee_error *error);
 void scene_close(struct scene *scene);
-void scene_spread(void *agents); /* over the stage; of columns that agents_init() made */
+void scene_spread(void *agents);         /* over the stage; of columns that agents_init() made */
 const char *scene_image(enum role role); /* of those that are no mods: image and step function */
 const char *scene_step(enum role role);
 struct scene *scene_at(struct game *game, int index); /* NULL: none is open there */

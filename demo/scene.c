@@ -187,7 +187,7 @@ static bool prepare(struct part *part, aee_error *error)
 static bool open_part(struct part *part, aee_error *error)
 {
     static const char *const faults[FAULTS] = {"break_null", "break_hang", "break_memory",
-                                               "break_peek"};
+                                               "break_peek", "break_nothing"};
     const uint32_t budget_ms = part->mod ? part->mod->budget_ms : 50;
     if (!create_context(part, error) || !set_recovery(part, error) || !prepare(part, error) ||
         (part->role != MOD && !find(part, cast[part->role].step, &part->step, error))) {
@@ -263,8 +263,7 @@ static bool launch_particles(struct scene *scene, aee_error *error)
     aee_result result = AEE_OK;
     for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES && result == AEE_OK; scene->frame++) {
         scene_set_stage(scene);
-        result =
-            aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
+        result = aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
     }
     scene->frame = 0;
     return result == AEE_OK;

@@ -101,7 +101,8 @@ static void take_event(struct screen *screen, struct game *game, const SDL_Event
             select_scene(game, draw_scene_at(&screen->picture, &game->view, x, y));
         }
     } else if (event->type == SDL_WINDOWEVENT &&
-               event->window.event == SDL_WINDOWEVENT_SIZE_CHANGED) {
+               event->window.event == SDL_WINDOWEVENT_SIZE_CHANGED && !screen->film) {
+        /* A film has one size: the window shows its picture larger or smaller meanwhile. */
         game->over |= !screen_resize(screen, event->window.data1, event->window.data2);
     }
 }

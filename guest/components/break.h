@@ -4,7 +4,8 @@
  *   break_null()          follows a null pointer
  *   break_hang()          never returns
  *   break_memory()        takes and touches all the memory it can get, and gives up
- *   break_peek(address)   the eight bytes there */
+ *   break_peek(address)   the eight bytes there
+ *   break_nothing()       returns: a call that succeeds */
 #ifndef AEE_COMPONENT_BREAK_H
 #define AEE_COMPONENT_BREAK_H
 
@@ -100,6 +101,12 @@ AEE_SIGNATURE(break_peek, "i:i");
 AEE_EXPORT int64_t break_peek(int64_t address)
 {
     return *break_hidden(address);
+}
+
+AEE_SIGNATURE(break_nothing, "i:");
+AEE_EXPORT int64_t break_nothing(void)
+{
+    return 0;
 }
 
 #endif

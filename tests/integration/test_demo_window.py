@@ -53,13 +53,13 @@ def xdotool(*words):
 class Window:
     """The demo in a window, and its pictures, one in ten frames."""
 
-    def __init__(self, name):
+    def __init__(self, name, *arguments):
         self.folder = DEMO.file(name)
         self.report = DEMO.file(name + ".json")
         environment = {key: value for key, value in os.environ.items()
                        if key not in ("SDL_VIDEODRIVER", "WAYLAND_DISPLAY")}
         command = [OPTIONS.demo, "--agents", "500", "--particles", "3000", "--json", self.report,
-                   "--capture", self.folder, "--capture-every", "10"]
+                   "--capture", self.folder, "--capture-every", "10", *arguments]
         print("+", " ".join(command), flush=True)
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -148,15 +148,17 @@ def stand_still(window):
     window.await_words("frozen", there=False)
 
 
+def size_of(path):
+    with open(path, "rb") as file:
+        return struct.unpack(">II", file.read(24)[16:])
+
+
 def resize(window, width, height):
     """The picture has the size of the window, and its buttons are where they are drawn."""
     xdotool("windowsize", window.id, str(width), str(height))
     end = time.monotonic() + PATIENCE
-    size = None
-    while size != (width, height):
-        expect_true(f"pictures are {size}", time.monotonic() < end)
-        with open(window.path(window.picture(after=window.newest())), "rb") as file:
-            size = struct.unpack(">II", file.read(24)[16:])
+    while size_of(window.path(window.picture(after=window.newest()))) != (width, height):
+        expect_true("pictures have another size", time.monotonic() < end)
     window.click_words("Memory bomb")
 
 
@@ -221,7 +223,11 @@ def close_window(window):
 
 
 def closed():
-    window = Window("closed")
+    """A film has the size with which it has begun, whatever becomes of the window."""
+    window = Window("closed", "--record", "/dev/null", "--size", "960x540")
+    xdotool("windowsize", window.id, "1100", "650")
+    number = window.picture(after=window.newest() + 20)
+    expect("size of a picture", size_of(window.path(number)), (960, 540))
     close_window(window)
     report = window.end()
     expect("scenes", [scene["name"] for scene in report["scenes"]], ["Harbour", "Cave"])
