@@ -189,8 +189,8 @@ static void kill_scene(struct scene *scene)
     game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
              scene->part_count);
     for (uint32_t i = 0; i < scene->part_count && scene->game->options.headless; i++) {
-        for (int wait = 0; before[i] != NEVER && restarts_of(&scene->parts[i]) == before[i] &&
-                           wait < 5000;
+        for (int wait = 0;
+             before[i] != NEVER && restarts_of(&scene->parts[i]) == before[i] && wait < 5000;
              wait++) {
             (void)nanosleep(&moment, NULL);
         }

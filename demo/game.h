@@ -152,7 +152,7 @@ bool game_open(struct game *game, aee_error *error);
 void game_close(struct game *game);
 bool scene_open(struct game *game, aee_error *error);
 void scene_close(struct scene *scene);
-void scene_spread(void *agents); /* over the stage; of columns that agents_init() made */
+void scene_spread(void *agents);         /* over the stage; of columns that agents_init() made */
 const char *scene_image(enum role role); /* of those that are no mods: image and step function */
 const char *scene_step(enum role role);
 struct scene *scene_at(struct game *game, int index); /* NULL: none is open there */

@@ -76,8 +76,8 @@ static bool prepare(struct part *part, void *module)
     case CORE:
         return call(module, "scene_init", seed, CORE_NODES, 0) >= 0;
     case AGENTS:
-        if (call(module, "agents_init", part_address(part, SHARED_AGENTS), options->agents,
-                 flock) < 0) {
+        if (call(module, "agents_init", part_address(part, SHARED_AGENTS), options->agents, flock) <
+            0) {
             return false;
         }
         scene_spread(part->scene->shared[SHARED_AGENTS].data);

@@ -96,9 +96,9 @@ static aee_result submit(struct step *step, aee_batch *batch, aee_error *error)
     do {
         *error = (aee_error){0};
         leave_out(step);
-        result = step->count > 0 ? aee_submit(step->game->engine, step->items, step->count, 0,
-                                              batch, error)
-                                 : AEE_OK;
+        result = step->count > 0
+                     ? aee_submit(step->game->engine, step->items, step->count, 0, batch, error)
+                     : AEE_OK;
     } while (result == AEE_ERR_RESTARTING || result == AEE_ERR_STOPPED ||
              result == AEE_ERR_QUARANTINED);
     return result;
@@ -116,7 +116,7 @@ static bool run(struct step *step, aee_error *error)
         return true;
     }
     if (aee_wait(step->game->engine, batch, done, step->count, &count, UINT64_MAX, error) !=
-            AEE_OK) {
+        AEE_OK) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {

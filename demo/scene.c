@@ -263,8 +263,7 @@ static bool launch_particles(struct scene *scene, aee_error *error)
     aee_result result = AEE_OK;
     for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES && result == AEE_OK; scene->frame++) {
         scene_set_stage(scene);
-        result =
-            aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
+        result = aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
     }
     scene->frame = 0;
     return result == AEE_OK;
