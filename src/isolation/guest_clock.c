@@ -65,7 +65,7 @@ int aee__guest_clock_seed(struct aee__context *context, uint8_t seed[32])
     return 0;
 }
 
-static void tell(struct aee__instance *instance)
+void aee__guest_clock_tell(struct aee__instance *instance)
 {
     struct aee__core *core = instance->core;
     struct aee__guest_clock *clock = &instance->context->clock;
@@ -84,12 +84,4 @@ static void tell(struct aee__instance *instance)
     __atomic_store_n(&info->time_ns, time, __ATOMIC_RELAXED);
     atomic_store(&instance->clock_frame, frames + 1);
     (void)pthread_mutex_unlock(&clock->lock);
-}
-
-void aee__guest_clock_note(struct aee__instance *instance)
-{
-    uint64_t frames = atomic_load_explicit(&instance->core->counters.frames, memory_order_relaxed);
-    if (atomic_load_explicit(&instance->clock_frame, memory_order_relaxed) != frames + 1) {
-        tell(instance);
-    }
 }

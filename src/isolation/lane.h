@@ -111,7 +111,12 @@ void aee__lane_destroy(struct aee__lane *lane);
 
 /* Takes the lane if nobody has it. What was taken may belong to an instance that has ended, or was
  * made anew: the caller checks. */
-bool aee__lane_try(struct aee__lane *lane);
+static inline bool aee__lane_try(struct aee__lane *lane)
+{
+    uint32_t free = 0;
+    return atomic_load_explicit(&lane->owned, memory_order_relaxed) == 0 &&
+           atomic_compare_exchange_strong(&lane->owned, &free, 1);
+}
 /* Gives it back, after the looks that others asked for. Not with the context's lock held. */
 void aee__lane_give(struct aee__lane *lane);
 /* Sees to it that somebody looks at ring and queue: this thread (which runs host functions if it

@@ -1,4 +1,5 @@
-/* lane_internal.h: between lane.c (the ring and its owner) and lane_run.c (running the vCPU). */
+/* lane_internal.h: between lane.c (the ring and its owner), lane_call.c (a call that a thread waits
+ * for) and lane_run.c (running the vCPU). */
 #ifndef AEE_ISOLATION_LANE_INTERNAL_H
 #define AEE_ISOLATION_LANE_INTERNAL_H
 
@@ -36,7 +37,52 @@ void aee__lane_place_payload(struct aee__lane *lane, struct aee__call *call);
  */
 aee_result aee__lane_take_payload(struct aee__lane *lane, struct aee__call *call);
 
+/* ---- What each call does: here, so that it needs no calls of its own ----------------------- */
+
+static inline bool aee__lane_fits(const struct aee__lane *lane, const struct aee__call *call)
+{
+    return !aee__call_is_bytes(call) || aee__lane_payload_fits(lane, call);
+}
+
+/* Everything but the ring: the call will be the one `ahead` places after the last. */
+static inline void aee__lane_note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
+{
+    uint32_t at = atomic_load_explicit(&lane->ring.submitted, memory_order_relaxed) + ahead;
+    at %= AEE_RING_SLOTS;
+    if (aee__call_is_bytes(call)) {
+        aee__lane_place_payload(lane, call);
+    }
+    lane->in_flight[at] = call;
+    atomic_store_explicit(&lane->called[at], call->export_index, memory_order_relaxed);
+}
+
+static inline aee_result aee__lane_payload_status(struct aee__lane *lane, struct aee__call *call)
+{
+    return aee__call_is_bytes(call) ? aee__lane_take_payload(lane, call) : AEE_OK;
+}
+
+static inline void aee__lane_count(_Atomic uint64_t *number)
+{
+    uint64_t value = atomic_load_explicit(number, memory_order_relaxed);
+    atomic_store_explicit(number, value + 1, memory_order_relaxed);
+}
+
+/* The call has its status; one of a batch is told of by aee__batch_finish(). */
+static inline void aee__lane_finish(struct aee__lane *lane, struct aee__call *call, aee_result status)
+{
+    if (call->export_index != AEE__CALLED_INITIALISER) {
+        aee__lane_count(status == AEE_OK ? &lane->calls : &lane->failed_calls);
+    }
+    call->status = status;
+    if (!call->batch) {
+        call->done = true;
+    }
+}
+
 /* lane_budget.c */
+
+/* A deadline that does not come. */
+#define AEE__LANE_NEVER_NS (UINT64_MAX / 2)
 
 /* Without a call a lane must park within this time; far above the spin, so that only a component
  * that keeps its worker meets it. */
