@@ -53,24 +53,33 @@ static void note_gap(struct aee__lane *lane, uint64_t begin, bool awake)
 }
 
 /* `awake`: the lane was running when the call came. The first call of many wakes it, which says
- * nothing about the others. */
-static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint64_t begin,
-                      uint64_t end, bool awake)
+ * nothing about the others. What can wait does: the caller waits for this, and the next call, while
+ * its component works, does not. */
+static void note_end(struct aee__lane *lane, const struct aee__call *call, uint64_t begin,
+                     uint64_t end, bool awake)
 {
-    const struct aee__core *core = lane->instance->core;
     struct aee__lane_costs *costs = &lane->costs;
     costs->last_end = end;
-    uint64_t took = aee__ticks_to_ns(&core->ticker, costs->last_end - begin);
-    aee__meter_count(&lane->meter, costs->last_end);
-    if (call->mode_used == AEE_CALL_DIRECT) {
-        costs->direct_ns = aee__lane_average(costs->direct_ns, took);
-    } else if (awake) {
-        costs->ring_ns = aee__lane_average(costs->ring_ns, took);
-    }
-    aee__tracing_call(lane, call, begin, costs->last_end);
+    costs->last_ticks = call->mode_used == AEE_CALL_DIRECT || awake ? end - begin : 0;
+    costs->last_direct = call->mode_used == AEE_CALL_DIRECT;
+    aee__meter_count(&lane->meter, end);
+    aee__tracing_call(lane, call, begin, end);
     if (call->status == AEE_OK) {
-        aee__histogram_record(&lane->instance->context->stats.latency, took);
+        atomic_store_explicit(&lane->latency_ticks, (end - begin) | 1, memory_order_relaxed);
     }
+}
+
+/* The rest, of the call before. */
+static void note_cost(struct aee__lane *lane)
+{
+    struct aee__lane_costs *costs = &lane->costs;
+    if (costs->last_ticks > 0) {
+        uint64_t *average = costs->last_direct ? &costs->direct_ns : &costs->ring_ns;
+        uint64_t took = aee__ticks_to_ns(&lane->instance->core->ticker, costs->last_ticks);
+        *average = aee__lane_average(*average, took);
+        costs->last_ticks = 0;
+    }
+    aee__lane_tell_latency(lane);
 }
 
 static void push(struct aee__lane *lane, struct aee__call *call)
@@ -136,6 +145,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
     push(lane, call);
     uint64_t begin = aee__ticks(&core->ticker);
     note_gap(lane, begin, awake);
+    note_cost(lane);
     if (idle) {
         lane->trace_from = begin;
         aee__meter_skip(&lane->meter, begin);
@@ -149,7 +159,7 @@ aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
         aee__lane_await(lane, call);
         end = aee__ticks(&core->ticker);
     }
-    note_cost(lane, call, begin, end, awake);
+    note_end(lane, call, begin, end, awake);
     return call->status;
 }
 
