@@ -262,9 +262,9 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
         taken++;
         if (call->epoch != lane->instance->epoch || is_late(call)) {
             aee__lane_finish(lane, call,
-                   call->retried                          ? call->status
-                   : call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED
-                                                          : AEE_ERR_TIMED_OUT);
+                             call->retried                          ? call->status
+                             : call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED
+                                                                    : AEE_ERR_TIMED_OUT);
             late[(*late_count)++] = call;
         } else {
             aee__lane_note(lane, call, count);
@@ -311,7 +311,8 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     (void)pthread_mutex_lock(&queue->lock);
     if (may_begin(lane)) {
         if (idle) { /* the watch is still that of calls before, as in aee__lane_call() */
-            atomic_store_explicit(&lane->budget.deadline_ns, AEE__LANE_NEVER_NS, memory_order_relaxed);
+            atomic_store_explicit(&lane->budget.deadline_ns, AEE__LANE_NEVER_NS,
+                                  memory_order_relaxed);
         }
         late_count = feed_some(lane, queue, limit, late);
     }
@@ -329,7 +330,7 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
  * guest again: it asks once more, and then serves it. */
 static void serve_or_send(struct aee__lane *lane, bool serve)
 {
-    while (serve && aee__lane_serve_host_call(lane)) {
+    while (serve && aee__lane_serve_host_call(lane, 0)) {
         (void)aee__lane_collect(lane);
         serve = !aee__lane_is_over(lane);
     }

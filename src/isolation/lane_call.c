@@ -6,8 +6,6 @@
 
 /* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
 #define RING_BAN 256u
-/* Looks at the ring, with a reading of the counter between them, before others are looked at. */
-#define ALONE_TURNS 32u
 
 /* ---- Which way ---------------------------------------------------------------------------- */
 
@@ -92,23 +90,19 @@ static void push(struct aee__lane *lane, struct aee__call *call)
 /* ---- Calls -------------------------------------------------------------------------------- */
 
 /* The reply of the only call under way, from a lane that runs: what most calls by ring need. Looks
- * for a moment only; 0: aee__lane_await() goes on. Else about when the reply came: the readings
- * between the looks take less time than a PAUSE, and none is needed after the last. */
+ * for a moment only; 0: aee__lane_await() goes on. Else about when the reply came. */
 static uint64_t await_alone(struct aee__lane *lane, struct aee__call *call)
 {
     const struct aee__core *core = lane->instance->core;
     /* Who runs the lane comes first, as there. */
     if (atomic_load_explicit(&lane->state, memory_order_relaxed) != AEE__LANE_RUNNING ||
-        aee__workers_crowded(&core->workers) || !core->ticker.counter) {
+        aee__workers_crowded(&core->workers)) {
         return 0;
     }
     struct aee__ring_watch watch =
         aee__call_ring_watch(&lane->ring, AEE__RING_LEVEL_NONE, lane->host_depth);
-    uint64_t now = aee__ticks(&core->ticker);
-    for (uint32_t turn = 0; turn < ALONE_TURNS && !aee__ring_watch_hit(&watch); turn++) {
-        now = aee__ticks(&core->ticker);
-    }
-    return aee__lane_take(lane, call) ? now : 0;
+    uint64_t seen = aee__lane_look(&core->ticker, &watch);
+    return seen > 0 && aee__lane_take(lane, call) ? seen : 0;
 }
 
 static aee_result ended(struct aee__lane *lane, struct aee__call *call)

@@ -3,6 +3,7 @@
 #ifndef AEE_ISOLATION_LANE_INTERNAL_H
 #define AEE_ISOLATION_LANE_INTERNAL_H
 
+#include "base/clock.h"
 #include "isolation/lane.h"
 
 #define AEE__SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
@@ -68,7 +69,8 @@ static inline void aee__lane_count(_Atomic uint64_t *number)
 }
 
 /* The call has its status; one of a batch is told of by aee__batch_finish(). */
-static inline void aee__lane_finish(struct aee__lane *lane, struct aee__call *call, aee_result status)
+static inline void aee__lane_finish(struct aee__lane *lane, struct aee__call *call,
+                                    aee_result status)
 {
     if (call->export_index != AEE__CALLED_INITIALISER) {
         aee__lane_count(status == AEE_OK ? &lane->calls : &lane->failed_calls);
@@ -77,6 +79,23 @@ static inline void aee__lane_finish(struct aee__lane *lane, struct aee__call *ca
     if (!call->batch) {
         call->done = true;
     }
+}
+
+/* Looks whether one of the two is there for about a microsecond, in which what comes next mostly
+ * comes. When it was seen, in ticks: the reading is part of the waiting and costs nothing here; 0:
+ * it was not. */
+static inline uint64_t aee__lane_look(const struct aee__ticker *ticker,
+                                      const struct aee__ring_watch *watch)
+{
+    for (uint32_t look = 0; look < 32; look++) {
+        /* Looks without PAUSE would take the line away from the guest while it writes to it. */
+        aee__cpu_relax();
+        uint64_t now = aee__ticks(ticker);
+        if (aee__ring_watch_hit(watch)) {
+            return now;
+        }
+    }
+    return 0;
 }
 
 /* lane_budget.c */
