@@ -102,7 +102,13 @@ static uint64_t await_alone(struct aee__lane *lane, struct aee__call *call)
     struct aee__ring_watch watch =
         aee__call_ring_watch(&lane->ring, AEE__RING_LEVEL_NONE, lane->host_depth);
     uint64_t seen = aee__lane_look(&core->ticker, &watch);
-    return seen > 0 && aee__lane_take(lane, call) ? seen : 0;
+    if (seen == 0 || !aee__call_ring_pop(&lane->ring, &call->result)) {
+        return 0;
+    }
+    aee__lane_finish(lane, call, aee__lane_payload_status(lane, call));
+    lane->request_arena_used = 0;
+    lane->reply_arena_used = 0;
+    return seen;
 }
 
 static aee_result ended(struct aee__lane *lane, struct aee__call *call)
