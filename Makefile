@@ -1,20 +1,23 @@
 # A thin front: everything is done by CMake presets (CMakePresets.json) and scripts/.
 # Quick start: `make demo` and `make test`. AEE_JOBS=n limits parallel work.
 
-PACKAGES_BUILD = cmake ninja-build gcc libc6-dev libdw-dev libjansson-dev libseccomp-dev libzstd-dev libxxhash-dev musl-dev pkg-config
+PACKAGES_BUILD = cmake ninja-build gcc libc6-dev libdw-dev libjansson-dev libseccomp-dev libzstd-dev libxxhash-dev musl-dev pkg-config \
+	libsdl2-dev libsdl2-ttf-dev libpng-dev fonts-dejavu-core
 PACKAGES_TEST = $(PACKAGES_BUILD) g++ gdb libcmocka-dev python3
 PACKAGES_BENCH = liblua5.4-dev libluajit-5.1-dev
 PACKAGES_MODEL = spin
 PACKAGES_GDB = gdb
+PACKAGES_SCREEN = xvfb xdotool
 PACKAGES_LINT = clang-format clang-tidy
 PACKAGES_FUZZ = clang libclang-rt-14-dev
 
-DEMO = build/release/demo/demo
+DEMO = build/release/demo/aee-demo
 FUZZ_SECONDS = 60
 LOG = build/demo.log
 
 SOAK_SECONDS = 60
 SOAK_CRASHES = 100000
+SOAK_MINUTES = 30
 
 .PHONY: help demo bench test asan tsan soak hw lint format fuzz clean
 
@@ -25,7 +28,8 @@ help:
 	@echo 'make asan    the address and undefined behaviour part of it'
 	@echo 'make tsan    the thread part of it'
 	@echo 'make soak    the stress test for SOAK_SECONDS (default 60), optimised and with the thread sanitizer; then'
-	@echo '             SOAK_CRASHES (default 100000: 28 minutes), one in each frame at 60 Hz'
+	@echo '             SOAK_CRASHES (default 100000: 28 minutes), one in each frame at 60 Hz; then the demo with'
+	@echo '             random actions for SOAK_MINUTES (default 30)'
 	@echo 'make hw      tests on emulated AMD and Intel machines (downloads about 150 MB once; AEE_HW=no: without)'
 	@echo 'make lint    source checks, clang-format, clang-tidy'
 	@echo 'make format  reformat the C sources'
@@ -39,7 +43,7 @@ demo:
 	@{ cmake --preset release && cmake --build --preset release; } >$(LOG) 2>&1 \
 	    || { tail -n 60 $(LOG); exit 1; }
 	@test -x $(DEMO) || { echo 'make demo: the build made no $(DEMO)'; exit 1; }
-	@$(DEMO) || test $$? -eq 77 # it has said what is missing here
+	@cd build && ../$(DEMO) || test $$? -eq 77 # it has said what is missing here
 
 bench:
 	@scripts/install-deps.sh $(PACKAGES_BUILD) --optional $(PACKAGES_BENCH)
@@ -49,7 +53,7 @@ bench:
 	@build/release/tools/aee/aee bench
 
 test:
-	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL) $(PACKAGES_GDB)
+	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_MODEL) $(PACKAGES_GDB) $(PACKAGES_SCREEN)
 	@scripts/run-tests.sh release asan-ubsan tsan hw
 
 asan:
@@ -62,7 +66,7 @@ tsan:
 
 soak:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)
-	@scripts/soak.sh $(SOAK_SECONDS) $(SOAK_CRASHES)
+	@scripts/soak.sh $(SOAK_SECONDS) $(SOAK_CRASHES) $(SOAK_MINUTES)
 
 hw:
 	@scripts/install-deps.sh $(PACKAGES_TEST) --optional $(PACKAGES_GDB)

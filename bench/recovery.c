@@ -7,7 +7,7 @@
 #include "bench/rows.h"
 #include "bench/stage.h"
 
-enum { PAGE = 4096, STATE = 1 << 20, CRASH_PAGES = 16 };
+enum { PAGE = 4096, STATE = 1 << 20, CRASH_PAGES = 16, COLD_FORKS = 40 };
 
 struct recovery {
     const struct bench *bench;
@@ -19,7 +19,8 @@ struct recovery {
     struct bench_exits *exits;
     uint8_t *copies[2]; /* of STATE bytes, for floors */
     int64_t pages;
-    int64_t expected; /* what the next recovery_count() gives after a restore */
+    struct bench_samples cold; /* forks without a spare fork */
+    int64_t expected;          /* what the next recovery_count() gives after a restore */
 };
 
 static aee_result call(struct recovery *recovery, aee_function function, int64_t argument,
@@ -343,42 +344,97 @@ const struct bench_row bench_row_state_restore = {
 
 /* ---- fork_call ---------------------------------------------------------------------------- */
 
-/* In a frame, in which nobody makes machines: the pool has some. */
+/* Between frames a spare fork is made, and then the pool is filled. */
+static int await_forks(struct recovery *recovery, uint32_t wanted, struct bench_result *result)
+{
+    const uint64_t patience = bench_now() + 10 * BENCH_NS_PER_SECOND;
+    aee_context_info info = {0};
+    do {
+        if (bench_stage_info(&recovery->stage, &info, result) != 0) {
+            return -1;
+        }
+        if (info.forks_ready >= wanted) {
+            return bench_stage_await_pool(&recovery->stage, BENCH_POOL, result);
+        }
+        bench_sleep(BENCH_NS_PER_MS / 10);
+    } while (bench_now() < patience);
+    return bench_skip(result, "%u forks were ready after 10 s, not %u", info.forks_ready, wanted);
+}
+
+static int measure_one_fork(struct recovery *recovery, struct bench_samples *samples,
+                            aee_context *out, struct bench_result *result)
+{
+    aee_engine *engine = recovery->stage.engine;
+    aee_error error;
+    aee_context fork = {0};
+    aee_function function;
+    int64_t value = 0;
+    const uint64_t before = bench_now();
+    aee_result status = aee_fork(engine, recovery->stage.context, NULL, &fork, &error);
+    if (status == AEE_OK) {
+        status = aee_find_function(engine, fork, "recovery_count", &function, &error);
+    }
+    if (status == AEE_OK) {
+        status = aee_call_i64(engine, fork, function, NULL, 0, &value, &error);
+    }
+    bench_samples_add(samples, (double)(bench_now() - before));
+    *out = fork;
+    if (bench_check(result, status, &error) != 0) {
+        return -1;
+    }
+    return value == recovery->expected ? 0
+                                       : bench_skip(result, "a fork has not its template's state");
+}
+
+/* In a frame, in which nobody makes machines: a second fork finds one from the pool only. */
+static int measure_frame(struct recovery *recovery, struct bench_samples *samples,
+                         struct bench_result *result)
+{
+    aee_engine *engine = recovery->stage.engine;
+    if (await_forks(recovery, 1, result) != 0) {
+        return -1;
+    }
+    aee_context forks[2] = {{0}, {0}};
+    (void)aee_engine_frame_begin(engine, NULL);
+    int status = measure_one_fork(recovery, samples, &forks[0], result);
+    if (status == 0 && recovery->cold.count < recovery->cold.capacity) {
+        status = measure_one_fork(recovery, &recovery->cold, &forks[1], result);
+    }
+    (void)aee_engine_frame_end(engine, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        (void)aee_destroy(engine, forks[i], NULL);
+    }
+    return status;
+}
+
 static int measure_forks(void *user, struct bench_samples *samples, uint32_t count,
                          struct bench_result *result)
 {
-    struct recovery *recovery = user;
-    aee_engine *engine = recovery->stage.engine;
-    for (uint32_t i = 0; i < count; i++) {
-        aee_error error;
-        aee_context fork = {0};
-        aee_function function;
-        int64_t value = 0;
-        if (bench_stage_await_pool(&recovery->stage, 1, result) != 0) {
-            return -1;
-        }
-        (void)aee_engine_frame_begin(engine, NULL);
-        const uint64_t before = bench_now();
-        aee_result status = aee_fork(engine, recovery->stage.context, NULL, &fork, &error);
-        if (status == AEE_OK) {
-            status = aee_find_function(engine, fork, "recovery_count", &function, &error);
-        }
-        if (status == AEE_OK) {
-            status = aee_call_i64(engine, fork, function, NULL, 0, &value, &error);
-        }
-        bench_samples_add(samples, (double)(bench_now() - before));
-        (void)aee_engine_frame_end(engine, NULL, NULL);
-        if (status == AEE_OK) {
-            status = aee_destroy(engine, fork, &error);
-        }
-        if (bench_check(result, status, &error) != 0) {
-            return -1;
-        }
-        if (value != recovery->expected) {
-            return bench_skip(result, "a fork has not its template's state");
-        }
+    int status = 0;
+    for (uint32_t i = 0; i < count && status == 0; i++) {
+        status = measure_frame(user, samples, result);
     }
-    return 0;
+    return status;
+}
+
+/* One spare fork, at all levels; the first one that is asked for has spares made. */
+static int begin_forks(struct recovery *recovery, struct bench_result *result)
+{
+    aee_error error;
+    const aee_limits limits = {.spares = 1};
+    aee_result status =
+        aee_set_limits(recovery->stage.engine, recovery->stage.context, &limits, &error);
+    if (bench_check(result, status, &error) != 0) {
+        return -1;
+    }
+    if (!bench_samples_init(&recovery->cold, COLD_FORKS)) {
+        return bench_skip(result, "there is no memory for samples");
+    }
+    aee_context fork;
+    const int begun = measure_one_fork(recovery, &recovery->cold, &fork, result);
+    recovery->cold.count = 0;
+    (void)aee_destroy(recovery->stage.engine, fork, NULL);
+    return begun;
 }
 
 static int run_fork_call(struct bench *bench, struct bench_result *result)
@@ -390,9 +446,13 @@ static int run_fork_call(struct bench *bench, struct bench_result *result)
                                     .rounds = bench_scale(bench, 20),
                                     .row_count = 10};
     int status = open_recovery(&recovery, bench, &settings, result);
-    if (status == 0) {
+    if (status == 0 && (status = begin_forks(&recovery, result)) == 0) {
         status = bench_interleave(&pair, result);
     }
+    if (status == 0) {
+        bench_extra(result, "no_spare_ns", bench_summarize(&recovery.cold).p50);
+    }
+    bench_samples_free(&recovery.cold);
     close_recovery(&recovery);
     return status;
 }
@@ -402,7 +462,7 @@ const struct bench_row bench_row_fork_call = {
     .unit = "ns",
     .target_text = "p50 <= 120 us",
     .how = "aee_fork() of a context that has not changed since its last fork, aee_find_function() "
-           "and the first call, with a machine in the pool, within a frame",
+           "and the first call, with a spare fork ready, within a frame",
     .target = {.p50 = 120000.0},
     .run = run_fork_call,
 };

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POOL = 4 }; /* aee_engine_desc.pool_size by default */
-
 static void *count_allocations(void *user, void *old, size_t old_size, size_t size)
 {
     struct bench_stage *stage = user;
@@ -70,7 +68,7 @@ int bench_stage_open(struct bench_stage *stage, const struct bench *bench,
         return -1;
     }
     /* What fills the pool would be in the figures. */
-    return bench_stage_await_pool(stage, POOL, result);
+    return bench_stage_await_pool(stage, BENCH_POOL, result);
 }
 
 void bench_stage_close(struct bench_stage *stage)

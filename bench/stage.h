@@ -19,6 +19,8 @@ bool bench_image_particles(struct bench_image *image, struct bench_result *resul
 bool bench_image_large(struct bench_image *image, struct bench_result *result); /* 1 MiB */
 bool bench_image_recovery(struct bench_image *image, struct bench_result *result);
 
+enum { BENCH_POOL = 4 }; /* aee_engine_desc.pool_size by default */
+
 struct bench_stage {
     aee_engine *engine;
     aee_context context;
@@ -48,7 +50,7 @@ int bench_stage_find(struct bench_stage *stage, const char *name, aee_function *
                      struct bench_result *result);
 int bench_stage_info(struct bench_stage *stage, aee_context_info *info,
                      struct bench_result *result);
-/* Waits until the pool of machines is full. */
+/* Waits until the pool has so many machines. */
 int bench_stage_await_pool(struct bench_stage *stage, uint32_t machines,
                            struct bench_result *result);
 

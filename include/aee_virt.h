@@ -278,7 +278,8 @@ typedef struct aee_limits {
                                     * their first use is cheap (docs/memory.md); 8 KiB */
     uint32_t spares;               /* instances that are built and initialised ahead on the restart
                                     * thread, outside of frames, for restarts to take; each needs
-                                    * what the context needs; 0, at most 4 */
+                                    * what the context needs; 0, at most 4. As many forks, once it
+                                    * has been forked, until it is called */
     uint32_t huge_pages;           /* non-zero: ask the host for 2 MiB pages behind the heap */
     /* AEE_UNLIMITED in all that follow. A second's worth may be used at once. Beyond it calls, host
      * calls and charges are refused with a sentence that names the field, until there is room. */
@@ -710,7 +711,8 @@ typedef struct aee_fork_desc {
  * now on: the host's kernel copies a page when a fork first writes it (docs/recovery.md). A
  * fork has random numbers of its own, unless its template has a fixed seed, no checkpoints, and is
  * restarted from the image. `desc` may be NULL. Waits for the template's calls as aee_checkpoint()
- * does. Fast where the template has not been called since its last fork and the pool has a machine.
+ * does. Fast where the template has not been called since its last fork and a spare fork is ready:
+ * some are made between frames, as many as aee_limits.spares says (docs/recovery.md).
  * Errors: those of aee_checkpoint(), and LIMIT (max_contexts), INVALID_ARGUMENT, SYSTEM. */
 AEE_API aee_result aee_fork(aee_engine *engine, aee_context template_, const aee_fork_desc *desc,
                             aee_context *out, aee_error *error);
@@ -806,9 +808,9 @@ typedef struct aee_context_info {
     uint64_t latency_p99_ns;
     uint64_t latency_max_ns;
     uint32_t spares_ready; /* instances that wait for a restart */
-    uint32_t reserved0;
-    uint64_t cpu_ns;    /* time of its vCPUs in calls, all since it was created */
-    uint64_t log_bytes; /* that were not dropped, and 16 for each line */
+    uint32_t forks_ready;  /* spare forks that wait for aee_fork() */
+    uint64_t cpu_ns;       /* time of its vCPUs in calls, all since it was created */
+    uint64_t log_bytes;    /* that were not dropped, and 16 for each line */
     uint64_t disk_bytes;
     uint64_t network_bytes;
     uint64_t throttled_calls;     /* calls refused by calls_per_second */
@@ -940,7 +942,8 @@ typedef enum aee_event_type {
     AEE_EVENT_REGION_REVOKED,
     AEE_EVENT_FRAME_LATE,
     AEE_EVENT_LOG_DROPPED,
-    AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load */
+    AEE_EVENT_SPARE_FAILED, /* no crash of the context; no more spares until the next load, or no
+                             * more spare forks until it is called */
     AEE_EVENT_FALLBACK,     /* of the engine: what of its level the host does not give */
     AEE_EVENT_THROTTLED,    /* over a limit of aee_limits: at most once a second for each limit */
     AEE_EVENT_CRASH_SAVED,  /* of aee_set_crash_files(): the text is the files' name, and behind a

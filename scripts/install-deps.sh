@@ -13,7 +13,8 @@ say() { printf 'deps: %s\n' "$*"; }
 # A file or command that shows that the package's content is there, whoever installed it.
 present() {
     case $1 in
-    cmake | gcc | g++ | gdb | clang | clang-tidy | clang-format | pkg-config | python3 | git | spin)
+    xvfb) command -v Xvfb >/dev/null 2>&1 ;;
+    cmake | gcc | g++ | gdb | clang | clang-tidy | clang-format | pkg-config | python3 | git | spin | xdotool)
         command -v "$1" >/dev/null 2>&1 ;;
     ninja-build) command -v ninja >/dev/null 2>&1 ;;
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
@@ -22,6 +23,10 @@ present() {
     libzstd-dev) pkg-config --exists libzstd 2>/dev/null ;;
     libdw-dev) pkg-config --exists libdw libelf 2>/dev/null ;;
     libjansson-dev) pkg-config --exists jansson 2>/dev/null ;;
+    libsdl2-dev) pkg-config --exists sdl2 2>/dev/null ;;
+    libsdl2-ttf-dev) pkg-config --exists SDL2_ttf 2>/dev/null ;;
+    libpng-dev) pkg-config --exists libpng 2>/dev/null ;;
+    fonts-dejavu-core) [ -e /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf ] ;;
     libxxhash-dev) [ -e /usr/include/xxhash.h ] || pkg-config --exists libxxhash 2>/dev/null ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || [ -e /usr/local/include/cmocka.h ] ;;
     libclang-rt-14-dev)

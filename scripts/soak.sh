@@ -1,10 +1,12 @@
 #!/bin/sh
-# soak.sh SECONDS CRASHES: runs the stress test for so long in the release build, and again under
-# ThreadSanitizer; then injects so many crashes, one in each frame at 60 Hz.
+# soak.sh SECONDS CRASHES MINUTES: runs the stress test for so long in the release build, and again under
+# ThreadSanitizer; then injects so many crashes, one in each frame at 60 Hz; then plays the demo for so
+# many minutes with random actions.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 crashes=${2:-100000}
+minutes=${3:-30}
 
 status=0
 for preset in release tsan; do
@@ -29,4 +31,16 @@ printf '== %s crashes at 60 Hz: about %s minutes\n' "$crashes" $((crashes / 3600
 code=0
 build/release/tests/soak_crashes --crashes "$crashes" --hz 60 || code=$?
 test $code -eq 0 || test $code -eq 77 || status=1
+
+if ! cmake --build --preset release >"$log" 2>&1; then
+    tail -n 60 "$log"
+    exit 1
+fi
+if [ -x build/release/tests/find_text ]; then # as long as the demo can draw
+    printf '== the demo, with random actions: %s minutes\n' "$minutes"
+    code=0
+    python3 -B tests/integration/test_demo_monkey.py --demo build/release/demo/aee-demo \
+        --frames $((minutes * 3600)) || code=$?
+    test $code -eq 0 || test $code -eq 77 || status=1
+fi
 exit $status

@@ -4,17 +4,10 @@
  *   mod_init(seed), mod_tick(frame) -> checksum, mod_arm(frame), as every mod here */
 #include <aee_guest.h>
 
+#include "break.h"
 #include "mod_counter.h"
 
 static struct mod_counter counter;
-
-/* Volatile, so that the compiler does not see what comes. */
-static volatile int *volatile nowhere;
-
-__attribute__((noinline)) static void follow_null(void)
-{
-    *nowhere = 42;
-}
 
 AEE_SIGNATURE(mod_init, "i:i");
 AEE_EXPORT int64_t mod_init(int64_t seed)

@@ -3,18 +3,10 @@
  *   mod_init(seed), mod_tick(frame) -> checksum, mod_arm(frame), as every mod here */
 #include <aee_guest.h>
 
+#include "break.h"
 #include "mod_counter.h"
 
 static struct mod_counter counter;
-
-static volatile uint64_t turns;
-
-__attribute__((noinline)) static void spin_forever(void)
-{
-    for (;;) {
-        turns = turns + 1;
-    }
-}
 
 AEE_SIGNATURE(mod_init, "i:i");
 AEE_EXPORT int64_t mod_init(int64_t seed)

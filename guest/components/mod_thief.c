@@ -15,6 +15,7 @@
 
 #include <aee_guest.h>
 
+#include "break.h"
 #include "mod_counter.h"
 #include "mod_thief.h"
 

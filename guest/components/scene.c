@@ -11,6 +11,8 @@
 
 #include <aee_guest.h>
 
+#include "break.h"
+
 #define MAX_NODES 100000
 #define BRANCHES 4      /* children of a node, at most */
 #define REPLACE_EVERY 8 /* frames */

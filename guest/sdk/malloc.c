@@ -23,10 +23,34 @@ static uint64_t heap_size(void *user)
     return __atomic_load_n(&aee_info()->heap_size, __ATOMIC_RELAXED);
 }
 
+static char *append(char *to, const char *text)
+{
+    const size_t size = strlen(text);
+    memcpy(to, text, size + 1);
+    return to + size;
+}
+
+static char *append_hex(char *to, uint64_t value)
+{
+    unsigned digits = 1;
+    while (digits < 16 && value >> (4 * digits) != 0) {
+        digits++;
+    }
+    while (digits-- > 0) {
+        *to++ = "0123456789abcdef"[value >> (4 * digits) & 0xf];
+    }
+    return to;
+}
+
+/* Sentences are short. Without printf(), which takes 16 KiB of each component that has no other use
+ * for it. */
 static void heap_corrupt(void *user, const char *sentence, uintptr_t address)
 {
+    char text[AEE__TEXT_MAX];
+    char *end = append(append(append(text, "heap: "), sentence), " (block at 0x");
     (void)user;
-    aee_abort("heap: %s (block at 0x%llx)", sentence, (unsigned long long)address);
+    (void)append(append_hex(end, address), ")");
+    aee__abort_text(text);
 }
 
 /* Runs before the constructors of a component, whose order among themselves is their own. */

@@ -79,11 +79,11 @@ int aee__sys_track_add(int track, uint64_t start, uint64_t size)
     return aee__sys_ioctl(track, IOCTL_REGISTER, &registration);
 }
 
-int aee__sys_track_written(int pagemap, uint64_t *from, uint64_t end,
+int aee__sys_track_written(int pagemap, uint64_t *from, uint64_t end, bool protect,
                            struct aee__page_range *ranges, uint32_t capacity)
 {
     struct scan scan = {.size = sizeof scan,
-                        .flags = SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC,
+                        .flags = SCAN_CHECK_WPASYNC | (protect ? SCAN_WP_MATCHING : 0),
                         .start = *from,
                         .end = end,
                         .ranges = (uintptr_t)ranges,

@@ -5,6 +5,7 @@
 #ifndef AEE_BASE_SYS_TRACK_H
 #define AEE_BASE_SYS_TRACK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -26,9 +27,9 @@ struct aee__page_range {
     uint64_t end;
     uint64_t kinds; /* private to the kernel */
 };
-/* Ranges that were written since they were asked about, from *from up to `end`; how many. *from
- * receives how far that was. */
-int aee__sys_track_written(int pagemap, uint64_t *from, uint64_t end,
+/* Ranges that were written since they were protected, from *from up to `end`; how many. *from
+ * receives how far that was. `protect`: and protects them. */
+int aee__sys_track_written(int pagemap, uint64_t *from, uint64_t end, bool protect,
                            struct aee__page_range *ranges, uint32_t capacity);
 
 #endif

@@ -95,10 +95,10 @@ static void jail_for_tests(aee_engine_desc *desc)
 
 /* ---- Parts, started in order and stopped in reverse --------------------------------------- */
 
-static bool fill_pool(void *user)
+static bool prepare_machines(void *user)
 {
     struct aee__core *core = user;
-    return aee__pool_fill_one(&core->pool);
+    return aee__pool_fill_one(&core->pool) || aee__templates_look_after_one(core);
 }
 
 static aee_result open_backend(struct aee__core *core, const aee_engine_desc *desc,
@@ -215,7 +215,7 @@ static aee_result start_part(aee_engine *engine, const aee_engine_desc *desc, ui
         if (core->jailed) {
             aee__workers_use(&core->workers, "aee-worker", &core->starter, &core->jail);
         }
-        return aee__housekeeper_start(&core->housekeeper, "aee-housekeeper", fill_pool, core,
+        return aee__housekeeper_start(&core->housekeeper, "aee-housekeeper", prepare_machines, core,
                                       error);
     default:
         return aee__housekeeper_start(&core->restarter, "aee-restarter", aee__spares_fill_one, core,

@@ -24,8 +24,8 @@ static aee_result share_regions(aee_engine *engine, struct aee__context *templat
     return result;
 }
 
-static aee_result begin(aee_engine *engine, const struct aee__fork *fork,
-                        struct aee__context *template, aee_context out, aee_error *error)
+static aee_result begin(aee_engine *engine, struct aee__fork *fork, struct aee__context *template,
+                        aee_context out, aee_error *error)
 {
     struct aee__context *context;
     aee_result result = aee__engine_enter(engine, out, "fork", &context, error);

@@ -101,7 +101,8 @@ struct aee__backend_ops {
                                 aee_error *error);
     void (*vm_set_system)(struct aee__vm *vm, uint8_t *system, uint64_t size, uint32_t lanes);
     /* Or by mapping files at guest virtual addresses, where both of the above are NULL: what was
-     * there before goes; when a call returns, no lane has the old memory any more. */
+     * there before goes; when a call returns, no lane has the old memory any more. The file of
+     * private memory stays open as long as the machine is asked about it. */
     aee_result (*vm_map)(struct aee__vm *vm, int fd, const struct aee__file_map *list,
                          uint32_t count, aee_error *error);
     aee_result (*vm_unmap)(struct aee__vm *vm, struct aee__gva gva, uint64_t size,
@@ -119,10 +120,13 @@ struct aee__backend_ops {
     /* Which pages of the private memory the lanes have written: vm_track() begins, where it
      * has not begun; vm_written() tells since then, or since it was asked last, by one bit for each
      * page of the memory file (src/ept), and may be asked while lanes run. Both NULL, or
-     * failing: it is not known, and pages must be compared. */
+     * failing: it is not known, and pages must be compared. Where it `tells_again`, it may tell
+     * pages that were not written, and with `keep` tells all that it tells now the next time, too:
+     * that costs the component no fault for each that it writes again. */
     aee_result (*vm_track)(struct aee__vm *vm, aee_error *error);
-    aee_result (*vm_written)(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+    aee_result (*vm_written)(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages, bool keep,
                              aee_error *error);
+    bool tells_again;
 
     aee_result (*lane_start)(struct aee__vm *vm, uint32_t lane, const struct aee__lane_start *start,
                              aee_error *error);

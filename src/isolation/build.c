@@ -63,14 +63,14 @@ static aee_result begin_with(struct aee__context *context, struct aee__instance 
 }
 
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
-                           enum aee__origin origin, struct aee__frozen *frozen,
+                           enum aee__origin origin, struct aee__start *start,
                            struct aee__instance **out, aee_error *error)
 {
     (void)pthread_mutex_lock(&context->lock);
     aee_limits limits = context->limits;
     (void)pthread_mutex_unlock(&context->lock);
     aee_result result =
-        aee__instance_create(context->core, context, image, &limits, frozen, out, error);
+        aee__instance_create(context->core, context, image, &limits, start, out, error);
     if (result != AEE_OK) {
         aee__housekeeper_poke(&context->core->housekeeper); /* it may have taken a machine */
         return result;
@@ -142,6 +142,7 @@ struct aee__instance *aee__life_make_current(struct aee__context *context,
                                              struct aee__instance *instance)
 {
     struct aee__instance *old = atomic_load(&context->current);
+    aee__template_outdate(context);
     instance->epoch = context->image_epoch;
     atomic_store(&context->current, instance);
     context->building = NULL;

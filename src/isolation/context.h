@@ -16,6 +16,7 @@
 #include "isolation/guest_clock.h"
 #include "isolation/instance.h"
 #include "isolation/rates.h"
+#include "isolation/template.h"
 #include "monitor/histogram.h"
 
 /* A region that the context may see; kept across restarts. */
@@ -93,11 +94,10 @@ struct aee__context {
     uint32_t operations_waiting; /* life-cycle operations that wait for their turn */
     struct aee__mapping mappings[AEE__MAPPINGS_MAX];
     uint32_t mapping_count;
-    uint16_t image_epoch;         /* counts loads; part of function handles */
-    struct aee__frozen *template; /* of the instance as it was at the last fork, or NULL */
-    uint64_t template_machine;    /* of that instance, */
-    uint64_t template_age;        /* ... and what aee__instance_age() was */
-    struct aee__instance *fallen; /* the last, which crashed: its machine is there for the next */
+    uint16_t image_epoch;          /* counts loads; part of function handles */
+    _Atomic bool template_spent;   /* it has gone on since `template` was made */
+    struct aee__template template; /* for the next forks of it */
+    struct aee__instance *fallen;  /* the last, which crashed: its machine is there for the next */
     struct aee__crash_history history;
     uint64_t restart_due_ns;              /* no restart after a crash begins before this */
     bool awaits_supervisor;               /* it went down with it, and comes back with it */
@@ -134,7 +134,7 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
                              aee_error *error);
 /* Loads as aee__context_load() does, with a template's memory instead of initialisers. */
 aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__image_ref *image,
-                                     struct aee__frozen *frozen, aee_error *error);
+                                     struct aee__start *start, aee_error *error);
 aee_result aee__context_restart(struct aee__context *context, aee_error *error);
 /* The same with the state of a checkpoint. */
 aee_result aee__context_revive(struct aee__context *context, uint32_t back, aee_error *error);

@@ -118,6 +118,7 @@ struct aee__core {
     _Atomic uint64_t machines;       /* numbers given */
     _Atomic bool checkpoints_frames; /* some context wants checkpoints at the ends of frames */
     _Atomic bool spares_wanted;      /* by a context: the restarter should look for it */
+    _Atomic bool templates_wanting;  /* one of them: the housekeeper should look for it */
     _Atomic bool crash_files_wanted; /* some context, or all of them, leave files of crashes */
     struct aee__events events;
     struct aee__host_functions functions;

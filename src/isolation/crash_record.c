@@ -22,11 +22,13 @@ void aee__log_tail_add(struct aee__log_tail *tail, uint64_t level, const char *l
 {
     uint32_t length = (uint32_t)strnlen(line, AEE__LOG_TAIL / 4);
     (void)pthread_mutex_lock(&tail->lock);
-    make_room(tail, length + 2);
-    tail->text[tail->used++] = (char)('0' + (level <= AEE_LOG_ERROR ? level : AEE_LOG_INFO));
-    memcpy(tail->text + tail->used, line, length);
-    tail->used += length;
-    tail->text[tail->used++] = '\n';
+    if (tail->text) {
+        make_room(tail, length + 2);
+        tail->text[tail->used++] = (char)('0' + (level <= AEE_LOG_ERROR ? level : AEE_LOG_INFO));
+        memcpy(tail->text + tail->used, line, length);
+        tail->used += length;
+        tail->text[tail->used++] = '\n';
+    }
     (void)pthread_mutex_unlock(&tail->lock);
 }
 
@@ -34,7 +36,9 @@ uint32_t aee__log_tail_copy(struct aee__log_tail *tail, char *to)
 {
     (void)pthread_mutex_lock(&tail->lock);
     uint32_t used = tail->used;
-    memcpy(to, tail->text, used);
+    if (used > 0) {
+        memcpy(to, tail->text, used);
+    }
     (void)pthread_mutex_unlock(&tail->lock);
     return used;
 }
@@ -43,7 +47,8 @@ uint32_t aee__log_tail_copy(struct aee__log_tail *tail, char *to)
 
 struct aee__crash_record *aee__crash_record_create(const struct aee__alloc *alloc)
 {
-    /* The rest stays untouched until a crash, and of 64 KiB of stack what no crash uses. */
+    /* The rest stays untouched until a crash, or the first line of a log, and of 64 KiB of stack
+     * what no crash uses. */
     struct aee__crash_record *record =
         alloc->function(alloc->user, NULL, 0, sizeof(struct aee__crash_record));
     if (record) {
@@ -92,15 +97,19 @@ void aee__crash_keep_destroy(struct aee__crash_keep *keep, const struct aee__all
 
 aee_result aee__crash_keep_prepare(struct aee__context *context, aee_error *error)
 {
+    const struct aee__alloc *alloc = &context->core->alloc;
     struct aee__crash_keep *keep = &context->keep;
     (void)pthread_mutex_lock(&keep->lock);
     release_spent(keep);
     if (!keep->record) {
-        keep->record = aee__crash_record_create(&context->core->alloc);
+        keep->record = aee__crash_record_create(alloc);
+        (void)pthread_mutex_lock(&keep->log.lock);
+        keep->log.text = keep->record ? keep->record->lines : NULL;
+        (void)pthread_mutex_unlock(&keep->log.lock);
     }
     bool files = atomic_load(&context->core->crash_files_wanted);
     if (files && !keep->core) {
-        keep->core = aee__crash_record_create(&context->core->alloc);
+        keep->core = aee__crash_record_create(alloc);
     }
     bool made = keep->record && (keep->core || !files);
     (void)pthread_mutex_unlock(&keep->lock);

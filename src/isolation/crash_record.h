@@ -31,7 +31,7 @@ struct aee__image_ref;
 struct aee__log_tail {
     pthread_mutex_t lock;
     uint32_t used;
-    char text[AEE__LOG_TAIL];
+    char *text; /* AEE__LOG_TAIL bytes of the record; NULL: there is none yet */
 };
 
 void aee__log_tail_add(struct aee__log_tail *tail, uint64_t level, const char *line);
@@ -94,7 +94,8 @@ struct aee__crash_record {
     char log[AEE__LOG_TAIL];
     uint64_t stack_start; /* gva */
     uint32_t stack_size;
-    uint8_t stack[AEE__RECORD_STACK]; /* last: the most of it is not used, nor touched */
+    uint8_t stack[AEE__RECORD_STACK]; /* the most of it is not used, nor touched */
+    char lines[AEE__LOG_TAIL];        /* of the context's log, as they come */
 };
 
 struct aee__crash_files;

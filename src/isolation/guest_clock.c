@@ -71,6 +71,7 @@ void aee__guest_clock_tell(struct aee__instance *instance)
     struct aee__guest_clock *clock = &instance->context->clock;
     struct aee_abi_info *info =
         aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);
+    aee__template_pass(instance);
     (void)pthread_mutex_lock(&clock->lock);
     uint64_t frames = atomic_load(&core->counters.frames);
     uint64_t begin = atomic_load(&core->frame_begin_ns);

@@ -6,44 +6,8 @@
 #include "base/checked.h"
 #include "base/sys.h"
 #include "isolation/context.h"
-#include "isolation/fault.h"
+#include "isolation/machine.h"
 #include "isolation/shells.h"
-
-/* ---- Images ------------------------------------------------------------------------------- */
-
-struct aee__image_ref *aee__image_ref_create(struct aee__core *core, struct aee__image *image,
-                                             const void *bytes, size_t size)
-{
-    struct aee__image_ref *reference = aee__alloc_zero(&core->alloc, 1, sizeof *reference);
-    if (!reference) {
-        return NULL;
-    }
-    reference->file = aee__kept_file_take(&core->kept_files, bytes, size);
-    if (!reference->file) {
-        aee__alloc_free(&core->alloc, reference, sizeof *reference);
-        return NULL;
-    }
-    atomic_init(&reference->references, 1);
-    reference->image = image;
-    reference->alloc = &core->alloc;
-    return reference;
-}
-
-struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference)
-{
-    (void)atomic_fetch_add_explicit(&reference->references, 1, memory_order_relaxed);
-    return reference;
-}
-
-void aee__image_ref_release(struct aee__image_ref *reference)
-{
-    if (reference &&
-        atomic_fetch_sub_explicit(&reference->references, 1, memory_order_acq_rel) == 1) {
-        aee__image_destroy(reference->image);
-        aee__kept_file_release(reference->file);
-        aee__alloc_free(reference->alloc, reference, sizeof *reference);
-    }
-}
 
 /* ---- Filling memory ----------------------------------------------------------------------- */
 
@@ -161,71 +125,12 @@ const struct aee__window_ops *aee__instance_window_ops(const struct aee__core *c
     return core->ops->vm_map ? &by_mapping : &by_tables;
 }
 
-static aee_result map_memory(struct aee__instance *instance, aee_error *error)
-{
-    const struct aee__memory *memory = &instance->memory;
-    struct aee__file_map list[AEE__MEMORY_MAX_AREAS];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < memory->area_count; i++) {
-        const struct aee__memory_area *area = &memory->areas[i];
-        if ((area->rights & AEE__PT_USER) && area->size > 0) {
-            list[count++] = (struct aee__file_map){
-                .gva = area->gva,
-                .offset = area->offset,
-                .size = area->size,
-                .ready = area->gva.value == AEE_GVA_HEAP ? instance->plan.ready_size : 0,
-                .rights = area->rights};
-        }
-    }
-    return instance->core->ops->vm_map(instance->vm, memory->fd, list, count, error);
-}
-
-/* With page tables: they lie in the memory, too. A fork's system area is there already. */
-static aee_result add_memory(struct aee__instance *instance, aee_error *error)
-{
-    const struct aee__backend_ops *ops = instance->core->ops;
-    const struct aee__memory_chunk *chunk = &instance->memory.chunks[0];
-    aee_result result =
-        ops->vm_add_memory(instance->vm, chunk->gpa, chunk->host, chunk->size, error);
-    if (result != AEE_OK) {
-        return result;
-    }
-    uint64_t size = AEE__SYSTEM_PAGES * AEE__PAGE_SIZE;
-    ops->vm_set_system(instance->vm,
-                       aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_SYSTEM}, size),
-                       size, instance->memory.frozen ? 0 : instance->plan.lanes);
-    return AEE_OK;
-}
-
-static void note_end(void *user, aee_crash_cause cause, const char *how)
-{
-    aee__instance_fail(user, cause, how);
-}
-
-struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance, uint32_t lane)
-{
-    struct aee_abi_vdso vdso;
-    memcpy(&vdso, instance->core->ops->vdso, sizeof vdso);
-    return (struct aee__lane_start){.rip = {vdso.lane_entry},
-                                    .rsp = aee__memory_stack_top(lane),
-                                    .fs_base = aee__memory_tcb(lane, &instance->plan),
-                                    .gs_base = {AEE_GVA_LANES + lane * AEE_LANE_STRIDE},
-                                    .syscall = {vdso.syscall},
-                                    .root = instance->memory.table.base};
-}
-
-static aee_result start_lanes(struct aee__instance *instance, aee_error *error)
+static void begin_lanes(struct aee__instance *instance)
 {
     for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
-        struct aee__lane_start start = aee__instance_lane_start(instance, lane);
-        aee_result result = instance->core->ops->lane_start(instance->vm, lane, &start, error);
-        if (result != AEE_OK) {
-            return result;
-        }
         aee__lane_init(&instance->lanes[lane], instance, lane);
         atomic_store(&instance->lane_count, lane + 1);
     }
-    return AEE_OK;
 }
 
 static aee_result make_memory(struct aee__instance *instance, struct aee__frozen *frozen,
@@ -243,20 +148,37 @@ static aee_result make_memory(struct aee__instance *instance, struct aee__frozen
     return result == AEE_OK ? write_info(instance, error) : result;
 }
 
-static aee_result fill(struct aee__instance *instance, aee_error *error)
+static aee_result fill(struct aee__instance *instance, struct aee__frozen *frozen, aee_error *error)
 {
     struct aee__core *core = instance->core;
-    aee_result result = aee__pool_take(&core->pool, &instance->vm, error);
+    aee_result result = make_memory(instance, frozen, error);
+    if (result == AEE_OK) {
+        result = aee__machine_make(core, &instance->memory, &instance->plan, &instance->vm, error);
+    }
+    if (result == AEE_OK) {
+        begin_lanes(instance);
+        result = aee__machine_seal(core, instance->vm, instance, error);
+    }
+    return result;
+}
+
+/* The same with a spare fork's memory and machine. */
+static aee_result fill_with(struct aee__instance *instance, struct aee__spare_fork *spare,
+                            aee_error *error)
+{
+    aee__spare_fork_move(spare, &instance->vm, &instance->memory);
+    aee_result result = write_info(instance, error);
     if (result != AEE_OK) {
         return result;
     }
-    result = core->ops->vm_map ? map_memory(instance, error) : add_memory(instance, error);
-    if (result == AEE_OK) {
-        result = start_lanes(instance, error);
+    begin_lanes(instance);
+    for (uint32_t lane = 0; lane < instance->plan.lanes; lane++) {
+        instance->lanes[lane].parked = spare->parked;
     }
-    return result == AEE_OK && core->ops->vm_seal
-               ? core->ops->vm_seal(instance->vm, note_end, instance, error)
-               : result;
+    return aee__machine_adopt(instance->core, instance->vm, instance)
+               ? AEE_OK
+               : aee__fail(error, AEE_ERR_SYSTEM, "cannot start context \"%s\": its machine ended",
+                           instance->context->name);
 }
 
 void aee__instance_strip(struct aee__instance *instance)
@@ -287,9 +209,10 @@ void aee__instance_bury(struct aee__job *job)
 
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
-                                struct aee__frozen *frozen, struct aee__instance **out,
+                                struct aee__start *start, struct aee__instance **out,
                                 aee_error *error)
 {
+    struct aee__frozen *frozen = start ? start->frozen : NULL;
     *out = NULL;
     struct aee__instance *instance =
         aee__shells_take(context, frozen ? frozen->plan.lanes : limits->lanes);
@@ -304,12 +227,10 @@ aee_result aee__instance_create(struct aee__core *core, struct aee__context *con
     aee__state_ranges_begin(&instance->state, image->image);
     instance->free_job.run = aee__instance_bury;
     atomic_store(&instance->references, 1);
-    aee_result result = make_memory(instance, frozen, error);
     aee__window_init(&instance->window, &core->alloc, &instance->memory.table,
                      aee__instance_window_ops(core), instance);
-    if (result == AEE_OK) {
-        result = fill(instance, error);
-    }
+    aee_result result = start && start->spare ? fill_with(instance, start->spare, error)
+                                              : fill(instance, frozen, error);
     if (result != AEE_OK) {
         aee__instance_stop(instance);
         aee__instance_open(instance);

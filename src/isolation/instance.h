@@ -13,23 +13,10 @@
 #include "ept/memory.h"
 #include "ept/window.h"
 #include "isolation/core.h"
-#include "isolation/image/image.h"
+#include "isolation/image_ref.h"
 #include "isolation/lane.h"
 #include "isolation/state_ranges.h"
-
-/* An image that several instances and a context share. */
-struct aee__image_ref {
-    _Atomic uint32_t references;
-    struct aee__image *image;
-    struct aee__kept_file *file; /* the bytes that it was made from */
-    const struct aee__alloc *alloc;
-};
-
-/* `bytes` are those that the image was made from. */
-struct aee__image_ref *aee__image_ref_create(struct aee__core *core, struct aee__image *image,
-                                             const void *bytes, size_t size);
-struct aee__image_ref *aee__image_ref_take(struct aee__image_ref *reference);
-void aee__image_ref_release(struct aee__image_ref *reference);
+#include "isolation/template.h"
 
 /* Why an instance ended. Written once. */
 enum aee__end {
@@ -63,6 +50,7 @@ struct aee__instance {
     uint64_t restores;          /* how often its memory was replaced */
     bool bereft;                /* its machine went on with another instance */
     _Atomic bool concluded;     /* who ended it does not touch it any more */
+    _Atomic bool copied;        /* for forks, and nothing has changed its memory since */
     bool spare;                 /* waits to be taken; under the context's lock once it is known */
     enum aee__life life;        /* under the context's lock, as is the next one */
     struct aee__instance *next; /* in the context's list of living instances, or of shells */
@@ -85,18 +73,16 @@ struct aee__instance {
 uint64_t aee__instance_age(const struct aee__instance *instance);
 
 /* Makes an instance, as one of the living of its context, and starts its lanes, all of which the
- * caller owns; the initialisers have not run. `frozen`: what it begins with, or NULL: the image. */
+ * caller owns; the initialisers have not run. `start`: what it begins with, whose spare fork it may
+ * use, or NULL: the image. */
 aee_result aee__instance_create(struct aee__core *core, struct aee__context *context,
                                 struct aee__image_ref *image, const aee_limits *limits,
-                                struct aee__frozen *frozen, struct aee__instance **out,
+                                struct aee__start *start, struct aee__instance **out,
                                 aee_error *error);
 /* The memory that it would have. */
 struct aee__memory_plan aee__instance_plan(const struct aee__backend_ops *ops,
                                            const struct aee__image *image,
                                            const aee_limits *limits);
-/* What a lane of it begins with. */
-struct aee__lane_start aee__instance_lane_start(const struct aee__instance *instance,
-                                                uint32_t lane);
 /* How its window reaches the machine. */
 const struct aee__window_ops *aee__instance_window_ops(const struct aee__core *core);
 /* Frees, on the housekeeper's thread, an instance without references and owners. */

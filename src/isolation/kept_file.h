@@ -1,6 +1,6 @@
 /* kept_file.h: the bytes of the images that an engine has loaded, for debuggers' information in
- * reports of crashes. Contexts that load the same bytes share one copy. Owns the copies; any
- * thread, none that is jailed. */
+ * reports of crashes. Contexts that load the same bytes share one copy, and what was parsed from it
+ * (image_ref.h). Owns the copies; any thread, none that is jailed. */
 #ifndef AEE_ISOLATION_KEPT_FILE_H
 #define AEE_ISOLATION_KEPT_FILE_H
 
@@ -11,11 +11,14 @@
 #include "base/alloc.h"
 
 struct aee__kept_files;
+struct aee__image_ref;
 
 struct aee__kept_file {
     struct aee__kept_files *list;
     struct aee__kept_file *next;
-    uint64_t references; /* under the list's lock */
+    uint64_t references;          /* under the list's lock, as is the next one */
+    struct aee__image_ref *image; /* parsed from it, or NULL; has a reference to this, and not this
+                                     to it */
     size_t size;
     uint8_t bytes[];
 };

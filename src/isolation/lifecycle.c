@@ -56,7 +56,7 @@ aee_result aee__context_create(struct aee__core *core, const struct aee__context
 void aee__context_free(struct aee__context *context)
 {
     context->core->recovery->forget(context);
-    aee__frozen_release(context->template);
+    aee__template_end(context);
     aee__image_ref_release(context->image);
     if (atomic_load(&context->debugger)) {
         context->core->debug->free(context);
@@ -134,7 +134,7 @@ void aee__life_end(struct aee__context *context)
 }
 
 static aee_result load_locked(struct aee__context *context, struct aee__image_ref *image,
-                              struct aee__frozen *frozen, aee_error *error)
+                              struct aee__start *start, aee_error *error)
 {
     struct aee__instance *instance;
     if (aee__context_calls_now(context) > 0) {
@@ -142,8 +142,8 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
                          "cannot load into context \"%s\": calls are in flight", context->name);
     }
     aee_result result =
-        aee__life_build(context, image, false, frozen ? AEE__ORIGIN_FROZEN : AEE__ORIGIN_IMAGE,
-                        frozen, &instance, error);
+        aee__life_build(context, image, false, start ? AEE__ORIGIN_FROZEN : AEE__ORIGIN_IMAGE,
+                        start, &instance, error);
     if (result != AEE_OK) {
         return result;
     }
@@ -163,7 +163,7 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     aee__life_end_current(context, old);
     aee__image_ref_release(old_image);
     aee__context_event(context, AEE_EVENT_LOADED, 0, "context \"%s\": %s", context->name,
-                       frozen ? "forked" : "image loaded");
+                       start ? "forked" : "image loaded");
     return AEE_OK;
 }
 
@@ -171,40 +171,34 @@ aee_result aee__context_load(struct aee__context *context, const void *bytes, si
                              aee_error *error)
 {
     char what[AEE_NAME_MAX + 32];
-    struct aee__image *image;
+    struct aee__image_ref *image;
     (void)snprintf(what, sizeof what, "image of context \"%s\"", context->name);
     aee_result result = aee__crash_keep_prepare(context, error);
     if (result != AEE_OK) {
         return result;
     }
-    result = aee__image_parse(&context->core->alloc, what, bytes, size, &image, error);
+    result = aee__image_ref_open(&context->core->kept_files, what, bytes, size, &image, error);
     if (result != AEE_OK) {
         return result;
     }
-    struct aee__image_ref *reference = aee__image_ref_create(context->core, image, bytes, size);
-    if (!reference) {
-        aee__image_destroy(image);
-        return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot load into context \"%s\"",
-                         context->name);
-    }
     result = aee__life_begin(context, "load into", error);
     if (result == AEE_OK) {
-        result = load_locked(context, reference, NULL, error);
+        result = load_locked(context, image, NULL, error);
         aee__life_end(context);
     }
-    aee__image_ref_release(reference);
+    aee__image_ref_release(image);
     return result == AEE_OK ? aee__ok(error) : result;
 }
 
 aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__image_ref *image,
-                                     struct aee__frozen *frozen, aee_error *error)
+                                     struct aee__start *start, aee_error *error)
 {
     aee_result result = aee__crash_keep_prepare(context, error);
     if (result == AEE_OK) {
         result = aee__life_begin(context, "fork into", error);
     }
     if (result == AEE_OK) {
-        result = load_locked(context, image, frozen, error);
+        result = load_locked(context, image, start, error);
         aee__life_end(context);
     }
     return result;
@@ -213,6 +207,7 @@ aee_result aee__context_begin_frozen(struct aee__context *context, struct aee__i
 struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state)
 {
     struct aee__instance *instance = atomic_load(&context->current);
+    aee__template_outdate(context);
     atomic_store(&context->keeps_calls, state == AEE_STATE_RESTARTING && !context->dying);
     atomic_store(&context->current, NULL);
     context->state = state;

@@ -17,7 +17,7 @@ bool aee__life_try(struct aee__context *context);
 /* In an operation: makes an instance of `image` that is ready to become current. While its
  * initialisers run it is context->building, and remains that on success. */
 aee_result aee__life_build(struct aee__context *context, struct aee__image_ref *image, bool spare,
-                           enum aee__origin origin, struct aee__frozen *frozen,
+                           enum aee__origin origin, struct aee__start *start,
                            struct aee__instance **out, aee_error *error);
 /* In an operation: an instance that begins with the chosen checkpoint becomes current, as somebody
  * asked for. `how` completes "restarted ...". `anew`: not in the machine of the one that crashed.

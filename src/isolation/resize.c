@@ -22,6 +22,7 @@ static aee_result change(struct aee__context *context, const aee_limits *limits,
         atomic_store(&context->budget_ns, limits->call_budget_ns);
         aee__rates_set(context, limits);
         aee__spares_drop(context);
+        aee__template_outdate(context);
     }
     return result;
 }

@@ -64,6 +64,7 @@ struct aee__instance *aee__shells_take(struct aee__context *context, uint32_t la
         atomic_store(&shell->concluded, false);
         atomic_store(&shell->clock_frame, 0);
         atomic_store(&shell->held, false);
+        atomic_store(&shell->copied, false);
         shell->spare = false;
         shell->kept = false;
         shell->restored = false;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "isolation/context.h"
 #include "isolation/lifecycle.h"
+#include "isolation/machine.h"
 #include "isolation/quiesce.h"
 #include "isolation/shells.h"
 #include "isolation/tracing.h"
@@ -41,7 +42,8 @@ static bool begin_lane(struct aee__lane *lane, struct aee__lane *before)
 {
     struct aee__instance *heir = lane->instance;
     const struct aee__backend_ops *ops = heir->core->ops;
-    struct aee__lane_start start = aee__instance_lane_start(heir, lane->index);
+    struct aee__lane_start start =
+        aee__machine_lane_start(heir->core, &heir->memory, &heir->plan, lane->index);
     struct aee_abi_lane *shared = before->ring.shared;
     bool idle = !before->cut && before->parked;
     aee__lane_destroy(before);

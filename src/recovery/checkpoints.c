@@ -7,6 +7,7 @@
 #include "isolation/lifecycle.h"
 #include "isolation/quiesce.h"
 #include "isolation/tracing.h"
+#include "recovery/changes.h"
 #include "recovery/declared.h"
 
 /* How long a restore waits for a restart that is under way. */
@@ -23,7 +24,7 @@ struct aee__checkpoints {
     aee_checkpoint_mode mode;
     struct aee__shadow shadow; /* as of the newest */
     struct aee__memory layout; /* what was laid out when it was taken: areas only */
-    uint64_t known; /* the machine whose written pages are told since the copy was made; 0: none */
+    struct aee__changes changes;
     uint32_t capacity;      /* of records: one more than are kept, for the next */
     _Atomic uint32_t count; /* read under the context's lock, too */
     uint32_t newest;
@@ -159,35 +160,24 @@ uint32_t aee__checkpoint_count(const struct aee__context *context)
 
 /* ---- Which pages have changed since the copy ---------------------------------------------- */
 
-/* Marks them in shadow.work, not narrowed yet; *compare: some of them may not have changed. */
+/* Marks them in shadow.work, not narrowed yet; *told: by the host, which knows. */
 static aee_result find_changes(struct aee__checkpoints *kept, const struct aee__instance *instance,
-                               bool *compare, aee_error *error)
+                               bool restore, bool *told, aee_error *error)
 {
-    const struct aee__backend_ops *ops = instance->core->ops;
-    struct aee__pages *work = &kept->shadow.work;
-    *compare = false;
-    if (kept->known == instance->machine &&
-        ops->vm_written(instance->vm, work->bits, work->count, NULL) == AEE_OK) {
-        return AEE_OK;
-    }
-    kept->known = 0;
-    *compare = kept->mode == AEE_CHECKPOINT_INCREMENTAL && kept->count > 0;
-    return aee__shadow_find_present(&kept->shadow, &instance->memory, error);
+    *told = aee__changes_find(&kept->changes, &kept->shadow, instance, restore);
+    return *told ? AEE_OK : aee__shadow_find_present(&kept->shadow, &instance->memory, error);
 }
 
-/* The copy is of this moment: from now on the host tells what is written. */
+/* Where the host does not tell. */
+static bool compares(const struct aee__checkpoints *kept)
+{
+    return kept->mode == AEE_CHECKPOINT_INCREMENTAL && kept->count > 0;
+}
+
 static void follow(struct aee__checkpoints *kept, const struct aee__instance *instance)
 {
-    const struct aee__backend_ops *ops = instance->core->ops;
-    struct aee__pages *work = &kept->shadow.work;
-    if (kept->known == instance->machine || kept->mode != AEE_CHECKPOINT_INCREMENTAL ||
-        !ops->vm_track) {
-        return;
-    }
-    /* What is told at once was written before the log began: lanes do not run now. */
-    if (ops->vm_track(instance->vm, NULL) == AEE_OK &&
-        ops->vm_written(instance->vm, work->bits, work->count, NULL) == AEE_OK) {
-        kept->known = instance->machine;
+    if (kept->mode == AEE_CHECKPOINT_INCREMENTAL) {
+        aee__changes_follow(&kept->changes, &kept->shadow, instance);
     }
 }
 
@@ -227,18 +217,19 @@ static void load_controls(const struct aee__instance *instance, const struct rec
 static aee_result copy_changes(struct aee__checkpoints *kept, const struct aee__instance *instance,
                                struct record *record, aee_error *error)
 {
-    bool compare;
+    bool told;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
     if (result == AEE_OK) {
-        result = find_changes(kept, instance, &compare, error);
+        result = find_changes(kept, instance, false, &told, error);
     }
     if (result != AEE_OK) {
         return result;
     }
+    bool compare = told ? instance->core->ops->tells_again : compares(kept);
     (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
     result = aee__shadow_update(&kept->shadow, &instance->memory, &record->undo, error);
     if (result != AEE_OK) {
-        kept->known = 0; /* what the host has told is forgotten */
+        kept->changes.known = 0; /* what the host has told is forgotten */
     }
     return result;
 }
@@ -301,7 +292,7 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
     result = copy_state(kept, instance, record, error);
     if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
         aee__shadow_undo(&kept->shadow, &record->undo); /* it was not between calls after all */
-        kept->known = 0;
+        kept->changes.known = 0;
         result = aee__fail(error, AEE_ERR_CRASHED, "the component crashed meanwhile");
     }
     if (result != AEE_OK) {
@@ -407,6 +398,7 @@ static aee_result restore_declared(struct aee__checkpoints *kept, struct aee__in
         aee__tracing_restore(instance->context, kept->chosen, begin);
         kept->newest = (kept->newest + kept->capacity - kept->chosen) % kept->capacity;
         (void)atomic_fetch_sub(&kept->count, kept->chosen);
+        aee__template_pass(instance);
         instance->restores++;
         (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     }
@@ -418,17 +410,22 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
                                    aee_error *error)
 {
     uint64_t begin = aee__ticks(&instance->core->ticker);
-    bool compare;
+    bool told;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
     if (result == AEE_OK) {
-        result = find_changes(kept, instance, &compare, error);
+        result = find_changes(kept, instance, true, &told, error);
     }
     if (result != AEE_OK) {
         return result;
     }
     go_back(kept, kept->chosen);
-    (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
+    if (told) {
+        aee__changes_narrow(&kept->changes, &kept->shadow, &instance->memory);
+    } else {
+        (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compares(kept));
+    }
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
+    aee__template_pass(instance);
     instance->restores++;
     (void)atomic_fetch_add(&instance->context->stats.restores, 1);
     follow(kept, instance);
@@ -455,7 +452,7 @@ aee_result aee__checkpoint_begin(struct aee__context *context, struct aee__insta
     kept->chosen = 0;
     aee__shadow_apply(&kept->shadow, &kept->layout, &instance->memory);
     (void)atomic_fetch_add(&context->stats.restores, 1);
-    kept->known = 0;
+    kept->changes.known = 0;
     if (instance->memory.file_size == kept->layout.file_size) {
         follow(kept, instance);
     }

@@ -118,11 +118,25 @@ static inline aee_result scenario_use(struct scenario *s)
     return AEE_OK;
 }
 
-/* State that is kept, goes back, and begins another context; a restart in place. */
+/* A fork that is made ahead need not come: making it may be what fails. */
+static inline void scenario_await_fork(struct scenario *s)
+{
+    aee_context_info info = {0};
+    for (unsigned i = 0; i < 20 * scale(); i++) {
+        if (aee_get_context_info(s->engine, s->crasher_context, &info, NULL) != AEE_OK ||
+            info.forks_ready > 0) {
+            return;
+        }
+        sleep_ns(MS);
+    }
+}
+
+/* State that is kept, goes back, and begins other contexts; a restart in place. */
 static inline aee_result scenario_keep(struct scenario *s)
 {
     int64_t value = 0;
     aee_context fork;
+    aee_context second;
     const aee_recovery_desc recovery = {
         .struct_size = sizeof recovery, .history = 2, .restart = AEE_RESTART_CHECKPOINT};
     STEP(aee_set_recovery(s->engine, s->crasher_context, &recovery, &s->error));
@@ -134,6 +148,10 @@ static inline aee_result scenario_keep(struct scenario *s)
     STEP(aee_fork(s->engine, s->crasher_context, NULL, &fork, &s->error));
     STEP(scenario_call(s, fork, "mod_tick", 3, &value));
     STEP(aee_checkpoint(s->engine, fork, &s->error));
+    scenario_await_fork(s);
+    STEP(aee_fork(s->engine, s->crasher_context, NULL, &second, &s->error));
+    STEP(scenario_call(s, second, "mod_tick", 3, &value));
+    STEP(aee_destroy(s->engine, second, &s->error));
     return aee_destroy(s->engine, fork, &s->error);
 }
 

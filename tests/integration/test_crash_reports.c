@@ -394,7 +394,7 @@ static void test_damaged_component(void **state)
     expect("freed twice");
     crash(&bed, context, OVERRUN);
     get_report(&bed, context, 0);
-    expect("memory was written beyond the end of an allocated block");
+    expect("heap: memory was written beyond the end of an allocated block (block at 0x1000");
     bed_close(&bed);
 }
 

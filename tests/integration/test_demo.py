@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""test_demo.py: the demo's exit code and report, and that it finds out when something is wrong."""
+"""test_demo.py: the exit code of the demo's main job, its report, and that it finds out when something is wrong."""
 import json
 import os
 import shutil
@@ -29,13 +29,13 @@ def good_run(demo, contexts, level):
         r"^Every fault stayed where it happened\.\n\Z",
     ]
     rows = [rf"^{name} +(\w+) +{level} +ready +\d+ +\d+ +\d+\.\d\d " for name in contexts]
-    result = cli.run([demo, "--fast", "--frames", "200"], 0, out=passed + rows, environment={"LC_ALL": "C"})
+    result = cli.run([*demo, "--fast", "--frames", "200"], 0, out=passed + rows, environment={"LC_ALL": "C"})
     if result.stderr or "\033" in result.stdout or "\r" in result.stdout:
         cli.fail("a run off a terminal is plain, and quiet on stderr", result)
 
 
 def json_run(demo, contexts):
-    report = json.loads(cli.run([demo, "--fast", "--frames", str(FRAMES), "--json"], 0).stdout)
+    report = json.loads(cli.run([*demo, "--fast", "--frames", str(FRAMES), "--json"], 0).stdout)
     names = tuple(context["name"] for context in report["contexts"])
     contained = all(attack["contained"] for attack in report["attacks"])
     passed = all(check["passed"] for check in report["checks"])
@@ -48,11 +48,11 @@ def json_run(demo, contexts):
 def traced_run(demo, contexts):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "trace.json")
-        cli.run([demo, "--fast", "--frames", str(FRAMES), "--trace", path], 0)
+        cli.run([*demo, "--fast", "--frames", str(FRAMES), "--trace", path], 0)
         with open(path, encoding="utf-8") as file:
             events = json.load(file)["traceEvents"]
         missing = os.path.join(folder, "none", "trace.json")
-        cli.one_line(cli.run([demo, "--trace", missing], 1, err=["cannot start a trace"]))
+        cli.one_line(cli.run([*demo, "--trace", missing], 1, err=["cannot start a trace"]))
     frames = sum(event.get("cat") == "frame" for event in events)
     tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
     if frames != FRAMES or not all(f"{name} lane 0" in tracks for name in contexts):
@@ -60,7 +60,7 @@ def traced_run(demo, contexts):
 
 
 def live_run(demo):
-    seen = cli.on_terminal([demo, "--fast", "--frames", str(FRAMES)], {"TERM": "xterm", "LC_ALL": "C.UTF-8"})
+    seen = cli.on_terminal([*demo, "--fast", "--frames", str(FRAMES)], {"TERM": "xterm", "LC_ALL": "C.UTF-8"})
     if f"\r\033[Kframe   54  of {FRAMES}: " not in seen or "\u2713" not in seen:
         cli.fail(f"no status line on a terminal:\n{seen}")
 
@@ -79,7 +79,7 @@ def changed_run(demo, components, changes, *patterns):
             elif other:
                 shutil.copy(os.path.join(components, other), os.path.join(folder, name))
         environment = {"AEE_COMPONENT_DIR": folder, "LC_ALL": "C"}
-        command = [demo, "--fast", "--frames", str(FRAMES)]
+        command = [*demo, "--fast", "--frames", str(FRAMES)]
         out = [r"^Something did not go as it should have\.\n\Z"] + list(patterns)
         cli.run(command, 1, out=out, environment=environment)
 
@@ -144,34 +144,35 @@ def bad_runs(demo, components):
     for files, pattern in changes:
         changed_run(demo, components, files, pattern)
     with tempfile.TemporaryDirectory() as folder:
-        result = cli.run([demo], 1, err=["cannot open image"], environment={"AEE_COMPONENT_DIR": folder})
+        result = cli.run([*demo], 1, err=["cannot open image"], environment={"AEE_COMPONENT_DIR": folder})
         cli.one_line(result)
 
 
 def main():
     options = cli.arguments(__doc__, "demo", "components")
+    demo = [options.demo, "--headless", "--script"]
     contexts = ("agents", "particles", "rendering", "harbour", "cave")
     contexts += ("good", "crasher", "spinner", "memory_hog", "thief")
-    cli.run([options.demo, "--help"], 0, out=[r"\Ausage: demo "])
+    cli.run([*demo, "--help"], 0, out=[r"\Ausage: aee-demo --headless --script "])
     for wrong in (["--frames"], ["--frames", "59"], ["--frames", "many"], ["--slow"], ["--trace"]):
-        cli.one_line(cli.run([options.demo] + wrong, 2, err=[r"^demo: "]))
-    no_backend = cli.run([options.demo], cli.SKIPPED, err=[r"^demo: no isolation back end"], few=True)
+        cli.one_line(cli.run([*demo] + wrong, 2, err=[r"^demo: "]))
+    no_backend = cli.run([*demo], cli.SKIPPED, err=[r"^demo: no isolation back end"], few=True)
     cli.one_line(no_backend)
     level = os.environ.get("AEE_FORCE_LEVEL") or "full"
-    seen = cli.on_terminal([options.demo, "--fast", "--frames", str(FRAMES)], {})
+    seen = cli.on_terminal([*demo, "--fast", "--frames", str(FRAMES)], {})
     if seen.startswith("demo: no isolation"):
         print(f"SKIP: {seen.strip()}")
         sys.exit(cli.SKIPPED)
     if f"contexts at level {level}" not in seen:
         print(f'SKIP: level "{level}" is not offered: the demo takes another')
         sys.exit(cli.SKIPPED)
-    good_run(options.demo, contexts, level)
-    json_run(options.demo, contexts)
+    good_run(demo, contexts, level)
+    json_run(demo, contexts)
     if level != "full":
         return  # what the demo makes of wrong results has nothing to do with levels
-    live_run(options.demo)
-    traced_run(options.demo, contexts)
-    bad_runs(options.demo, options.components)
+    live_run(demo)
+    traced_run(demo, contexts)
+    bad_runs(demo, options.components)
 
 
 if __name__ == "__main__":

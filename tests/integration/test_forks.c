@@ -8,6 +8,9 @@
 #error "the build names the component"
 #endif
 
+/* Forks are made ahead, and taken: they must be what others are. */
+static bool ahead;
+
 static aee_context make(struct bed *bed, uint32_t lanes)
 {
     aee_context context;
@@ -15,7 +18,8 @@ static aee_context make(struct bed *bed, uint32_t lanes)
         .struct_size = sizeof desc,
         .name = "template",
         .call_mode = AEE_CALL_DIRECT,
-        .limits = {.lanes = lanes, .call_budget_ns = scaled(SECOND), .restarts = 63}};
+        .limits = {
+            .lanes = lanes, .call_budget_ns = scaled(SECOND), .restarts = 63, .spares = ahead}};
     ASSERT_OK(bed, aee_context_create(bed->engine, &desc, &context, &bed->error));
     ASSERT_OK(bed, aee_load_file(bed->engine, context, AEE_STATEBED, &bed->error));
     return context;
@@ -26,11 +30,41 @@ static int64_t get(struct bed *bed, aee_context context, const char *name)
     return value2(bed, context, name, 0, 0, 0);
 }
 
+static uint32_t ready(struct bed *bed, aee_context context)
+{
+    aee_context_info info;
+    ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
+    return info.forks_ready;
+}
+
+/* One that nobody needs has the next one made. */
+static void make_ready(struct bed *bed, aee_context template)
+{
+    const struct timespec delay = {.tv_nsec = 1000000};
+    aee_context fork;
+    ASSERT_OK(bed, aee_fork(bed->engine, template, NULL, &fork, &bed->error));
+    ASSERT_OK(bed, aee_destroy(bed->engine, fork, &bed->error));
+    for (unsigned i = 0; ready(bed, template) == 0; i++) {
+        if (i > 20 * scaled(1000)) {
+            fail_msg("no fork is ready");
+        }
+        (void)nanosleep(&delay, NULL);
+    }
+}
+
 static aee_context fork_of(struct bed *bed, aee_context template, const char *name)
 {
     const aee_fork_desc desc = {.struct_size = sizeof desc, .name = name};
     aee_context fork;
+    if (ahead) {
+        make_ready(bed, template);
+        ASSERT_OK(bed, aee_engine_frame_begin(bed->engine, &bed->error));
+    }
     ASSERT_OK(bed, aee_fork(bed->engine, template, &desc, &fork, &bed->error));
+    if (ahead) {
+        assert_int_equal(ready(bed, template), 0);
+        ASSERT_OK(bed, aee_engine_frame_end(bed->engine, NULL, &bed->error));
+    }
     return fork;
 }
 
@@ -190,6 +224,13 @@ static void test_refusals(void **state)
     bed_close(&bed);
 }
 
+static int set_ahead(void **state)
+{
+    (void)state;
+    ahead = true;
+    return 0;
+}
+
 int main(void)
 {
     skip_without_backend();
@@ -201,5 +242,7 @@ int main(void)
         cmocka_unit_test(test_regions),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    failed += cmocka_run_group_tests_name("made ahead", tests, set_ahead, NULL);
+    return failed;
 }

@@ -1,5 +1,5 @@
 /* test_crash_record.c: isolation/crash_record and isolation/kept_file: the end of the log, images
- * that a record keeps, and bytes that contexts share. */
+ * that a record keeps, and bytes and images that contexts share. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "elf_builder.h"
 #include "isolation/context.h"
 
 static void test_log_tail(void **state)
@@ -19,7 +20,11 @@ static void test_log_tail(void **state)
     char copy[AEE__LOG_TAIL];
     char line[2048];
     aee__crash_keep_init(&keep);
+    aee__log_tail_add(&keep.log, AEE_LOG_ERROR, "before anything is loaded");
     assert_int_equal(aee__log_tail_copy(&keep.log, copy), 0);
+    keep.record = aee__crash_record_create(&aee__alloc_default);
+    assert_non_null(keep.record);
+    keep.log.text = keep.record->lines;
     aee__log_tail_add(&keep.log, AEE_LOG_ERROR, "first");
     aee__log_tail_add(&keep.log, 77, "");
     assert_int_equal(aee__log_tail_copy(&keep.log, copy), 9);
@@ -97,12 +102,82 @@ static void test_kept_files(void **state)
     aee__kept_files_destroy(&files);
 }
 
+/* One image for all that load the same bytes, as long as anybody has it. */
+static void test_shared_images(void **state)
+{
+    (void)state;
+    static struct elf_file elf;
+    struct aee__kept_files files;
+    struct aee__image_ref *images[4];
+    aee_error error;
+    elf_file_init(&elf, ET_DYN);
+    aee__kept_files_init(&files, &aee__alloc_default);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(aee__image_ref_open(&files, "image", &elf, sizeof elf, &images[i], &error),
+                         AEE_OK);
+    }
+    assert_ptr_equal(images[0], images[1]);
+    assert_int_equal(images[0]->references, 2);
+    elf.data[0] ^= 1;
+    assert_int_equal(aee__image_ref_open(&files, "image", &elf, sizeof elf, &images[2], &error),
+                     AEE_OK);
+    assert_ptr_not_equal(images[2]->image, images[0]->image);
+    aee__image_ref_release(images[0]);
+    elf.data[0] ^= 1;
+    assert_int_equal(aee__image_ref_open(&files, "image", &elf, sizeof elf, &images[3], &error),
+                     AEE_OK);
+    assert_ptr_equal(images[3], images[1]);
+    elf.ehdr.e_machine = EM_386;
+    assert_int_equal(aee__image_ref_open(&files, "image", &elf, sizeof elf, &images[0], &error),
+                     AEE_ERR_BAD_IMAGE);
+    assert_null(images[0]);
+    for (unsigned i = 1; i < 4; i++) {
+        aee__image_ref_release(images[i]);
+    }
+    assert_null(files.first);
+    aee__kept_files_destroy(&files);
+}
+
+static struct aee__kept_files shared_files;
+
+/* The other thread lets its last reference go at any moment. */
+static void *open_and_release(void *user)
+{
+    const struct elf_file *elf = user;
+    for (unsigned i = 0; i < 3000; i++) {
+        struct aee__image_ref *image;
+        aee_error error;
+        if (aee__image_ref_open(&shared_files, "image", elf, sizeof *elf, &image, &error) != 0 ||
+            image->image->export_count == 0) {
+            return &shared_files;
+        }
+        aee__image_ref_release(image);
+    }
+    return NULL;
+}
+
+static void test_images_of_threads(void **state)
+{
+    (void)state;
+    static struct elf_file elf;
+    pthread_t other;
+    void *failed;
+    elf_file_init(&elf, ET_DYN);
+    aee__kept_files_init(&shared_files, &aee__alloc_default);
+    assert_int_equal(pthread_create(&other, NULL, open_and_release, &elf), 0);
+    assert_null(open_and_release(&elf));
+    assert_int_equal(pthread_join(other, &failed), 0);
+    assert_null(failed);
+    assert_null(shared_files.first);
+    aee__kept_files_destroy(&shared_files);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_tail),
-        cmocka_unit_test(test_images),
-        cmocka_unit_test(test_kept_files),
+        cmocka_unit_test(test_log_tail),          cmocka_unit_test(test_images),
+        cmocka_unit_test(test_kept_files),        cmocka_unit_test(test_shared_images),
+        cmocka_unit_test(test_images_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

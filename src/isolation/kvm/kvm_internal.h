@@ -72,7 +72,7 @@ void aee__kvm_vm_destroy(struct aee__vm *vm);
 aee_result aee__kvm_vm_add_memory(struct aee__vm *vm, struct aee__gpa gpa, void *host,
                                   uint64_t size, aee_error *error);
 aee_result aee__kvm_vm_track(struct aee__vm *vm, aee_error *error);
-aee_result aee__kvm_vm_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+aee_result aee__kvm_vm_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages, bool keep,
                                aee_error *error);
 
 /* vcpu_x86_64.c */

@@ -98,9 +98,10 @@ aee_result aee__kvm_vm_track(struct aee__vm *vm, aee_error *error)
 
 /* Fetches and clears the logs (api.rst 4.8); each has whole words of the bitmap, as slots are
  * multiples of 2 MiB. Private memory is one stretch from AEE__GPA_PRIVATE on. */
-aee_result aee__kvm_vm_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+aee_result aee__kvm_vm_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages, bool keep,
                                aee_error *error)
 {
+    (void)keep;
     for (uint32_t i = 0; i < vm->private_count; i++) {
         const struct aee__kvm_slot *slot = &vm->slots[i];
         uint64_t first = (slot->gpa.value - AEE__GPA_PRIVATE) / 4096;

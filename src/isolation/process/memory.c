@@ -124,7 +124,7 @@ aee_result aee__cell_map(struct aee__vm *vm, int fd, const struct aee__file_map 
     if (result != AEE_OK) {
         clean_up(vm);
     } else {
-        aee__cell_note_memory(vm, list, count);
+        aee__cell_note_memory(vm, fd, list, count);
     }
     return result;
 }

@@ -72,6 +72,12 @@ struct aee__cell_use {
 
 #define AEE__CELL_PRIVATE 64u
 
+/* Private memory that lives between calls. */
+struct aee__cell_area {
+    struct aee__file_map map;
+    uint64_t seen; /* of its bytes: behind them the file had no pages when we looked last */
+};
+
 struct aee__vm {
     struct aee__backend *backend;
     struct aee_cell_control *control;
@@ -87,11 +93,12 @@ struct aee__vm {
     uint64_t receive;       /* and its struct msghdr for memory files */
     uint64_t mapped;        /* bytes that it sees; under orders_lock */
     uint32_t private_count; /* in use below */
-    struct aee__file_map private_maps[AEE__CELL_PRIVATE]; /* what lives between calls */
-    bool tracked;                                         /* written pages of those are told */
-    bool untold;                                          /* and not of all: of no use */
-    _Atomic bool ended;                                   /* the cell is gone, for `reason` */
-    int reason; /* as waitpid() gives it, or -1; valid when `ended` */
+    struct aee__cell_area private_areas[AEE__CELL_PRIVATE];
+    int private_file;   /* that they are of; borrowed */
+    bool tracked;       /* written pages of those are told */
+    bool untold;        /* and not of all: of no use */
+    _Atomic bool ended; /* the cell is gone, for `reason` */
+    int reason;         /* as waitpid() gives it, or -1; valid when `ended` */
     _Atomic(const struct aee__verdict *) verdict; /* it was ended by us, with blame; or NULL */
     bool started;                                 /* there is a process */
     bool reaped;              /* under the keeper's lock, as are the next three */
@@ -150,9 +157,10 @@ aee_result aee__cell_unmap(struct aee__vm *vm, struct aee__gva gva, uint64_t siz
 
 /* track.c */
 void aee__cell_prepare_tracking(struct aee__vm *vm);
-void aee__cell_note_memory(struct aee__vm *vm, const struct aee__file_map *list, uint32_t count);
+void aee__cell_note_memory(struct aee__vm *vm, int fd, const struct aee__file_map *list,
+                           uint32_t count);
 aee_result aee__cell_track(struct aee__vm *vm, aee_error *error);
-aee_result aee__cell_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages,
+aee_result aee__cell_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages, bool keep,
                              aee_error *error);
 
 /* lanes.c */

@@ -77,6 +77,34 @@ AEE_EXPORT int64_t fill(int64_t words, int64_t seed)
     return heap != NULL;
 }
 
+/* A heap block of so many words, none of which is written. */
+AEE_EXPORT int64_t reserve(int64_t words)
+{
+    free(heap);
+    heap = malloc((size_t)words * sizeof *heap);
+    heap_words = heap ? (uint64_t)words : 0;
+    return heap != NULL;
+}
+
+AEE_EXPORT int64_t put_word(int64_t index, int64_t value)
+{
+    return heap[index] = value;
+}
+
+AEE_EXPORT int64_t word(int64_t index)
+{
+    return heap[index];
+}
+
+/* Adds to the first words of `pages` pages, from one that `number` chooses. */
+AEE_EXPORT int64_t stir(int64_t number, int64_t pages)
+{
+    for (int64_t i = 0; i < pages; i++) {
+        scratch[(number + i) % PAGES * WORDS + number % WORDS] += number;
+    }
+    return pages;
+}
+
 AEE_EXPORT int64_t sum(void)
 {
     uint64_t sum = 0;

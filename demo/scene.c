@@ -1,0 +1,356 @@
+/* scene.c: opens and closes the engine and its scenes: contexts, limits, regions, supervision. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "game.h"
+
+static const struct {
+    const char *name;
+    const char *image;
+    const char *step;
+    aee_kind kind;
+    uint32_t memory_mb;
+} cast[MOD] = {
+    [CORE] = {"core", "scene", "scene_step", AEE_KIND_SCENE, 4},
+    [AGENTS] = {"agents", "agents", "agents_hunt", AEE_KIND_AGENTS, 4},
+    [PARTICLES] = {"particles", "particles", "particles_weather", AEE_KIND_PARTICLES, 2},
+    [RENDERING] = {"rendering", "rendering", "rendering_build", AEE_KIND_RENDERING, 16},
+};
+
+enum { RESTARTS = 12, RESTART_WINDOW_S = 10 };
+
+const char *scene_image(enum role role)
+{
+    return cast[role].image;
+}
+
+const char *scene_step(enum role role)
+{
+    return cast[role].step;
+}
+
+/* ---- Contexts ----------------------------------------------------------------------------- */
+
+static bool find(struct part *part, const char *name, aee_function *out, aee_error *error)
+{
+    return aee_find_function(part->scene->game->engine, part->context, name, out, error) == AEE_OK;
+}
+
+static bool call(struct part *part, const char *name, const int64_t *args, uint32_t count,
+                 aee_error *error)
+{
+    aee_function function;
+    int64_t value = 0;
+    if (!find(part, name, &function, error) ||
+        aee_call_i64(part->scene->game->engine, part->context, function, args, count, &value,
+                     error) != AEE_OK) {
+        return false;
+    }
+    if (value < 0) {
+        (void)snprintf(error->text, sizeof error->text, "cannot set \"%s\" up: %s() gave %lld",
+                       part->row.name, name, (long long)value);
+    }
+    return value >= 0;
+}
+
+static bool create_context(struct part *part, aee_error *error)
+{
+    struct game *game = part->scene->game;
+    const struct manifest *mod = part->mod;
+    char path[sizeof game->options.components + 64];
+    char name[AEE_NAME_MAX];
+    const aee_context_desc desc = {
+        .struct_size = sizeof desc,
+        .name = name,
+        .kind = mod ? AEE_KIND_USER_MOD : cast[part->role].kind,
+        .limits = {.memory_bytes = (uint64_t)(mod ? mod->memory_mb : cast[part->role].memory_mb)
+                                   << 20,
+                   .call_budget_ns = UINT64_C(10000000000), /* while the scene loads */
+                   .restarts = RESTARTS,
+                   .restart_window_ns = RESTART_WINDOW_S * UINT64_C(1000000000)},
+        .user = part};
+    (void)snprintf(part->row.name, sizeof part->row.name, "%s",
+                   mod ? mod->name : cast[part->role].name);
+    (void)snprintf(name, sizeof name, "%.40s %.20s", part->row.name, part->scene->name);
+    (void)snprintf(path, sizeof path, "%s/%s.elf", game->options.components,
+                   mod ? "" : cast[part->role].image);
+    return aee_context_create(game->engine, &desc, &part->context, error) == AEE_OK &&
+           aee_load_file(game->engine, part->context, mod ? mod->image : path, error) == AEE_OK;
+}
+
+/* It comes back with the state of its last checkpoint; all of a scene when the core falls. */
+static bool set_recovery(struct part *part, aee_error *error)
+{
+    const bool core = part->role == CORE;
+    const aee_recovery_desc recovery = {
+        .struct_size = sizeof recovery,
+        .history = KEEPS,
+        .restart = AEE_RESTART_CHECKPOINT,
+        .supervisor = core ? (aee_context){0} : part->scene->parts[CORE].context,
+        .supervision = core ? AEE_SUPERVISE_ALL_FOR_ONE : AEE_SUPERVISE_ONE_FOR_ONE};
+    return aee_set_recovery(part->scene->game->engine, part->context, &recovery, error) == AEE_OK;
+}
+
+static bool map(struct part *part, unsigned index, aee_access access, int64_t *address,
+                aee_error *error)
+{
+    uint64_t at = 0;
+    aee_result result = aee_region_map(part->scene->game->engine, part->context,
+                                       part->scene->shared[index].region, access, &at, error);
+    *address = (int64_t)at;
+    return result == AEE_OK;
+}
+
+static bool prepare_mod(struct part *part, aee_error *error)
+{
+    int64_t args[2];
+    for (unsigned i = 0; i < STAGE_REGIONS; i++) {
+        args[0] = i;
+        if (part->mod->regions[i] && (!map(part, i, part->mod->regions[i], &args[1], error) ||
+                                      !call(part, "mod_region", args, 2, error))) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < part->mod->host_count; i++) {
+        if (aee_grant_host_function(part->scene->game->engine, part->context, part->mod->host[i],
+                                    error) != AEE_OK) {
+            return false;
+        }
+    }
+    args[0] = (int64_t)(part->scene->game->options.seed + part->scene->number);
+    return call(part, "mod_init", args, 1, error) &&
+           (part->mod->every == 0 || find(part, "mod_tick", &part->step, error));
+}
+
+/* agents_init() makes a world for as many as there are; here all of the stage is theirs. */
+void scene_spread(void *agents)
+{
+    struct world_header *header = agents;
+    struct world_columns columns;
+    if (world_open(agents, SIZE_MAX, &columns) == 0 && header->width > 0.0f) {
+        const float factor = STAGE_EDGE / header->width;
+        header->width = STAGE_EDGE;
+        header->height = STAGE_EDGE;
+        for (uint32_t i = 0; i < columns.count; i++) {
+            columns.x[i] *= factor;
+            columns.y[i] *= factor;
+        }
+    }
+}
+
+static bool prepare_flock(struct part *part, unsigned columns, uint32_t count, const char *init,
+                          aee_error *error)
+{
+    const struct game *game = part->scene->game;
+    int64_t args[3] = {0, count, (int64_t)(game->options.seed * 16 + part->scene->number)};
+    int64_t unused;
+    if (!map(part, columns, AEE_ACCESS_READ_WRITE, &args[0], error) ||
+        !map(part, SHARED_STAGE, AEE_ACCESS_READ, &unused, error) ||
+        !call(part, init, args, 3, error)) {
+        return false;
+    }
+    if (part->role == AGENTS) {
+        scene_spread(part->scene->shared[SHARED_AGENTS].data);
+    }
+    return true;
+}
+
+static bool prepare_rendering(struct part *part, aee_error *error)
+{
+    int64_t unused;
+    const int64_t theme = part->scene->number - 1;
+    return map(part, SHARED_AGENTS, AEE_ACCESS_READ, &unused, error) &&
+           map(part, SHARED_PARTICLES, AEE_ACCESS_READ, &unused, error) &&
+           map(part, SHARED_LIST, AEE_ACCESS_READ_WRITE, &unused, error) &&
+           call(part, "rendering_theme", &theme, 1, error);
+}
+
+static bool prepare(struct part *part, aee_error *error)
+{
+    const struct options *options = &part->scene->game->options;
+    const int64_t core[2] = {(int64_t)(options->seed + part->scene->number), CORE_NODES};
+    switch (part->role) {
+    case CORE:
+        return call(part, "scene_init", core, 2, error);
+    case AGENTS:
+        return prepare_flock(part, SHARED_AGENTS, options->agents, "agents_init", error);
+    case PARTICLES:
+        return prepare_flock(part, SHARED_PARTICLES, options->particles, "particles_init", error);
+    case RENDERING:
+        return prepare_rendering(part, error);
+    case MOD:
+    default:
+        return prepare_mod(part, error);
+    }
+}
+
+static bool open_part(struct part *part, aee_error *error)
+{
+    static const char *const faults[FAULTS] = {"break_null", "break_hang", "break_memory",
+                                               "break_peek", "break_nothing"};
+    const uint32_t budget_ms = part->mod ? part->mod->budget_ms : 50;
+    if (!create_context(part, error) || !set_recovery(part, error) || !prepare(part, error) ||
+        (part->role != MOD && !find(part, cast[part->role].step, &part->step, error))) {
+        return false;
+    }
+    for (unsigned i = 0; i < FAULTS; i++) { /* mods of others need not have them */
+        (void)find(part, faults[i], &part->faults[i], NULL);
+    }
+    if (part->mod && !part->faults[BREAK_PEEK].id) {
+        (void)find(part, "thief_read", &part->faults[BREAK_PEEK], NULL);
+    }
+    part->budget_ns = budget_ms * UINT64_C(1000000) * part->scene->game->patience;
+    const aee_limits limits = {.call_budget_ns = part->budget_ns};
+    return aee_set_limits(part->scene->game->engine, part->context, &limits, error) == AEE_OK;
+}
+
+/* ---- Regions ------------------------------------------------------------------------------ */
+
+static bool create_region(struct scene *scene, unsigned index, const char *name, size_t size,
+                          aee_error *error)
+{
+    struct shared *shared = &scene->shared[index];
+    char full[AEE_NAME_MAX];
+    const aee_region_desc desc = {.struct_size = sizeof desc,
+                                  .flags = AEE_REGION_SAME_ADDRESS,
+                                  .name = full,
+                                  .size_bytes = size};
+    (void)snprintf(full, sizeof full, "%s of %.40s", name, scene->name);
+    return aee_region_create(scene->game->engine, &desc, &shared->region, error) == AEE_OK &&
+           aee_region_data(scene->game->engine, shared->region, &shared->data, &shared->size,
+                           error) == AEE_OK;
+}
+
+static bool create_regions(struct scene *scene, aee_error *error)
+{
+    const struct options *options = &scene->game->options;
+    const uint32_t quads = options->agents + options->particles;
+    const bool good =
+        create_region(scene, SHARED_STAGE, "stage", sizeof(struct stage), error) &&
+        create_region(scene, SHARED_AGENTS, "agents", world_size(options->agents), error) &&
+        create_region(scene, SHARED_CANVAS, "canvas", STAGE_CANVAS * STAGE_CANVAS * 4, error) &&
+        create_region(scene, SHARED_PARTICLES, "particles", world_size(options->particles),
+                      error) &&
+        create_region(scene, SHARED_LIST, "draw list", draw_size(quads), error);
+    if (good) {
+        draw_format(scene->shared[SHARED_LIST].data, quads);
+    }
+    return good;
+}
+
+/* Obstacles where nobody minds: by the seed, apart from each other. */
+static void set_stage(struct scene *scene)
+{
+    uint64_t random = (scene->game->options.seed + scene->number) * UINT64_C(0x9e3779b97f4a7c15);
+    struct stage *stage = &scene->wishes;
+    *stage = (struct stage){.magic = STAGE_MAGIC, .obstacle_count = 5};
+    for (uint32_t i = 0; i < stage->obstacle_count; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        stage->obstacles[i] =
+            (struct stage_disc){.x = 120.0f + 190.0f * (float)i + (float)(random >> 58),
+                                .y = 150.0f + (float)(random >> 40 & 1023) * 0.68f,
+                                .radius = 26.0f + (float)(random >> 32 & 31)};
+    }
+    memcpy(scene->shared[SHARED_STAGE].data, stage, sizeof *stage);
+}
+
+/* The fountains are in full flow when the scene is seen first. */
+static bool launch_particles(struct scene *scene, aee_error *error)
+{
+    struct part *part = &scene->parts[PARTICLES];
+    aee_value args[AEE_ARGS_MAX];
+    const uint32_t count = part_arguments(part, args);
+    aee_result result = AEE_OK;
+    for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES && result == AEE_OK; scene->frame++) {
+        scene_set_stage(scene);
+        result = aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
+    }
+    scene->frame = 0;
+    return result == AEE_OK;
+}
+
+/* ---- Begin and end ------------------------------------------------------------------------ */
+
+struct scene *scene_at(struct game *game, int index)
+{
+    return index >= 0 && index < VIEW_SCENES && game->scenes[index].open ? &game->scenes[index]
+                                                                         : NULL;
+}
+
+void scene_close(struct scene *scene)
+{
+    struct game *game = scene->game;
+    for (uint32_t i = scene->part_count; i-- > 0;) {
+        (void)aee_destroy(game->engine, scene->parts[i].context, NULL);
+    }
+    for (unsigned i = 0; i < REGIONS; i++) {
+        if (scene->shared[i].region.id) {
+            (void)aee_region_destroy(game->engine, scene->shared[i].region, NULL);
+        }
+    }
+    scene_forget(scene);
+    memset(scene, 0, sizeof *scene);
+}
+
+bool scene_open(struct game *game, aee_error *error)
+{
+    static const char *const names[VIEW_SCENES] = {"Harbour", "Cave",   "Forest", "Market",
+                                                   "Desert",  "Temple", "Tundra", "Reef"};
+    int index = 0;
+    while (index < VIEW_SCENES && game->scenes[index].open) {
+        index++;
+    }
+    if (index == VIEW_SCENES) {
+        (void)snprintf(error->text, sizeof error->text, "there is room for %d scenes", VIEW_SCENES);
+        return false;
+    }
+    struct scene *scene = &game->scenes[index];
+    *scene = (struct scene){.game = game, .number = ++game->opened};
+    (void)snprintf(scene->name, sizeof scene->name, "%s", names[index]);
+    bool good = create_regions(scene, error);
+    if (good) {
+        set_stage(scene);
+    }
+    for (uint32_t i = 0; i < MOD + game->mod_count && good; i++) {
+        struct part *part = &scene->parts[scene->part_count++];
+        part->scene = scene;
+        part->role = i < MOD ? (enum role)i : MOD;
+        part->mod = i < MOD ? NULL : &game->mods[i - MOD];
+        good = open_part(part, error);
+    }
+    if (!good || !launch_particles(scene, error)) {
+        scene_close(scene);
+        return false;
+    }
+    scene->open = true;
+    scene_keep(scene);
+    game->selected = scene_at(game, game->selected) ? game->selected : index;
+    return true;
+}
+
+bool game_open(struct game *game, aee_error *error)
+{
+    const aee_engine_desc desc = {
+        .struct_size = sizeof desc, .frame_budget_ns = FRAME_NS, .pool_size = 12};
+    bool good = mods_read(game, error) &&
+                aee_engine_create(&desc, &game->engine, error) == AEE_OK &&
+                aee_set_event_callback(game->engine, game_event, game, error) == AEE_OK &&
+                mods_offer(game, error);
+    for (uint32_t i = 0; i < game->options.scenes && good; i++) {
+        good = scene_open(game, error);
+    }
+    (void)snprintf(game->canary, sizeof game->canary, "the engine's own memory");
+    game->view.slow_down = 1;
+    game->view.hot = ACTION_NONE;
+    return good;
+}
+
+void game_close(struct game *game)
+{
+    for (int i = 0; i < VIEW_SCENES; i++) {
+        if (scene_at(game, i)) {
+            scene_close(&game->scenes[i]);
+        }
+    }
+    aee_engine_destroy(game->engine);
+}
