@@ -12,6 +12,32 @@
 /* Submitted calls that are written to the ring before the component sees the first of them. */
 #define FEED_RUN 16u
 
+/* ---- Waking ------------------------------------------------------------------------------- */
+
+void aee__lane_wake(struct aee__lane *lane)
+{
+    if (atomic_load(&lane->sleeping)) {
+        (void)atomic_fetch_add(&lane->waker, 1);
+        aee__sys_futex_wake_all(&lane->waker);
+    }
+}
+
+void aee__lane_answered(struct aee__lane *lane)
+{
+    (void)atomic_fetch_add(&lane->answer, 1);
+    if (atomic_load(&lane->awaiting)) {
+        aee__sys_futex_wake_all(&lane->answer);
+    }
+}
+
+void aee__lane_interrupt(struct aee__lane *lane)
+{
+    struct aee__instance *instance = lane->instance;
+    instance->core->ops->lane_kick(instance->vm, lane->index);
+    aee__lane_wake(lane);
+    aee__lane_answered(lane);
+}
+
 /* ---- Ownership ---------------------------------------------------------------------------- */
 
 /* The store and the load pair with those of aee__lane_attend(): either it finds the lane free, or

@@ -18,6 +18,10 @@ bool aee__lane_take(struct aee__lane *lane, struct aee__call *call);
 void aee__lane_feed(struct aee__lane *lane, uint32_t limit);
 /* The instance has ended: so have its calls. */
 void aee__lane_fail_all(struct aee__lane *lane);
+/* Wakes the owner, should it sleep. */
+void aee__lane_wake(struct aee__lane *lane);
+/* Wakes the runner, which waits for an answer or a nested request. */
+void aee__lane_answered(struct aee__lane *lane);
 /* Whether the guest tells of each answer. */
 void aee__lane_set_notify(struct aee__lane *lane, bool notify);
 
@@ -124,10 +128,6 @@ void aee__lane_watch_short(struct aee__lane *lane);
 
 /* Waits for the end of a call that was pushed; for the owner. */
 void aee__lane_await(struct aee__lane *lane, struct aee__call *call);
-/* Wakes the owner, should it sleep. */
-void aee__lane_wake(struct aee__lane *lane);
-/* Wakes the runner, which waits for an answer or a nested request. */
-void aee__lane_answered(struct aee__lane *lane);
 /* Hands a parked lane to a worker: now, or when one is free. False when there is none. */
 bool aee__lane_start(struct aee__lane *lane, bool now);
 void aee__lane_run(struct aee__runnable *runnable);

@@ -26,32 +26,6 @@ static uintptr_t self(void)
     return (uintptr_t)pthread_self();
 }
 
-/* ---- Waking ------------------------------------------------------------------------------- */
-
-void aee__lane_wake(struct aee__lane *lane)
-{
-    if (atomic_load(&lane->sleeping)) {
-        (void)atomic_fetch_add(&lane->waker, 1);
-        aee__sys_futex_wake_all(&lane->waker);
-    }
-}
-
-void aee__lane_answered(struct aee__lane *lane)
-{
-    (void)atomic_fetch_add(&lane->answer, 1);
-    if (atomic_load(&lane->awaiting)) {
-        aee__sys_futex_wake_all(&lane->answer);
-    }
-}
-
-void aee__lane_interrupt(struct aee__lane *lane)
-{
-    struct aee__instance *instance = lane->instance;
-    instance->core->ops->lane_kick(instance->vm, lane->index);
-    aee__lane_wake(lane);
-    aee__lane_answered(lane);
-}
-
 /* ---- The end of a budget ------------------------------------------------------------------ */
 
 /* On a worker: true if the lane must not go on. */
