@@ -199,20 +199,34 @@ static void __attribute__((noreturn, used)) lane_loop(void)
     }
 }
 
+/* Mostly the name that the last request had: left alone, its line stays in both caches. */
+static void copy_name(char *to, const char *from)
+{
+    uint64_t *words = (uint64_t *)to;
+    for (unsigned i = 0; i < AEE_HOST_NAME_MAX / sizeof *words; i++) {
+        uint64_t word = LOAD(((const uint64_t *)from)[i]);
+        if (LOAD(words[i]) != word) {
+            STORE(words[i], word);
+        }
+    }
+}
+
+/* What shares its line with seq is written at the end: the host is looking at that line. */
 static uint32_t send(struct aee_abi_lane *lane, struct aee_abi_level *level,
                      const struct aee_abi_host_request *request, const void *payload)
 {
-    const uint64_t *from = (const uint64_t *)request;
-    uint64_t *to = (uint64_t *)&level->request;
     uint32_t size =
         request->payload_size <= AEE_MAX_PAYLOAD ? request->payload_size : AEE_MAX_PAYLOAD;
     uint32_t seq = LOAD(level->reply.seq) + 1;
     if (size > 0) {
         copy_bytes(lane->host_arena, payload, size);
     }
+    copy_name(level->request.name, request->name);
     level->request.kind = request->kind;
-    for (unsigned i = 1; i < sizeof *request / sizeof *to; i++) {
-        to[i] = from[i];
+    level->request.payload_size = request->payload_size;
+    level->request.payload_capacity = request->payload_capacity;
+    for (unsigned i = 0; i < AEE_MAX_ARGS; i++) { /* one by one, as they were written just now */
+        STORE(level->request.args[i], LOAD(request->args[i]));
     }
     STORE_RELEASE(level->request.seq, seq); /* pairs with aee__call_ring_host_call() */
     return seq;

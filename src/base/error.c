@@ -34,16 +34,6 @@ const char *aee_version(void)
     return AEE_VERSION_STRING;
 }
 
-aee_result aee__ok(aee_error *error)
-{
-    if (error) {
-        error->code = AEE_OK;
-        error->os_errno = 0;
-        error->text[0] = '\0';
-    }
-    return AEE_OK;
-}
-
 static aee_result set(aee_error *error, aee_result code, int os_errno)
 {
     error->code = code;

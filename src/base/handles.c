@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/sys.h"
 
-#define LIVE (UINT64_C(1) << 31)
+#define LIVE AEE__HANDLE_LIVE
 #define REFERENCES (LIVE - 1)
 #define NO_SLOT UINT32_MAX
 
@@ -72,41 +72,16 @@ void aee__handles_publish(struct aee__handles *table, uint64_t handle, void *obj
                           memory_order_release);
 }
 
-void *aee__handles_acquire(struct aee__handles *table, uint64_t handle, aee_result *why)
-{
-    uint32_t index = aee__handle_slot(handle);
-    *why = AEE_ERR_WRONG_HANDLE;
-    if (aee__handle_type_of(handle) != table->type || ((handle >> 52) & 0xff) != table->salt ||
-        index >= table->capacity) {
-        return NULL;
-    }
-    *why = AEE_ERR_STALE;
-    struct aee__handle_slot *slot = &table->slots[index];
-    uint64_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
-    do {
-        if (state >> 32 != aee__handle_generation(handle) || !(state & LIVE)) {
-            return NULL;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&slot->state, &state, state + 1,
-                                                    memory_order_acquire, memory_order_acquire));
-    *why = AEE_OK;
-    return slot->object;
-}
-
 void aee__handles_ref(struct aee__handles *table, uint64_t handle)
 {
     (void)atomic_fetch_add_explicit(&table->slots[aee__handle_slot(handle)].state, 1,
                                     memory_order_relaxed);
 }
 
-void aee__handles_release(struct aee__handles *table, uint64_t handle)
+void aee__handles_wake(struct aee__handles *table)
 {
-    struct aee__handle_slot *slot = &table->slots[aee__handle_slot(handle)];
-    uint64_t before = atomic_fetch_sub_explicit(&slot->state, 1, memory_order_acq_rel);
-    if (!(before & LIVE)) { /* somebody waits in aee__handles_remove() */
-        (void)atomic_fetch_add(&table->released, 1);
-        aee__sys_futex_wake_all(&table->released);
-    }
+    (void)atomic_fetch_add(&table->released, 1);
+    aee__sys_futex_wake_all(&table->released);
 }
 
 bool aee__handles_retire(struct aee__handles *table, uint64_t handle)

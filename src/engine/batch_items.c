@@ -72,9 +72,9 @@ static inline void fill_argument(struct aee__call *call, const aee_call_item *it
     memcpy(&call->request.args[i], &item->args[i].as, sizeof call->request.args[i]);
 }
 
-/* Without a loop, which would take twice the instructions. */
-static aee_result fill_arguments(struct aee__call *call, const aee_call_item *item, uint32_t index,
-                                 aee_error *error)
+/* The types that were seen, or-ed: more than 1 is unknown. Without a loop, which would take twice
+ * the instructions. */
+static inline uint32_t fill_arguments(struct aee__call *call, const aee_call_item *item)
 {
     struct types types = {0};
     /* Those that are not given are 0 and not what another call left here. */
@@ -99,7 +99,7 @@ static aee_result fill_arguments(struct aee__call *call, const aee_call_item *it
     _Static_assert(AEE_MAX_ARGS == 6, "one case for each");
     call->request.flags = AEE_CALL_ARGS | item->arg_count << AEE_CALL_COUNT_SHIFT |
                           types.doubles << AEE_CALL_DOUBLE_SHIFT;
-    return types.seen > 1 ? refuse_type(item, index, error) : AEE_OK;
+    return types.seen;
 }
 
 /* Index of the context in the batch, appended when it is new. Calls often go round a few contexts,
@@ -119,13 +119,14 @@ static uint32_t context_index(struct aee__batch *batch, uint64_t handle, uint32_
     return batch->context_count++;
 }
 
-/* The second needs no checks that the first has passed, but for those of its arguments. */
-static bool same_head(const aee_call_item *a, const aee_call_item *b)
+/* The second needs no checks that the first has passed, but for those of its arguments and payload.
+ */
+static inline bool same_head(const aee_call_item *a, const aee_call_item *b)
 {
-    return a->function.id == b->function.id && a->context.id == b->context.id &&
-           a->flags == b->flags && a->arg_count == b->arg_count &&
-           a->result_type == b->result_type && a->reserved0 == b->reserved0 &&
-           a->budget_ns == b->budget_ns;
+    return ((a->function.id ^ b->function.id) | (a->context.id ^ b->context.id) |
+            (a->flags ^ b->flags) | (a->arg_count ^ b->arg_count) |
+            ((uint32_t)a->result_type ^ (uint32_t)b->result_type) | (a->reserved0 ^ b->reserved0) |
+            (a->budget_ns ^ b->budget_ns)) == 0;
 }
 
 static aee_result check_call(aee_engine *engine, struct aee__batch *batch,
@@ -163,53 +164,86 @@ static aee_result name_call(aee_result result, uint32_t index, aee_error *error)
     return result;
 }
 
-/* `before`: a call with the same head that was checked, or NULL. */
 static aee_result fill_call(struct aee__call *call, const aee_call_item *item, uint32_t index,
-                            const struct aee__call *before, aee_error *error)
+                            aee_error *error)
 {
-    aee_result result = AEE_OK;
-    if (!before || item->request_size > 0 || item->reply_capacity > 0) {
-        result = check_item(item, index, error);
+    aee_result result = check_item(item, index, error);
+    if (result != AEE_OK) {
+        return result;
     }
     call->deadline_ns = item->deadline_ns;
     call->export_index = (int32_t)(item->function.id & 0xfff);
     call->epoch = aee__function_epoch(item->function);
     call->takes_double = item->result_type == AEE_TYPE_F64;
-    if (result == AEE_OK && !(item->flags & AEE_ITEM_BYTES)) {
-        result = fill_arguments(call, item, index, error);
-    } else if (result == AEE_OK) {
+    if (item->flags & AEE_ITEM_BYTES) {
         fill_bytes(call, item);
+        return AEE_OK;
     }
-    return result;
+    return fill_arguments(call, item) <= 1 ? AEE_OK : refuse_type(item, index, error);
+}
+
+/* What one call needs that is no repetition. `before`: a call with the same head that was checked,
+ * or NULL. Kept apart from the loop, which is faster without it. */
+static __attribute__((noinline)) aee_result fill_new(aee_engine *engine, struct aee__batch *batch,
+                                                     const aee_call_item *item, uint32_t index,
+                                                     const struct aee__call *before,
+                                                     aee_error *error)
+{
+    struct aee__call *call = &batch->calls[index];
+    aee_result result = fill_call(call, item, index, error);
+    if (result != AEE_OK) {
+        return result;
+    }
+    if (before && before->request.flags == call->request.flags) {
+        call->request.function = before->request.function;
+        call->context_index = before->context_index;
+        call->budget_ns = before->budget_ns;
+        return AEE_OK;
+    }
+    result = check_call(engine, batch, item, index, error);
+    if (result != AEE_OK) {
+        return name_call(result, index, error);
+    }
+    call->context_index =
+        context_index(batch, item->context.id, index > 0 ? call[-1].context_index : UINT32_MAX - 1);
+    return AEE_OK;
+}
+
+/* A call whose head is that of the one before, which was checked: true where there is no payload
+ * and the types of its arguments are the same, too. */
+static inline bool fill_like(struct aee__call *call, const aee_call_item *item,
+                             const struct aee__call *before)
+{
+    if ((item->request_size | item->reply_capacity | (item->flags & AEE_ITEM_BYTES)) != 0) {
+        return false;
+    }
+    uint32_t seen = fill_arguments(call, item);
+    call->request.function = before->request.function;
+    call->budget_ns = before->budget_ns;
+    call->deadline_ns = item->deadline_ns;
+    call->export_index = before->export_index;
+    call->context_index = before->context_index;
+    call->epoch = before->epoch;
+    call->takes_double = before->takes_double;
+    return seen <= 1 && call->request.flags == before->request.flags;
 }
 
 aee_result aee__batch_fill(aee_engine *engine, struct aee__batch *batch, const aee_call_item *items,
                            aee_error *error)
 {
-    const struct aee__call *before = NULL;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct aee__call *call = &batch->calls[i];
-        const struct aee__call *like =
-            before && same_head(&items[i], &items[i - 1]) ? before : NULL;
-        aee__batch_link(batch, i);
-        batch->users[i] = items[i].user;
-        aee_result result = fill_call(call, &items[i], i, like, error);
+    struct aee__call *call = batch->calls;
+    for (uint32_t i = 0; i < batch->count; i++, call++) {
+        const aee_call_item *item = &items[i];
+        aee__batch_link(batch, call);
+        batch->users[i] = item->user;
+        const struct aee__call *before = i > 0 && same_head(item, item - 1) ? call - 1 : NULL;
+        if (before && fill_like(call, item, before)) {
+            continue;
+        }
+        aee_result result = fill_new(engine, batch, item, i, before, error);
         if (result != AEE_OK) {
             return result;
         }
-        if (like && like->request.flags == call->request.flags) {
-            call->request.function = like->request.function;
-            call->context_index = like->context_index;
-            call->budget_ns = like->budget_ns;
-        } else {
-            result = check_call(engine, batch, &items[i], i, error);
-            if (result != AEE_OK) {
-                return name_call(result, i, error);
-            }
-            call->context_index = context_index(batch, items[i].context.id,
-                                                before ? before->context_index : UINT32_MAX - 1);
-        }
-        before = call;
     }
     return AEE_OK;
 }

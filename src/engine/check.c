@@ -3,7 +3,7 @@
 
 #include "engine/engine.h"
 
-aee_result aee__engine_check(const aee_engine *engine, const char *operation, aee_error *error)
+static aee_result refuse(const aee_engine *engine, const char *operation, aee_error *error)
 {
     if (!engine) {
         return aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "cannot %s: engine is NULL", operation);
@@ -13,34 +13,40 @@ aee_result aee__engine_check(const aee_engine *engine, const char *operation, ae
                          "cannot %s: the engine belongs to the process that called fork()",
                          operation);
     }
-    if (atomic_load_explicit(&engine->closed, memory_order_relaxed)) {
-        return aee__fail(error, AEE_ERR_CLOSED, "cannot %s: the engine has been shut down",
-                         operation);
-    }
-    return AEE_OK;
+    return aee__fail(error, AEE_ERR_CLOSED, "cannot %s: the engine has been shut down", operation);
+}
+
+/* Each call passes here: without a sentence there is nothing to prepare. */
+static inline aee_result check(const aee_engine *engine, const char *operation, aee_error *error)
+{
+    bool fine = engine && *engine->alive != 0 &&
+                !atomic_load_explicit(&engine->closed, memory_order_relaxed);
+    return __builtin_expect(fine, 1) ? AEE_OK : refuse(engine, operation, error);
+}
+
+aee_result aee__engine_check(const aee_engine *engine, const char *operation, aee_error *error)
+{
+    return check(engine, operation, error);
+}
+
+static aee_result refuse_handle(aee_context handle, const char *operation, aee_result why,
+                                aee_error *error)
+{
+    return why == AEE_ERR_STALE
+               ? aee__fail(error, why, "cannot %s: the context has been destroyed", operation)
+               : aee__fail(error, why, "cannot %s: 0x%llx is not a context of this engine",
+                           operation, (unsigned long long)handle.id);
 }
 
 aee_result aee__engine_enter(aee_engine *engine, aee_context handle, const char *operation,
                              struct aee__context **out, aee_error *error)
 {
-    aee_result result = aee__engine_check(engine, operation, error);
+    aee_result result = check(engine, operation, error);
     if (result != AEE_OK) {
         return result;
     }
     *out = aee__handles_acquire(&engine->core.contexts, handle.id, &result);
-    if (result == AEE_ERR_STALE) {
-        return aee__fail(error, result, "cannot %s: the context has been destroyed", operation);
-    }
-    if (result != AEE_OK) {
-        return aee__fail(error, result, "cannot %s: 0x%llx is not a context of this engine",
-                         operation, (unsigned long long)handle.id);
-    }
-    return AEE_OK;
-}
-
-void aee__engine_leave(struct aee__context *context)
-{
-    aee__handles_release(&context->core->contexts, context->handle);
+    return result == AEE_OK ? AEE_OK : refuse_handle(handle, operation, result, error);
 }
 
 aee_result aee__check_name(const char *operation, const char *name, aee_error *error)

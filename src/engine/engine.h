@@ -43,7 +43,10 @@ aee_result aee__engine_check(const aee_engine *engine, const char *operation, ae
 /* The same, and takes a reference to the context's object, to be given to aee__engine_leave(). */
 aee_result aee__engine_enter(aee_engine *engine, aee_context handle, const char *operation,
                              struct aee__context **out, aee_error *error);
-void aee__engine_leave(struct aee__context *context);
+static inline void aee__engine_leave(struct aee__context *context)
+{
+    aee__handles_release(&context->core->contexts, context->handle);
+}
 
 /* Names: 1 to AEE_NAME_MAX - 1 bytes, no control characters. */
 aee_result aee__check_name(const char *operation, const char *name, aee_error *error);

@@ -16,7 +16,7 @@ static void fill_pieces(struct aee__batch *batch, const struct aee__call *patter
     for (uint32_t i = 0; i < batch->count; i++) {
         uint64_t next = i + 1 < batch->count ? at + grain : (uint64_t)end;
         batch->calls[i] = *pattern;
-        aee__batch_link(batch, i);
+        aee__batch_link(batch, &batch->calls[i]);
         batch->calls[i].request.args[0] = at;
         batch->calls[i].request.args[1] = next;
         at = next;

@@ -297,6 +297,7 @@ static void ask_for_huge_pages(const struct aee__memory *memory, uint64_t heap_s
 #define READY_TLS_MAX (4 * AEE__PAGE_SIZE)
 #define READY_ZEROES_MAX (16 * AEE__PAGE_SIZE) /* of a segment, behind its content */
 #define READY_FORK_DATA (2 * AEE__PAGE_SIZE)
+#define READY_FORK_EDGE (2 * AEE__PAGE_SIZE) /* the last page of .data and what follows */
 #define READY_LANE (offsetof(struct aee_abi_lane, slots) + AEE__PAGE_SIZE) /* 32 of 64 slots */
 
 /* Page tables that an instance with a small image fills: the root, the two levels below it, system
@@ -529,6 +530,19 @@ static void map_template(const struct aee__memory *memory)
                            MADV_POPULATE_READ);
 }
 
+/* Where a segment begins, and where its variables without a value do. */
+static void add_fork_data(const struct aee__memory *memory, struct stretch *stretch, uint32_t area,
+                          const struct aee__memory_segment *segment)
+{
+    uint64_t from = aee__round_down(segment->content_size, AEE__PAGE_SIZE);
+    uint64_t end = from + READY_FORK_EDGE;
+    add_ready(memory, stretch, area, 0, READY_FORK_DATA);
+    from = from > READY_FORK_DATA ? from : READY_FORK_DATA;
+    if (from < end && from < segment->size) {
+        add_ready(memory, stretch, area, from, end - from);
+    }
+}
+
 void aee__memory_populate_fork(const struct aee__memory *memory,
                                const struct aee__memory_plan *plan)
 {
@@ -541,7 +555,7 @@ void aee__memory_populate_fork(const struct aee__memory *memory,
     }
     for (uint32_t i = 0; i < plan->segment_count; i++) {
         if (plan->segments[i].rights & AEE__PT_WRITE) {
-            add_ready(memory, &stretch, first_segment(plan) + i, 0, READY_FORK_DATA);
+            add_fork_data(memory, &stretch, first_segment(plan) + i, &plan->segments[i]);
         }
     }
     add_ready(memory, &stretch, first_fixed(plan) + FIXED_INFO, 0, AEE__PAGE_SIZE);

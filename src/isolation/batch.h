@@ -62,9 +62,8 @@ struct aee__batch *aee__batch_create(struct aee__batches *batches, struct aee__c
                                      uint32_t count);
 /* The call becomes one of the batch that is queued before the next one; to be done before the batch
  * is published. */
-static inline void aee__batch_link(struct aee__batch *batch, uint32_t index)
+static inline void aee__batch_link(struct aee__batch *batch, struct aee__call *call)
 {
-    struct aee__call *call = &batch->calls[index];
     call->batch = batch;
     call->next = call + 1;
     call->queued = true;

@@ -217,4 +217,14 @@ void aee__context_crashed(struct aee__context *context, struct aee__instance *in
 void aee__context_event(struct aee__context *context, aee_event_type type, uint64_t crash_id,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Requests are about to be written to an instance, one of whose lanes the caller owns: tells it
+ * when a new frame has begun since the last ones, once a frame. */
+static inline void aee__guest_clock_note(struct aee__instance *instance)
+{
+    uint64_t frames = atomic_load_explicit(&instance->core->counters.frames, memory_order_relaxed);
+    if (atomic_load_explicit(&instance->clock_frame, memory_order_relaxed) != frames + 1) {
+        aee__guest_clock_tell(instance);
+    }
+}
+
 #endif

@@ -65,12 +65,13 @@ int aee__guest_clock_seed(struct aee__context *context, uint8_t seed[32])
     return 0;
 }
 
-static void tell(struct aee__instance *instance)
+void aee__guest_clock_tell(struct aee__instance *instance)
 {
     struct aee__core *core = instance->core;
     struct aee__guest_clock *clock = &instance->context->clock;
     struct aee_abi_info *info =
         aee__memory_at(&instance->memory, (struct aee__gva){AEE_GVA_INFO}, sizeof *info);
+    aee__template_pass(instance); /* who copies an instance makes its clock stale */
     (void)pthread_mutex_lock(&clock->lock);
     uint64_t frames = atomic_load(&core->counters.frames);
     uint64_t begin = atomic_load(&core->frame_begin_ns);
@@ -84,13 +85,4 @@ static void tell(struct aee__instance *instance)
     __atomic_store_n(&info->time_ns, time, __ATOMIC_RELAXED);
     atomic_store(&instance->clock_frame, frames + 1);
     (void)pthread_mutex_unlock(&clock->lock);
-}
-
-void aee__guest_clock_note(struct aee__instance *instance)
-{
-    uint64_t frames = atomic_load_explicit(&instance->core->counters.frames, memory_order_relaxed);
-    if (atomic_load_explicit(&instance->clock_frame, memory_order_relaxed) != frames + 1) {
-        aee__template_pass(instance);
-        tell(instance);
-    }
 }

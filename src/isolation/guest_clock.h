@@ -31,8 +31,8 @@ void aee__guest_clock_set(struct aee__context *context, const aee_determinism *w
 void aee__guest_clock_inherit(struct aee__context *context, struct aee__context *from);
 /* The seed of a new instance of it: random, unless it is fixed. -1 with errno. */
 int aee__guest_clock_seed(struct aee__context *context, uint8_t seed[32]);
-/* Requests are about to be written to an instance, one of whose lanes the caller owns: tells it
- * when a new frame has begun since the last ones. That takes a lock, once a frame. */
-void aee__guest_clock_note(struct aee__instance *instance);
+/* Tells an instance, one of whose lanes the caller owns, of the frame. Takes a lock. For
+ * aee__guest_clock_note() of context.h, which looks first whether it is a new one. */
+void aee__guest_clock_tell(struct aee__instance *instance);
 
 #endif

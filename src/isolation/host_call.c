@@ -110,35 +110,58 @@ static void set_depth(struct aee__lane *lane, uint32_t depth)
     atomic_store_explicit(&lane->budget.in_host, depth > 0, memory_order_relaxed);
 }
 
+/* A request that is being served. */
+struct served {
+    const struct aee__ring_host_call *call;
+    uint8_t *payload;
+    uint8_t *reply;
+    uint32_t reply_size; /* out, as is all that follows */
+    int64_t value;
+    const struct aee__host_function *function; /* that ran; NULL: none */
+    aee_result result;                         /* of it */
+    uint64_t begin;                            /* ticks, of the request */
+};
+
 /* On the thread that runs the vCPU others may need its place meanwhile. */
-static aee_result run_function(struct aee__lane *lane, const struct aee__host_function *function,
-                               aee_host_call *host)
+static bool is_runner(const struct aee__lane *lane)
+{
+    return atomic_load_explicit(&lane->runner, memory_order_relaxed) == (uintptr_t)pthread_self();
+}
+
+static void run_function(struct aee__lane *lane, struct served *served, aee_host_call *host)
 {
     struct aee__core *core = lane->instance->core;
     uint32_t depth = atomic_load_explicit(&lane->host_depth, memory_order_relaxed);
-    bool runs =
-        atomic_load_explicit(&lane->runner, memory_order_relaxed) == (uintptr_t)pthread_self();
-    uint64_t begin = aee__ticks(&core->ticker);
-    aee__meter_count(&lane->meter, begin);
+    bool runs = is_runner(lane);
+    aee__meter_count(&lane->meter, served->begin);
     if (runs) {
         aee__workers_block(&core->workers, true);
     }
     set_depth(lane, depth + 1);
-    aee_result result = function->function(function->user, host);
-    uint64_t end = aee__ticks(&core->ticker);
-    add_host_time(lane, end - begin);
-    aee__meter_skip(&lane->meter, end);
-    set_depth(lane, depth);
-    aee__tracing_host(lane, (uint32_t)(function - core->functions.entries), result, begin, end);
+    served->result = served->function->function(served->function->user, host);
     if (runs) {
         aee__workers_block(&core->workers, false);
     }
-    return result;
 }
 
-static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *call,
-                      const uint8_t *payload, uint8_t *reply, uint32_t *reply_size, int64_t *value)
+/* When the answer is on its way: the component does not wait for this. */
+static void end_function(struct aee__lane *lane, const struct served *served)
 {
+    const struct aee__core *core = lane->instance->core;
+    uint32_t depth = atomic_load_explicit(&lane->host_depth, memory_order_relaxed);
+    uint64_t end = aee__ticks(&core->ticker);
+    uint64_t calls = atomic_load_explicit(&lane->host_calls, memory_order_relaxed);
+    add_host_time(lane, end - served->begin);
+    aee__meter_skip(&lane->meter, end);
+    set_depth(lane, depth - 1);
+    atomic_store_explicit(&lane->host_calls, calls + 1, memory_order_relaxed);
+    aee__tracing_host(lane, (uint32_t)(served->function - core->functions.entries), served->result,
+                      served->begin, end);
+}
+
+static int32_t invoke(struct aee__lane *lane, struct served *served)
+{
+    const struct aee__ring_host_call *call = served->call;
     struct aee__context *context = lane->instance->context;
     struct aee__host_functions *functions = &context->core->functions;
     int32_t index = find(lane, functions, call->name);
@@ -152,21 +175,20 @@ static int32_t invoke(struct aee__lane *lane, const struct aee__ring_host_call *
     aee_host_call host = {.engine = context->core->engine,
                           .context = {context->handle},
                           .context_user = context->user,
-                          .payload = payload,
+                          .payload = served->payload,
                           .payload_size = call->payload_size,
-                          .reply = reply,
+                          .reply = served->reply,
                           .reply_capacity = call->payload_capacity,
                           .internal = lane};
     memcpy(host.args, call->args, sizeof host.args);
-    aee_result result = run_function(lane, &functions->entries[index], &host);
-    uint64_t calls = atomic_load_explicit(&lane->host_calls, memory_order_relaxed);
-    atomic_store_explicit(&lane->host_calls, calls + 1, memory_order_relaxed);
+    served->function = &functions->entries[index];
+    run_function(lane, served, &host);
     if (host.reply_size > host.reply_capacity) {
         return AEE_HOST_BAD;
     }
-    *reply_size = (uint32_t)host.reply_size;
-    *value = result == AEE_OK ? host.result : result;
-    return result == AEE_OK ? AEE_HOST_OK : AEE_HOST_FAILED;
+    served->reply_size = (uint32_t)host.reply_size;
+    served->value = served->result == AEE_OK ? host.result : served->result;
+    return served->result == AEE_OK ? AEE_HOST_OK : AEE_HOST_FAILED;
 }
 
 /* Room for a payload's copy and a reply: at each depth its own, because an outer function still
@@ -192,32 +214,37 @@ static bool may_ask(struct aee__context *context)
            aee__rates_take(context, AEE__RATE_HOST_CALLS, 1, NULL) == AEE_OK;
 }
 
-static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call, uint8_t *buffers)
+static void serve(struct aee__lane *lane, const struct aee__ring_host_call *call, uint8_t *buffers,
+                  uint64_t begin)
 {
     uint8_t nothing[1] = {0}; /* memcpy() and its like take no NULL, not even for no bytes */
-    uint8_t *payload = buffers ? buffers : nothing;
-    uint8_t *reply = buffers ? buffers + AEE_MAX_PAYLOAD : nothing;
+    struct served served = {.call = call,
+                            .payload = buffers ? buffers : nothing,
+                            .reply = buffers ? buffers + AEE_MAX_PAYLOAD : nothing,
+                            .begin = begin};
     uint32_t level = lane->host_depth;
-    uint32_t reply_size = 0;
-    int64_t value = 0;
     int32_t status = AEE_HOST_BAD;
     if (call->payload_size > 0) {
-        memcpy(payload, lane->ring.shared->host_arena, call->payload_size);
+        memcpy(served.payload, lane->ring.shared->host_arena, call->payload_size);
     }
     if (!may_ask(lane->instance->context)) {
         status = AEE_HOST_LIMIT;
     } else if (call->kind == AEE_HOST_CALL_INVOKE) {
-        status = invoke(lane, call, payload, reply, &reply_size, &value);
+        status = invoke(lane, &served);
     } else if (call->kind == AEE_HOST_CALL_LOG) {
         note_asked(lane, AEE__ASKED_LOG);
-        status = serve_log(lane->instance->context, call, (const char *)payload);
+        status = serve_log(lane->instance->context, call, (const char *)served.payload);
     } else if (call->kind == AEE_HOST_CALL_STATE) {
         status = serve_state(lane->instance, call);
     }
-    aee__call_ring_host_reply(&lane->ring, level, status, value, reply, reply_size);
+    aee__call_ring_host_reply(&lane->ring, level, status, served.value, served.reply,
+                              served.reply_size);
+    if (served.function) {
+        end_function(lane, &served);
+    }
 }
 
-bool aee__lane_serve_host_call(struct aee__lane *lane)
+bool aee__lane_serve_host_call(struct aee__lane *lane, uint64_t seen)
 {
     struct aee__ring_host_call call;
     if (lane->host_depth == AEE_HOST_CALL_DEPTH || aee__lane_outstanding(lane) == 0) {
@@ -229,7 +256,7 @@ bool aee__lane_serve_host_call(struct aee__lane *lane)
     }
     uint8_t *buffers;
     if (poll == AEE__RING_READY && need_buffers(lane, &call, &buffers)) {
-        serve(lane, &call, buffers);
+        serve(lane, &call, buffers, seen ? seen : aee__ticks(&lane->instance->core->ticker));
     } else {
         aee__call_ring_host_reply(&lane->ring, lane->host_depth, AEE_HOST_BAD, 0, NULL, 0);
     }

@@ -6,8 +6,9 @@
 
 #include "isolation/instance.h"
 
-/* Serves the lane's pending host call, if there is one; true when it did. */
-bool aee__lane_serve_host_call(struct aee__lane *lane);
+/* Serves the lane's pending host call, if there is one; true when it did. `seen`: when it was, in
+ * ticks; 0: just now. */
+bool aee__lane_serve_host_call(struct aee__lane *lane, uint64_t seen);
 
 /* Where the workers are jailed: a server will look at the lane. False where they are not, and when
  * there is no thread for it. */

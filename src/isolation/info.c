@@ -57,6 +57,17 @@ static void count_living(const struct aee__context *context, uint64_t *calls, ui
     }
 }
 
+/* With the lock held. */
+static void tell_latencies(const struct aee__context *context)
+{
+    for (struct aee__instance *at = context->living; at; at = at->next) {
+        uint32_t lanes = atomic_load(&at->lane_count);
+        for (uint32_t i = 0; i < lanes; i++) {
+            aee__lane_tell_latency(&at->lanes[i]);
+        }
+    }
+}
+
 void aee__context_add_counts(struct aee__context *context, aee_stats *stats)
 {
     uint64_t failed = 0;
@@ -72,6 +83,7 @@ void aee__context_get_info(struct aee__context *context, aee_context_info *info)
     info->kind = context->kind;
     info->call_mode = context->mode;
     (void)pthread_mutex_lock(&context->lock);
+    tell_latencies(context);
     copy_stats(&context->stats, info);
     info->state = state_of(context);
     info->limits = context->limits;

@@ -334,9 +334,9 @@ void aee__instance_stop(struct aee__instance *instance)
     }
 }
 
-aee_result aee__instance_ended(const struct aee__instance *instance)
+aee_result aee__instance_end_result(uint32_t end)
 {
-    switch (atomic_load(&instance->end)) {
+    switch (end) {
     case AEE__END_NOT:
         return AEE_OK;
     case AEE__END_HUNG:

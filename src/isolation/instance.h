@@ -108,8 +108,13 @@ bool aee__instance_claim_end(struct aee__instance *instance);
 /* Publishes the end and wakes whoever runs or waits in the instance. Not with the context's lock
  * held, as all that ends an instance. */
 void aee__instance_conclude(struct aee__instance *instance, enum aee__end end);
+aee_result aee__instance_end_result(uint32_t end);
 /* AEE_OK while it lives; otherwise what calls return. */
-aee_result aee__instance_ended(const struct aee__instance *instance);
+static inline aee_result aee__instance_ended(const struct aee__instance *instance)
+{
+    uint32_t end = atomic_load(&instance->end);
+    return end == AEE__END_NOT ? AEE_OK : aee__instance_end_result(end);
+}
 
 /* Waits for the conclusion of an instance that aee__instance_ended() found ended; what calls
  * return. */

@@ -1,3 +1,4 @@
+/* lane.c: the ring of a lane and who owns it: queued calls go in, replies come out. */
 #include "isolation/lane.h"
 
 #include "base/clock.h"
@@ -8,20 +9,10 @@
 #include "isolation/retry.h"
 #include "isolation/tracing.h"
 
-#define NEVER_NS (UINT64_MAX / 2)
-/* AUTO: calls for which a ring that turned out slower than direct calls is left alone. */
-#define RING_BAN 256u
 /* Submitted calls that are written to the ring before the component sees the first of them. */
 #define FEED_RUN 16u
 
 /* ---- Ownership ---------------------------------------------------------------------------- */
-
-bool aee__lane_try(struct aee__lane *lane)
-{
-    uint32_t free = 0;
-    return atomic_load_explicit(&lane->owned, memory_order_relaxed) == 0 &&
-           atomic_compare_exchange_strong(&lane->owned, &free, 1);
-}
 
 /* The store and the load pair with those of aee__lane_attend(): either it finds the lane free, or
  * we find its wish. */
@@ -55,30 +46,6 @@ void aee__lane_attend(struct aee__lane *lane, bool serve)
 }
 
 /* ---- Requests ----------------------------------------------------------------------------- */
-
-static bool fits(const struct aee__lane *lane, const struct aee__call *call)
-{
-    return !aee__call_is_bytes(call) || aee__lane_payload_fits(lane, call);
-}
-
-/* Everything but the ring: the call will be the one `ahead` places after the last. */
-static void note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
-{
-    uint32_t at = atomic_load_explicit(&lane->ring.submitted, memory_order_relaxed) + ahead;
-    at %= AEE_RING_SLOTS;
-    if (aee__call_is_bytes(call)) {
-        aee__lane_place_payload(lane, call);
-    }
-    lane->in_flight[at] = call;
-    atomic_store_explicit(&lane->called[at], call->export_index, memory_order_relaxed);
-}
-
-static void push(struct aee__lane *lane, struct aee__call *call)
-{
-    aee__guest_clock_note(lane->instance);
-    note(lane, call, 0);
-    aee__call_ring_push(&lane->ring, &call->request);
-}
 
 static void set_turns(struct aee__lane *lane, uint32_t turns)
 {
@@ -124,29 +91,6 @@ void aee__lane_expect_sleep(struct aee__lane *lane, bool each)
 
 /* ---- Replies ------------------------------------------------------------------------------ */
 
-static aee_result payload_status(struct aee__lane *lane, struct aee__call *call)
-{
-    return aee__call_is_bytes(call) ? aee__lane_take_payload(lane, call) : AEE_OK;
-}
-
-static void count(_Atomic uint64_t *number)
-{
-    uint64_t value = atomic_load_explicit(number, memory_order_relaxed);
-    atomic_store_explicit(number, value + 1, memory_order_relaxed);
-}
-
-/* The call has its status; one of a batch is told of by aee__batch_finish(). */
-static void finish(struct aee__lane *lane, struct aee__call *call, aee_result status)
-{
-    if (call->export_index != AEE__CALLED_INITIALISER) {
-        count(status == AEE_OK ? &lane->calls : &lane->failed_calls);
-    }
-    call->status = status;
-    if (!call->batch) {
-        call->done = true;
-    }
-}
-
 /* Tells the batches of calls that have ended, in runs: one atomic operation for each would keep the
  * processor from looking ahead at the next replies. */
 static void tell(struct aee__lane *lane, struct aee__call *const *calls, uint32_t count)
@@ -185,7 +129,7 @@ static struct aee__call *take_one(struct aee__lane *lane)
     }
     struct aee__call *call = lane->in_flight[at % AEE_RING_SLOTS];
     call->result = reply;
-    finish(lane, call, payload_status(lane, call));
+    aee__lane_finish(lane, call, aee__lane_payload_status(lane, call));
     return call;
 }
 
@@ -206,7 +150,7 @@ uint32_t aee__lane_collect(struct aee__lane *lane)
     for (uint32_t i = 0; i < count; i++) {
         taken[i] = lane->in_flight[(at + i) % AEE_RING_SLOTS];
         taken[i]->result = replies[i];
-        finish(lane, taken[i], payload_status(lane, taken[i]));
+        aee__lane_finish(lane, taken[i], aee__lane_payload_status(lane, taken[i]));
     }
     if (aee__lane_outstanding(lane) > 0) {
         aee__lane_arm(lane, oldest(lane)->budget_ns);
@@ -246,7 +190,7 @@ bool aee__lane_take(struct aee__lane *lane, struct aee__call *call)
     if (!aee__call_ring_nested_pop(&lane->ring, call->level - 1u, &call->result)) {
         return false;
     }
-    finish(lane, call, payload_status(lane, call));
+    aee__lane_finish(lane, call, aee__lane_payload_status(lane, call));
     return true;
 }
 
@@ -276,7 +220,7 @@ void aee__lane_fail_all(struct aee__lane *lane)
     count = answered +
             aee__retry_ring(lane->instance->context, &ended[answered], count - answered, status);
     for (uint32_t i = answered; i < count; i++) {
-        finish(lane, ended[i], status);
+        aee__lane_finish(lane, ended[i], status);
     }
     tell(lane, ended, count);
 }
@@ -313,17 +257,17 @@ static uint32_t feed_run(struct aee__lane *lane, struct aee__call_queue *queue, 
     const struct aee__ring_request *begun[FEED_RUN];
     uint32_t count = 0;
     uint32_t taken = 0;
-    while (taken < most && count < FEED_RUN && queue->first && fits(lane, queue->first)) {
+    while (taken < most && count < FEED_RUN && queue->first && aee__lane_fits(lane, queue->first)) {
         struct aee__call *call = aee__call_queue_pop(queue);
         taken++;
         if (call->epoch != lane->instance->epoch || is_late(call)) {
-            finish(lane, call,
-                   call->retried                          ? call->status
-                   : call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED
-                                                          : AEE_ERR_TIMED_OUT);
+            aee__lane_finish(lane, call,
+                             call->retried                          ? call->status
+                             : call->epoch != lane->instance->epoch ? AEE_ERR_STOPPED
+                                                                    : AEE_ERR_TIMED_OUT);
             late[(*late_count)++] = call;
         } else {
-            note(lane, call, count);
+            aee__lane_note(lane, call, count);
             atomic_store_explicit(&lane->awaited, false, memory_order_relaxed);
             begun[count++] = &call->request;
         }
@@ -367,7 +311,8 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
     (void)pthread_mutex_lock(&queue->lock);
     if (may_begin(lane)) {
         if (idle) { /* the watch is still that of calls before, as in aee__lane_call() */
-            atomic_store_explicit(&lane->budget.deadline_ns, NEVER_NS, memory_order_relaxed);
+            atomic_store_explicit(&lane->budget.deadline_ns, AEE__LANE_NEVER_NS,
+                                  memory_order_relaxed);
         }
         late_count = feed_some(lane, queue, limit, late);
     }
@@ -385,7 +330,7 @@ void aee__lane_feed(struct aee__lane *lane, uint32_t limit)
  * guest again: it asks once more, and then serves it. */
 static void serve_or_send(struct aee__lane *lane, bool serve)
 {
-    while (serve && aee__lane_serve_host_call(lane)) {
+    while (serve && aee__lane_serve_host_call(lane, 0)) {
         (void)aee__lane_collect(lane);
         serve = !aee__lane_is_over(lane);
     }
@@ -411,161 +356,4 @@ void aee__lane_pump(struct aee__lane *lane, bool serve)
     if (aee__lane_outstanding(lane) > 0) {
         (void)aee__lane_start(lane, false);
     }
-}
-
-/* ---- Which way ---------------------------------------------------------------------------- */
-
-/* The ring pays where the next call usually comes while the lane still spins, and where it has not
- * turned out slower than the exit that it saves: on a machine with other work to do it can. */
-static aee_call_mode choose_mode(struct aee__lane *lane, aee_call_mode wanted)
-{
-    const struct aee__core *core = lane->instance->core;
-    struct aee__lane_costs *costs = &lane->costs;
-    if (wanted != AEE_CALL_AUTO) {
-        return wanted;
-    }
-    if (costs->gap_ns >= core->spin_ns || core->cpus == 1 || aee__workers_crowded(&core->workers)) {
-        return AEE_CALL_DIRECT;
-    }
-    if (costs->ring_banned > 0) {
-        costs->ring_banned--;
-        return AEE_CALL_DIRECT;
-    }
-    if (costs->direct_ns > 0 && costs->ring_ns > costs->direct_ns + costs->direct_ns / 4) {
-        costs->ring_banned = RING_BAN;
-        costs->ring_ns = 0;
-        return AEE_CALL_DIRECT;
-    }
-    return AEE_CALL_RING;
-}
-
-/* A pause between two frames says little about the calls within one: it counts as a few spins. A
- * lane that was awake all the while had better reasons than the next call. */
-static void note_gap(struct aee__lane *lane, uint64_t begin, bool awake)
-{
-    const struct aee__core *core = lane->instance->core;
-    struct aee__lane_costs *costs = &lane->costs;
-    uint64_t gap = aee__ticks_to_ns(&core->ticker, begin - costs->last_end);
-    uint64_t most = 8 * core->spin_ns;
-    if (gap >= most) {
-        gap = most;
-        if (awake) {
-            aee__meter_idle(lane, begin);
-        }
-    }
-    costs->gap_ns = aee__lane_average(costs->gap_ns, gap);
-}
-
-/* `awake`: the lane was running when the call came. The first call of many wakes it, which says
- * nothing about the others. */
-static void note_cost(struct aee__lane *lane, const struct aee__call *call, uint64_t begin,
-                      bool awake)
-{
-    const struct aee__core *core = lane->instance->core;
-    struct aee__lane_costs *costs = &lane->costs;
-    costs->last_end = aee__ticks(&core->ticker);
-    uint64_t took = aee__ticks_to_ns(&core->ticker, costs->last_end - begin);
-    aee__meter_count(&lane->meter, costs->last_end);
-    if (call->mode_used == AEE_CALL_DIRECT) {
-        costs->direct_ns = aee__lane_average(costs->direct_ns, took);
-    } else if (awake) {
-        costs->ring_ns = aee__lane_average(costs->ring_ns, took);
-    }
-    aee__tracing_call(lane, call, begin, costs->last_end);
-    if (call->status == AEE_OK) {
-        aee__histogram_record(&lane->instance->context->stats.latency, took);
-    }
-}
-
-/* ---- Calls -------------------------------------------------------------------------------- */
-
-static aee_result ended(struct aee__lane *lane, struct aee__call *call)
-{
-    call->status = aee__instance_await_end(lane->instance);
-    return call->status;
-}
-
-/* The request is written first: clock, watchdog and statistics are looked after while the component
- * works. */
-aee_result aee__lane_call(struct aee__lane *lane, struct aee__call *call)
-{
-    struct aee__core *core = lane->instance->core;
-    call->level = 0;
-    call->done = false;
-    call->traced = false;
-    if (aee__lane_outstanding(lane) == AEE_RING_SLOTS || !fits(lane, call)) {
-        aee__lane_await(lane, NULL);
-    }
-    if (aee__instance_ended(lane->instance) != AEE_OK) {
-        return ended(lane, call);
-    }
-    bool idle = aee__lane_outstanding(lane) == 0;
-    bool awake = atomic_load_explicit(&lane->state, memory_order_relaxed) == AEE__LANE_RUNNING;
-    call->mode_used = choose_mode(lane, call->mode);
-    aee__lane_set_spin(lane,
-                       call->mode_used == AEE_CALL_RING && !aee__workers_crowded(&core->workers));
-    aee__lane_set_notify(lane, false);
-    if (idle) { /* the watch is still that of the call before: until it is armed anew it means
-                   nothing */
-        atomic_store_explicit(&lane->budget.deadline_ns, NEVER_NS, memory_order_relaxed);
-    }
-    atomic_store_explicit(&lane->awaited, true, memory_order_relaxed);
-    push(lane, call);
-    uint64_t begin = aee__ticks(&core->ticker);
-    note_gap(lane, begin, awake);
-    if (idle) {
-        lane->trace_from = begin;
-        aee__meter_skip(&lane->meter, begin);
-        aee__lane_arm(lane, call->budget_ns);
-    }
-    if (call->mode_used == AEE_CALL_RING) {
-        aee__warm_note(core, lane);
-    }
-    aee__lane_await(lane, call);
-    note_cost(lane, call, begin, awake);
-    return call->status;
-}
-
-/* The outer call's budget rests meanwhile; its arenas' contents stay where they are. */
-aee_result aee__lane_call_nested(struct aee__lane *lane, struct aee__call *call)
-{
-    struct aee__lane_budget *budget = &lane->budget;
-    const struct aee__ticker *ticker = &lane->instance->core->ticker;
-    uint32_t request_used = lane->request_arena_used;
-    uint32_t reply_used = lane->reply_arena_used;
-    uint64_t deadline = atomic_load(&budget->deadline_ns);
-    uint64_t host_ns = atomic_load(&budget->host_ns);
-    uint64_t outer_budget = atomic_load(&budget->budget_ns);
-    int32_t called = atomic_load(&lane->nested_called);
-    if (aee__instance_ended(lane->instance) != AEE_OK) {
-        return ended(lane, call);
-    }
-    if (!fits(lane, call)) {
-        return AEE_ERR_TOO_LARGE;
-    }
-    call->level = (uint8_t)lane->host_depth;
-    call->done = false;
-    call->mode_used = call->mode;
-    if (aee__call_is_bytes(call)) {
-        aee__lane_place_payload(lane, call);
-    }
-    atomic_store(&lane->nested_called, call->export_index);
-    atomic_store(&budget->in_host, 0);
-    aee__call_ring_nested_push(&lane->ring, call->level - 1u, &call->request);
-    aee__lane_answered(lane);
-    aee__lane_arm(lane, call->budget_ns);
-    uint64_t begin = aee__ticks(ticker);
-    aee__meter_skip(&lane->meter, begin);
-    aee__lane_await(lane, call);
-    aee__meter_count(&lane->meter, aee__ticks(ticker));
-    aee__tracing_nested(lane, call, begin);
-    atomic_store(&lane->nested_called, called);
-    lane->request_arena_used = request_used;
-    lane->reply_arena_used = reply_used;
-    atomic_store(&budget->budget_ns, outer_budget);
-    atomic_store(&budget->host_ns, host_ns);
-    atomic_store(&budget->deadline_ns, deadline);
-    atomic_store(&budget->in_host, 1);
-    aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
-    return call->status;
 }

@@ -34,9 +34,11 @@ enum { AEE__ASKED_LOG = -1, AEE__ASKED_UNKNOWN = -2 };
 
 /* What AUTO knows of a lane. */
 struct aee__lane_costs {
-    uint64_t last_end; /* ticks: when the last call ended */
-    uint64_t gap_ns;   /* moving average from the end of a call to the next */
-    uint64_t ring_ns;  /* moving averages of round trips; 0: not known */
+    uint64_t last_end;   /* ticks: when the last call ended */
+    uint64_t last_ticks; /* what it took, as far as it is not in the averages; 0: it is */
+    bool last_direct;    /* it was a direct call */
+    uint64_t gap_ns;     /* moving average from the end of a call to the next */
+    uint64_t ring_ns;    /* moving averages of round trips; 0: not known */
     uint64_t direct_ns;
     uint64_t call_ns;     /* moving average of a submitted call that a waiter ran; 0: not known */
     uint32_t ring_banned; /* calls until the ring is tried again */
@@ -77,6 +79,8 @@ struct aee__lane {
     _Atomic uint64_t calls;      /* written by the owner only, as is all that follows */
     _Atomic uint64_t failed_calls;
     _Atomic uint64_t host_calls;
+    _Atomic uint64_t latency_ticks; /* of a call that is not in the context's figures yet; 0: none.
+                                       Whoever takes it away puts it there */
     struct aee__lane_meter meter;
     struct aee__call_ring ring;
     struct aee__call *in_flight[AEE_RING_SLOTS];
@@ -111,7 +115,12 @@ void aee__lane_destroy(struct aee__lane *lane);
 
 /* Takes the lane if nobody has it. What was taken may belong to an instance that has ended, or was
  * made anew: the caller checks. */
-bool aee__lane_try(struct aee__lane *lane);
+static inline bool aee__lane_try(struct aee__lane *lane)
+{
+    uint32_t free = 0;
+    return atomic_load_explicit(&lane->owned, memory_order_relaxed) == 0 &&
+           atomic_compare_exchange_strong(&lane->owned, &free, 1);
+}
 /* Gives it back, after the looks that others asked for. Not with the context's lock held. */
 void aee__lane_give(struct aee__lane *lane);
 /* Sees to it that somebody looks at ring and queue: this thread (which runs host functions if it
@@ -150,6 +159,8 @@ void aee__lane_warm(struct aee__lane *lane);
 
 /* Makes whoever runs or waits look at the instance's state. */
 void aee__lane_interrupt(struct aee__lane *lane);
+/* Puts the last call's duration into the context's figures. */
+void aee__lane_tell_latency(struct aee__lane *lane);
 /* The budget of what the lane does is used up, or it ended. */
 bool aee__lane_is_over(const struct aee__lane *lane);
 /* Export of the oldest call without an answer, or AEE__CALLED_ values; for reports. */

@@ -1,7 +1,9 @@
-/* lane_internal.h: between lane.c (the ring and its owner) and lane_run.c (running the vCPU). */
+/* lane_internal.h: between lane.c (the ring and its owner), lane_call.c (a call that a thread waits
+ * for) and lane_run.c (running the vCPU). */
 #ifndef AEE_ISOLATION_LANE_INTERNAL_H
 #define AEE_ISOLATION_LANE_INTERNAL_H
 
+#include "base/clock.h"
 #include "isolation/lane.h"
 
 #define AEE__SHARED_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
@@ -36,7 +38,70 @@ void aee__lane_place_payload(struct aee__lane *lane, struct aee__call *call);
  */
 aee_result aee__lane_take_payload(struct aee__lane *lane, struct aee__call *call);
 
+/* ---- What each call does: here, so that it needs no calls of its own ----------------------- */
+
+static inline bool aee__lane_fits(const struct aee__lane *lane, const struct aee__call *call)
+{
+    return !aee__call_is_bytes(call) || aee__lane_payload_fits(lane, call);
+}
+
+/* Everything but the ring: the call will be the one `ahead` places after the last. */
+static inline void aee__lane_note(struct aee__lane *lane, struct aee__call *call, uint32_t ahead)
+{
+    uint32_t at = atomic_load_explicit(&lane->ring.submitted, memory_order_relaxed) + ahead;
+    at %= AEE_RING_SLOTS;
+    if (aee__call_is_bytes(call)) {
+        aee__lane_place_payload(lane, call);
+    }
+    lane->in_flight[at] = call;
+    atomic_store_explicit(&lane->called[at], call->export_index, memory_order_relaxed);
+}
+
+static inline aee_result aee__lane_payload_status(struct aee__lane *lane, struct aee__call *call)
+{
+    return aee__call_is_bytes(call) ? aee__lane_take_payload(lane, call) : AEE_OK;
+}
+
+static inline void aee__lane_count(_Atomic uint64_t *number)
+{
+    uint64_t value = atomic_load_explicit(number, memory_order_relaxed);
+    atomic_store_explicit(number, value + 1, memory_order_relaxed);
+}
+
+/* The call has its status; one of a batch is told of by aee__batch_finish(). */
+static inline void aee__lane_finish(struct aee__lane *lane, struct aee__call *call,
+                                    aee_result status)
+{
+    if (call->export_index != AEE__CALLED_INITIALISER) {
+        aee__lane_count(status == AEE_OK ? &lane->calls : &lane->failed_calls);
+    }
+    call->status = status;
+    if (!call->batch) {
+        call->done = true;
+    }
+}
+
+/* Looks whether one of the two is there for about a microsecond, in which what comes next mostly
+ * comes. When it was seen, in ticks: the reading is part of the waiting and costs nothing here; 0:
+ * it was not. */
+static inline uint64_t aee__lane_look(const struct aee__ticker *ticker,
+                                      const struct aee__ring_watch *watch)
+{
+    for (uint32_t look = 0; look < 32; look++) {
+        /* Looks without PAUSE would take the line away from the guest while it writes to it. */
+        aee__cpu_relax();
+        uint64_t now = aee__ticks(ticker);
+        if (aee__ring_watch_hit(watch)) {
+            return now;
+        }
+    }
+    return 0;
+}
+
 /* lane_budget.c */
+
+/* A deadline that does not come. */
+#define AEE__LANE_NEVER_NS (UINT64_MAX / 2)
 
 /* Without a call a lane must park within this time; far above the spin, so that only a component
  * that keeps its worker meets it. */

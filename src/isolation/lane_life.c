@@ -31,8 +31,19 @@ void aee__lane_init(struct aee__lane *lane, struct aee__instance *instance, uint
     aee__watchdog_add(&instance->core->watchdog, &lane->watch);
 }
 
+void aee__lane_tell_latency(struct aee__lane *lane)
+{
+    struct aee__instance *instance = lane->instance;
+    uint64_t ticks = atomic_exchange_explicit(&lane->latency_ticks, 0, memory_order_relaxed);
+    if (ticks > 0) {
+        aee__histogram_record(&instance->context->stats.latency,
+                              aee__ticks_to_ns(&instance->core->ticker, ticks));
+    }
+}
+
 void aee__lane_destroy(struct aee__lane *lane)
 {
+    aee__lane_tell_latency(lane);
     aee__tracing_detach(lane);
     aee__watchdog_remove(&lane->instance->core->watchdog, &lane->watch);
     for (unsigned i = 0; i < AEE_HOST_CALL_DEPTH; i++) {

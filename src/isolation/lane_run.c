@@ -202,7 +202,7 @@ static void run_steps(struct aee__lane *lane, struct aee__call *call)
             if (call && call->level > 0 && aee__lane_take(lane, call)) {
                 return;
             }
-            host_calls += aee__lane_serve_host_call(lane);
+            host_calls += aee__lane_serve_host_call(lane, 0);
             if (promotes(lane, call, host_calls)) {
                 return;
             }
@@ -240,7 +240,7 @@ static void run_portion(struct aee__lane *lane, uint64_t deadline_ns)
             left = true;
             break;
         case STEP_HOST_CALL:
-            (void)aee__lane_serve_host_call(lane);
+            (void)aee__lane_serve_host_call(lane, 0);
             break;
         case STEP_OVER:
             return;
@@ -494,6 +494,23 @@ static void look_or_sleep(struct aee__lane *lane, const struct aee__call *call)
     }
 }
 
+/* Serves what the component asks, as long as it asks again at once; false: it did not ask. */
+static bool serve_run(struct aee__lane *lane, struct aee__ring_watch *watch)
+{
+    const struct aee__core *core = lane->instance->core;
+    uint64_t seen = 0;
+    bool any = false;
+    while (aee__lane_serve_host_call(lane, seen)) {
+        any = true;
+        watch->host_call_seq++;
+        seen = aee__lane_look(&core->ticker, watch);
+        if (seen == 0 || aee__instance_ended(lane->instance) != AEE_OK) {
+            break;
+        }
+    }
+    return any;
+}
+
 /* Turns that were spent watching, a few at most: other things must be looked at now and then. */
 static uint32_t spin(const struct aee__ring_watch *watch)
 {
@@ -533,9 +550,8 @@ void aee__lane_await(struct aee__lane *lane, struct aee__call *call)
         if (ran) {
             continue;
         }
-        if (aee__lane_serve_host_call(lane)) {
+        if (serve_run(lane, &watch)) {
             turn = 0;
-            watch.host_call_seq++;
         } else if (turn < turns && !atomic_load_explicit(&lane->attention, memory_order_relaxed)) {
             turn += spin(&watch);
         } else {
@@ -562,7 +578,7 @@ static void watch_worker(struct aee__lane *lane)
     aee__lane_set_spin(lane, !aee__workers_crowded(&lane->instance->core->workers));
     for (uint32_t turn = 0; turn < HELP_TURNS && aee__lane_outstanding(lane) > 0; turn++) {
         bool look = turn % LOOK_CLOSELY == LOOK_CLOSELY - 1 || has_run(lane);
-        if (look && (aee__lane_collect(lane) > 0 || aee__lane_serve_host_call(lane))) {
+        if (look && (aee__lane_collect(lane) > 0 || aee__lane_serve_host_call(lane, 0))) {
             aee__lane_feed(lane, AEE_RING_SLOTS);
         } else {
             aee__cpu_relax();

@@ -25,20 +25,31 @@ static uint32_t own(const _Atomic uint32_t *number)
     return atomic_load_explicit(number, memory_order_relaxed);
 }
 
+/* Two words by one store. */
+typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+
+static void write_pair(uint64_t *to, uint64_t first, uint64_t second)
+{
+    *(pair *)(void *)to = (pair){first, second};
+}
+
+/* With few stores: between two of them the guest, which is looking at the line, may take it away
+ * from us. */
 static void write_request(struct aee_abi_request *shared, const struct aee__ring_request *request,
                           uint32_t seq)
 {
-    STORE(shared->flags, request->flags);
+    _Static_assert(AEE_MAX_ARGS == 6 && offsetof(struct aee_abi_request, args) % sizeof(pair) == 0,
+                   "pairs of arguments");
+    _Static_assert(offsetof(struct aee_abi_request, seq) == 0 &&
+                       offsetof(struct aee_abi_request, flags) == sizeof seq,
+                   "one word");
+    typedef uint64_t __attribute__((may_alias)) word;
+    write_pair(&shared->args[0], request->args[0], request->args[1]);
+    write_pair(&shared->args[2], request->args[2], request->args[3]);
+    write_pair(&shared->args[4], request->args[4], request->args[5]);
     STORE(shared->function, request->function);
-    STORE(shared->args[0], request->args[0]); /* a loop would take twice the instructions */
-    STORE(shared->args[1], request->args[1]);
-    STORE(shared->args[2], request->args[2]);
-    STORE(shared->args[3], request->args[3]);
-    STORE(shared->args[4], request->args[4]);
-    STORE(shared->args[5], request->args[5]);
-    _Static_assert(AEE_MAX_ARGS == 6, "all of them");
     /* Pairs with the guest's acquire load of seq in its dispatcher. */
-    STORE_RELEASE(shared->seq, seq);
+    STORE_RELEASE(*(word *)(void *)&shared->seq, (uint64_t)request->flags << 32 | seq);
 }
 
 /* Takes a reply whose number is `seq`. */

@@ -217,7 +217,8 @@ static void *load_context(void *unused)
 {
     (void)unused;
     (void)pthread_setname_np(pthread_self(), "loader");
-    raced = aee_load(t.engine, t.context, t.minimal.bytes, t.minimal.size, NULL);
+    /* An image that no context has: it is read before anything is locked. */
+    raced = aee_load(t.engine, t.context, t.crasher.bytes, t.crasher.size, NULL);
     return NULL;
 }
 

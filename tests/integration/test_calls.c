@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <time.h>
 #include <unistd.h>
 
 static const aee_call_mode modes[] = {AEE_CALL_DIRECT, AEE_CALL_RING, AEE_CALL_AUTO};
@@ -177,6 +178,76 @@ static void host_functions_need_a_grant(void **state)
     }
 }
 
+#define SLEEP_NS 3000000
+
+static aee_result host_sleep(void *user, aee_host_call *call)
+{
+    const struct timespec time = {.tv_nsec = SLEEP_NS};
+    (void)user;
+    call->result = 0;
+    (void)nanosleep(&time, NULL);
+    return AEE_OK;
+}
+
+/* A call's duration is noted while the next one works, or when somebody asks. */
+static void the_last_call_is_in_the_figures(void **state)
+{
+    struct bed *bed = *state;
+    ASSERT_OK(bed,
+              aee_register_host_function(bed->engine, "host_add", host_sleep, NULL, &bed->error));
+    EACH_MODE(m)
+    {
+        for (int stopped = 0; stopped < 2; stopped++) {
+            aee_context context = make_context(bed, "last", modes[m], 1);
+            aee_context_info info;
+            ASSERT_OK(bed, aee_grant_host_function(bed->engine, context, "host_add", &bed->error));
+            assert_int_equal(value2(bed, context, "ask", 1, 2, 2), 0);
+            if (stopped) {
+                ASSERT_OK(bed, aee_stop(bed->engine, context, &bed->error));
+            }
+            ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
+            assert_true(info.latency_max_ns >= SLEEP_NS);
+            ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+        }
+    }
+}
+
+/* Answers with the length of the name that it was registered with. */
+static aee_result name_length(void *user, aee_host_call *call)
+{
+    call->result = (int64_t)(uintptr_t)user;
+    return AEE_OK;
+}
+
+/* The library in the component leaves what is left of the last name alone, word by word. */
+static void names_of_host_functions_follow_each_other(void **state)
+{
+    static const size_t lengths[] = {1, 7, 8, 9, 16, 54, 55};
+    static const char name[] = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";
+    struct bed *bed = *state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        ASSERT_OK(bed, aee_register_host_function(bed->engine, name + 56 - lengths[i], name_length,
+                                                  (void *)(uintptr_t)lengths[i], &bed->error));
+    }
+    EACH_MODE(m)
+    {
+        aee_context context = make_context(bed, "names", modes[m], 1);
+        for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+            ASSERT_OK(bed, aee_grant_host_function(bed->engine, context, name + 56 - lengths[i],
+                                                   &bed->error));
+        }
+        for (size_t i = 0; i < 49; i++) { /* each after each */
+            const int64_t first = (int64_t)lengths[i / 7];
+            const int64_t second = (int64_t)lengths[i % 7];
+            assert_int_equal(value2(bed, context, "ask_names", first, second, 2),
+                             100 * first + second);
+        }
+        assert_int_equal(value2(bed, context, "ask_names", 8, 56, 2), 800 - 2); /* AEE_HOST_BAD */
+        assert_int_equal(value2(bed, context, "ask_names", 8, 10, 2), 800 - 1); /* ..._NOT_FOUND */
+        ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
+    }
+}
+
 struct seen {
     aee_context context;
     aee_log_level level;
@@ -314,8 +385,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(integers_and_doubles, set_up, tear_down),
         cmocka_unit_test_setup_teardown(payloads_of_every_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_calls_keep_their_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_last_call_is_in_the_figures, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ring_calls_need_no_exit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(host_functions_need_a_grant, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_of_host_functions_follow_each_other, set_up,
+                                        tear_down),
         cmocka_unit_test(logs_arrive_as_one_clean_line),
         cmocka_unit_test_setup_teardown(calls_spread_over_lanes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(auto_takes_the_ring_when_calls_are_close, set_up,

@@ -1,5 +1,5 @@
-/* sleep.pml: who runs a lane, and how its caller sleeps. Stands for await_reply(), take_over(),
- * sleep_until_woken() and release_lane() of src/isolation/lane.c and for serve() and await() of
+/* sleep.pml: who runs a lane, and how its caller sleeps. Stands for aee__lane_await(), take_over(),
+ * sleep_until_woken() and aee__lane_run() of src/isolation/lane_run.c and for serve() and await() of
  * guest/vdso/vdso.c. A caller has up to SLOTS calls in flight; the vCPU is run by a worker or by the
  * caller itself, and the guest's code is executed by whichever thread runs it, through that thread's
  * store buffer. The instance may end at any time (ENDS).

@@ -23,7 +23,7 @@ static int set_up(void **state)
     aee__call_queue_init(&queue);
     batch = aee__batch_create(&batches, NULL, CALLS);
     for (uint32_t i = 0; i < CALLS; i++) {
-        aee__batch_link(batch, i);
+        aee__batch_link(batch, &batch->calls[i]);
     }
     return 0;
 }

@@ -80,6 +80,23 @@ static void test_slots_wrap(void **state)
     exchange(2 * AEE_RING_SLOTS, AEE_RING_SLOTS);
 }
 
+static void test_a_request_is_whole(void **state)
+{
+    (void)state;
+    const struct aee__ring_request sent = {.function = UINT64_C(0x0123456789abcdef),
+                                           .flags = 0x89abcdef,
+                                           .args = {1, ~UINT64_C(1), 3, ~UINT64_C(3), 5, 6}};
+    memset(&lane->slots[0], 0xa5, sizeof lane->slots[0]);
+    aee__call_ring_push(&ring, &sent);
+    const struct aee_abi_request *found = &lane->slots[0].request;
+    assert_true(found->seq == 1 && found->flags == sent.flags && found->function == sent.function);
+    assert_memory_equal(found->args, sent.args, sizeof sent.args);
+    aee__call_ring_nested_push(&ring, 2, &sent);
+    found = &lane->levels[2].nested.request;
+    assert_true(found->seq == 1 && found->flags == sent.flags && found->function == sent.function);
+    assert_memory_equal(found->args, sent.args, sizeof sent.args);
+}
+
 static void test_numbers_wrap(void **state)
 {
     (void)state;
@@ -369,6 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_slots_wrap, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_request_is_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_numbers_wrap, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_request_bytes, set_up, tear_down),

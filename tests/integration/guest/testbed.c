@@ -142,6 +142,24 @@ AEE_EXPORT int64_t ask_many(int64_t times)
     return total;
 }
 
+/* Of a function whose name is so many times "n": what it answers, or the status. */
+static int64_t ask_name(int64_t length)
+{
+    char name[64] = {0};
+    int64_t result = 0;
+    for (int64_t i = 0; i < length; i++) {
+        name[i] = 'n';
+    }
+    int32_t status = aee_host_call(name, &result);
+    return status == AEE_HOST_OK ? result : status;
+}
+
+AEE_EXPORT int64_t ask_names(int64_t first, int64_t second)
+{
+    int64_t answer = ask_name(first);
+    return 100 * answer + ask_name(second);
+}
+
 AEE_EXPORT int64_t ask_bytes(const void *request, size_t size, void *reply, size_t capacity)
 {
     size_t got = 0;
