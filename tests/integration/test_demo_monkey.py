@@ -55,9 +55,9 @@ def run(seed, frames):
     """The report of a run, and what was seen of the process meanwhile."""
     report = DEMO.file("report.json")
     command = DEMO.command("--monkey", "--frames", str(frames), "--seed", seed, "--json", report, *SIZE)
-    print("+", " ".join(command), flush=True)
     if OPTIONS.frames:
         command.remove("--fast")
+    print("+", " ".join(command), flush=True)
     samples = []
     with subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
