@@ -9,6 +9,7 @@
 
 #define GENERAL_PROTECTION 13
 #define PAGE_FAULT 14
+#define RED_ZONE 128 /* bytes below the stack pointer that code may use; System V ABI, x86-64 */
 
 /* ---- Starting ----------------------------------------------------------------------------- */
 
@@ -136,6 +137,18 @@ static void decode(const struct aee__none_block *block, struct aee__exit *exit)
 
 /* ---- Running ------------------------------------------------------------------------------ */
 
+/* A component that was left in the handler of a signal has its frame on the signal stack. Until it
+ * is in force again, which restores the whole stack, a signal that comes must find room below. */
+static stack_t signal_stack(struct aee__none_block *block)
+{
+    uint8_t *start = (uint8_t *)block + AEE__NONE_BLOCK_HEAD;
+    uintptr_t end = (uintptr_t)block + AEE__NONE_BLOCK_SIZE;
+    if (block->rsp > (uintptr_t)start && block->rsp < end) {
+        end = (block->rsp - RED_ZONE) & ~UINT64_C(15);
+    }
+    return (stack_t){.ss_sp = start, .ss_size = end - (uintptr_t)start};
+}
+
 /* While the component runs, only signals with handlers that know of its thread-local storage come
  * through. They find the block by its signal stack, so that it comes into force when nothing else
  * can use it, and the thread's bases are noted before. */
@@ -143,8 +156,7 @@ static void run(const struct aee__backend *backend, struct aee__none_block *bloc
                 struct aee__exit *exit)
 {
     const uint64_t mask = aee__none_component_mask(backend->kick_signal);
-    const stack_t stack = {.ss_sp = (uint8_t *)block + AEE__NONE_BLOCK_HEAD,
-                           .ss_size = AEE__NONE_BLOCK_SIZE - AEE__NONE_BLOCK_HEAD};
+    const stack_t stack = signal_stack(block);
     stack_t old_stack;
     uint64_t old_mask;
     block->signal = 0;
