@@ -27,6 +27,13 @@ static void copy(const struct scene *scene, uint8_t *bytes, bool back)
     }
 }
 
+/* What rendering remembers does not change, and what else it has it makes anew in each frame: its
+ * first checkpoint is as good as any later one. */
+static bool is_kept(const struct part *part)
+{
+    return part->role == RENDERING && part->kept_count > 0;
+}
+
 static void keep_part(struct part *part)
 {
     if (aee_checkpoint(part->scene->game->engine, part->context, NULL) != AEE_OK) {
@@ -50,7 +57,9 @@ void scene_keep(struct scene *scene)
         copy(scene, keep->bytes, false);
     }
     for (uint32_t i = 0; i < scene->part_count; i++) {
-        keep_part(&scene->parts[i]);
+        if (!is_kept(&scene->parts[i])) {
+            keep_part(&scene->parts[i]);
+        }
     }
 }
 

@@ -33,6 +33,8 @@ bool screen_open_window(struct screen *screen, const struct options *options)
     }
     screen->window = SDL_CreateWindow("AEE Virt", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
                                       options->width, options->height, SDL_WINDOW_RESIZABLE);
+    screen->width = options->width;
+    screen->height = options->height;
     screen->renderer = screen->window ? SDL_CreateRenderer(screen->window, -1, 0) : NULL;
     if (screen->window && !screen->renderer) {
         screen->renderer = SDL_CreateRenderer(screen->window, -1, SDL_RENDERER_SOFTWARE);
@@ -90,20 +92,19 @@ static void take_event(struct screen *screen, struct game *game, const SDL_Event
     } else if (event->type == SDL_KEYDOWN && !event->key.repeat) {
         press(screen, game, action_of_key(event->key.keysym.sym));
     } else if (event->type == SDL_MOUSEBUTTONDOWN) {
-        int width;
-        int height;
-        SDL_GetWindowSize(screen->window, &width, &height);
-        const int x = event->button.x * screen->picture.width / (width > 0 ? width : 1);
-        const int y = event->button.y * screen->picture.height / (height > 0 ? height : 1);
+        const int x = event->button.x * screen->picture.width / screen->width;
+        const int y = event->button.y * screen->picture.height / screen->height;
         const int action = draw_button_at(&screen->picture, x, y);
         press(screen, game, action);
         if (action == ACTION_NONE) {
             select_scene(game, draw_scene_at(&screen->picture, &game->view, x, y));
         }
     } else if (event->type == SDL_WINDOWEVENT &&
-               event->window.event == SDL_WINDOWEVENT_SIZE_CHANGED && !screen->film) {
+               event->window.event == SDL_WINDOWEVENT_SIZE_CHANGED) {
+        screen->width = event->window.data1 > 0 ? event->window.data1 : 1;
+        screen->height = event->window.data2 > 0 ? event->window.data2 : 1;
         /* A film has one size: the window shows its picture larger or smaller meanwhile. */
-        game->over |= !screen_resize(screen, event->window.data1, event->window.data2);
+        game->over |= !screen->film && !screen_resize(screen, screen->width, screen->height);
     }
 }
 

@@ -9,6 +9,7 @@
 struct screen {
     struct picture picture;
     SDL_Window *window; /* NULL: none */
+    int width, height;  /* of the window, as of the last event that was taken */
     SDL_Renderer *renderer;
     SDL_Texture *texture;
     struct film *film;
