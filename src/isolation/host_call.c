@@ -119,6 +119,7 @@ struct served {
     int64_t value;
     const struct aee__host_function *function; /* that ran; NULL: none */
     aee_result result;                         /* of it */
+    uint32_t asking;                           /* for the trace: the call that it is for */
     uint64_t begin;                            /* ticks, of the request */
 };
 
@@ -137,6 +138,7 @@ static void run_function(struct aee__lane *lane, struct served *served, aee_host
     if (runs) {
         aee__workers_block(&core->workers, true);
     }
+    served->asking = aee__tracing_asking(lane);
     set_depth(lane, depth + 1);
     served->result = served->function->function(served->function->user, host);
     if (runs) {
@@ -156,7 +158,7 @@ static void end_function(struct aee__lane *lane, const struct served *served)
     set_depth(lane, depth - 1);
     atomic_store_explicit(&lane->host_calls, calls + 1, memory_order_relaxed);
     aee__tracing_host(lane, (uint32_t)(served->function - core->functions.entries), served->result,
-                      served->begin, end);
+                      served->asking, served->begin, end);
 }
 
 static int32_t invoke(struct aee__lane *lane, struct served *served)

@@ -166,18 +166,20 @@ void aee__tracing_failed(struct aee__lane *lane, struct aee__call *const *calls,
     }
 }
 
-/* For which of the calls on the lane it is: going by the component's word, as far as it goes. */
-void aee__tracing_host(struct aee__lane *lane, uint32_t function, aee_result result, uint64_t begin,
-                       uint64_t end)
+uint32_t aee__tracing_asking(struct aee__lane *lane)
+{
+    return aee__tracing_ring(lane) ? aee__call_ring_oldest(&lane->ring) : 0;
+}
+
+void aee__tracing_host(struct aee__lane *lane, uint32_t function, aee_result result,
+                       uint32_t asking, uint64_t begin, uint64_t end)
 {
     struct aee__trace_ring *ring = aee__tracing_ring(lane);
     if (ring) {
         uint32_t level = atomic_load_explicit(&lane->host_depth, memory_order_relaxed);
-        aee__trace_put(ring, begin, end,
-                       aee__trace_detail(AEE__TRACE_HOST, level, 0,
-                                         aee__call_ring_oldest(&lane->ring), result,
-                                         (int32_t)function),
-                       0);
+        aee__trace_put(
+            ring, begin, end,
+            aee__trace_detail(AEE__TRACE_HOST, level, 0, asking, result, (int32_t)function), 0);
     }
 }
 

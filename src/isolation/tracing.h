@@ -52,9 +52,12 @@ void aee__tracing_run(struct aee__lane *lane, struct aee__call *const *calls, ui
  * `count` was under way, and the others never ran. */
 void aee__tracing_failed(struct aee__lane *lane, struct aee__call *const *calls, uint32_t answered,
                          uint32_t count, uint32_t first, aee_result status);
+/* For which of the calls on the lane a host call is, going by the component's word as far as it
+ * goes: to be asked before the answer is given. */
+uint32_t aee__tracing_asking(struct aee__lane *lane);
 /* A host function of that number has run for the lane. */
-void aee__tracing_host(struct aee__lane *lane, uint32_t function, aee_result result, uint64_t begin,
-                       uint64_t end);
+void aee__tracing_host(struct aee__lane *lane, uint32_t function, aee_result result,
+                       uint32_t asking, uint64_t begin, uint64_t end);
 
 /* ---- Exits, for the lane's runner --------------------------------------------------------- */
 
