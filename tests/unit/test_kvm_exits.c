@@ -51,7 +51,7 @@ static int play_run(int fd, unsigned long request, unsigned long argument)
     assert_int_equal(fd, FD);
     assert_int_equal(request, KVM_RUN);
     assert_int_equal(argument, 0);
-    t.entered++;
+    __atomic_add_fetch(&t.entered, 1, __ATOMIC_RELAXED);
     while (t.wait_kick && !__atomic_load_n(&t.run->immediate_exit, __ATOMIC_RELAXED)) {
         aee__sys_sleep(100000);
     }
@@ -404,9 +404,12 @@ static int fail_faulty(const char *name)
     return strcmp(name, faulty) == 0 ? EAGAIN : 0;
 }
 
+/* Before the lane is in the guest nobody can know that there will be no timer. */
 static void *expect_no_timer(void *unused)
 {
-    aee__sys_sleep(3000000);
+    while (__atomic_load_n(&t.entered, __ATOMIC_RELAXED) == 0) {
+        aee__sys_sleep(100000);
+    }
     assert_false(aee__kvm_lane_kick_at(&t.vm, LANE, aee__now_ns()));
     aee__kvm_lane_kick(&t.vm, LANE);
     return unused;
@@ -422,6 +425,7 @@ static void test_timer_fails(void **state)
     for (unsigned i = 0; i < 2; i++) {
         pthread_t thread;
         faulty = names[i];
+        t.entered = 0;
         aee__sys_fault = fail_faulty;
         (void)aee__kvm_lane_kick_at(&t.vm, LANE, aee__now_ns()); /* too early to know */
         assert_int_equal(pthread_create(&thread, NULL, expect_no_timer, NULL), 0);
