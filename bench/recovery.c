@@ -19,8 +19,8 @@ struct recovery {
     struct bench_exits *exits;
     uint8_t *copies[2]; /* of STATE bytes, for floors */
     int64_t pages;
-    struct bench_samples cold; /* forks without a spare fork */
-    int64_t expected;          /* what the next recovery_count() gives after a restore */
+    struct bench_samples beside; /* forks without a spare fork, or the calls between resets */
+    int64_t expected;            /* what the next recovery_count() gives after a restore */
 };
 
 static aee_result call(struct recovery *recovery, aee_function function, int64_t argument,
@@ -97,6 +97,13 @@ static void close_recovery(struct recovery *recovery)
     free(recovery->copies[1]);
 }
 
+static int begin_beside(struct recovery *recovery, uint32_t count, struct bench_result *result)
+{
+    return bench_samples_init(&recovery->beside, count)
+               ? 0
+               : bench_skip(result, "there is no memory for samples");
+}
+
 /* ---- reset_0, reset_16, reset_256 --------------------------------------------------------- */
 
 static int measure_copies(void *user, struct bench_samples *samples, uint32_t count,
@@ -122,10 +129,12 @@ static int measure_resets(void *user, struct bench_samples *samples, uint32_t co
         aee_error error;
         int64_t value;
         aee_result status = AEE_OK;
+        const uint64_t begin = bench_now();
         if (recovery->pages > 0) {
             status = call(recovery, recovery->touch, recovery->pages, 1, &value, &error);
         }
         const uint64_t before = bench_now();
+        bench_samples_add(&recovery->beside, (double)(before - begin));
         if (status == AEE_OK) {
             status = aee_restore(recovery->stage.engine, recovery->stage.context, 0, &error);
         }
@@ -149,10 +158,15 @@ static int run_reset(struct bench *bench, struct bench_result *result, int64_t p
                                     .floor_count = 50,
                                     .row_count = 50};
     int status = open_recovery(&recovery, bench, &settings, result);
-    if (status == 0) {
+    if (status == 0 &&
+        (status = begin_beside(&recovery, pair.rounds * pair.row_count, result)) == 0) {
         recovery.pages = pages;
         status = bench_interleave(&pair, result);
     }
+    if (status == 0 && pages > 0) {
+        bench_extra(result, "call_between_ns", bench_summarize(&recovery.beside).p50);
+    }
+    bench_samples_free(&recovery.beside);
     close_recovery(&recovery);
     return status;
 }
@@ -397,8 +411,8 @@ static int measure_frame(struct recovery *recovery, struct bench_samples *sample
     aee_context forks[2] = {{0}, {0}};
     (void)aee_engine_frame_begin(engine, NULL);
     int status = measure_one_fork(recovery, samples, &forks[0], result);
-    if (status == 0 && recovery->cold.count < recovery->cold.capacity) {
-        status = measure_one_fork(recovery, &recovery->cold, &forks[1], result);
+    if (status == 0 && recovery->beside.count < recovery->beside.capacity) {
+        status = measure_one_fork(recovery, &recovery->beside, &forks[1], result);
     }
     (void)aee_engine_frame_end(engine, NULL, NULL);
     for (int i = 0; i < 2; i++) {
@@ -427,12 +441,12 @@ static int begin_forks(struct recovery *recovery, struct bench_result *result)
     if (bench_check(result, status, &error) != 0) {
         return -1;
     }
-    if (!bench_samples_init(&recovery->cold, COLD_FORKS)) {
-        return bench_skip(result, "there is no memory for samples");
+    if (begin_beside(recovery, COLD_FORKS, result) != 0) {
+        return -1;
     }
     aee_context fork;
-    const int begun = measure_one_fork(recovery, &recovery->cold, &fork, result);
-    recovery->cold.count = 0;
+    const int begun = measure_one_fork(recovery, &recovery->beside, &fork, result);
+    recovery->beside.count = 0;
     (void)aee_destroy(recovery->stage.engine, fork, NULL);
     return begun;
 }
@@ -450,9 +464,9 @@ static int run_fork_call(struct bench *bench, struct bench_result *result)
         status = bench_interleave(&pair, result);
     }
     if (status == 0) {
-        bench_extra(result, "no_spare_ns", bench_summarize(&recovery.cold).p50);
+        bench_extra(result, "no_spare_ns", bench_summarize(&recovery.beside).p50);
     }
-    bench_samples_free(&recovery.cold);
+    bench_samples_free(&recovery.beside);
     close_recovery(&recovery);
     return status;
 }

@@ -162,9 +162,9 @@ uint32_t aee__checkpoint_count(const struct aee__context *context)
 
 /* Marks them in shadow.work, not narrowed yet; *told: by the host, which knows. */
 static aee_result find_changes(struct aee__checkpoints *kept, const struct aee__instance *instance,
-                               bool restore, bool *told, aee_error *error)
+                               bool *told, aee_error *error)
 {
-    *told = aee__changes_find(&kept->changes, &kept->shadow, instance, restore);
+    *told = aee__changes_find(&kept->changes, &kept->shadow, instance);
     return *told ? AEE_OK : aee__shadow_find_present(&kept->shadow, &instance->memory, error);
 }
 
@@ -172,6 +172,17 @@ static aee_result find_changes(struct aee__checkpoints *kept, const struct aee__
 static bool compares(const struct aee__checkpoints *kept)
 {
     return kept->mode == AEE_CHECKPOINT_INCREMENTAL && kept->count > 0;
+}
+
+/* Takes out what is no state. Checkpoints `compare`, so that they hold what was changed only. */
+static void narrow(struct aee__checkpoints *kept, const struct aee__instance *instance, bool told,
+                   bool compare)
+{
+    if (told) {
+        aee__changes_narrow(&kept->changes, &kept->shadow, &instance->memory, compare);
+    } else {
+        (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compares(kept));
+    }
 }
 
 static void follow(struct aee__checkpoints *kept, const struct aee__instance *instance)
@@ -220,13 +231,12 @@ static aee_result copy_changes(struct aee__checkpoints *kept, const struct aee__
     bool told;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
     if (result == AEE_OK) {
-        result = find_changes(kept, instance, false, &told, error);
+        result = find_changes(kept, instance, &told, error);
     }
     if (result != AEE_OK) {
         return result;
     }
-    bool compare = told ? instance->core->ops->tells_again : compares(kept);
-    (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compare);
+    narrow(kept, instance, told, true);
     result = aee__shadow_update(&kept->shadow, &instance->memory, &record->undo, error);
     if (result != AEE_OK) {
         kept->changes.known = 0; /* what the host has told is forgotten */
@@ -413,17 +423,13 @@ static aee_result restore_in_place(struct aee__checkpoints *kept, struct aee__in
     bool told;
     aee_result result = aee__shadow_grow(&kept->shadow, instance->memory.file_size, error);
     if (result == AEE_OK) {
-        result = find_changes(kept, instance, true, &told, error);
+        result = find_changes(kept, instance, &told, error);
     }
     if (result != AEE_OK) {
         return result;
     }
     go_back(kept, kept->chosen);
-    if (told) {
-        aee__changes_narrow(&kept->changes, &kept->shadow, &instance->memory);
-    } else {
-        (void)aee__shadow_narrow(&kept->shadow, &instance->memory, compares(kept));
-    }
+    narrow(kept, instance, told, false);
     (void)aee__shadow_restore(&kept->shadow, &instance->memory);
     aee__template_pass(instance);
     instance->restores++;

@@ -65,6 +65,8 @@ static aee_result check_capabilities(struct aee__backend *backend, aee_error *er
     backend->sync_regs = (capability(backend, KVM_CAP_SYNC_REGS) & sync) == sync;
     backend->exit_on_emulation_failure =
         capability(backend, KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;
+    backend->log_stays = (capability(backend, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) &
+                          KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) != 0;
     return AEE_OK;
 }
 

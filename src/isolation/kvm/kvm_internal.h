@@ -19,6 +19,7 @@ struct aee__backend {
     uint8_t tr_type;   /* 11, busy 64-bit TSS: what VMX accepts (SDM vol. 3C, 27.3.1.2) */
     bool sync_regs;
     bool exit_on_emulation_failure;
+    bool log_stays; /* a machine can be asked for its dirty log without clearing it */
     bool hardware;
     bool nested_paging;
     uint64_t features;
@@ -59,7 +60,8 @@ struct aee__vm {
     struct aee__backend *backend;
     int fd;
     uint32_t slot_count;
-    bool tracked; /* private slots log dirty pages */
+    bool tracked;   /* private slots log dirty pages */
+    bool log_stays; /* until it is cleared */
     uint32_t private_count;
     struct aee__kvm_slot slots[AEE__KVM_PRIVATE_SLOTS];
     uint8_t *system; /* host address of the system area */

@@ -4,12 +4,17 @@
 #include "base/sys.h"
 #include "isolation/kvm/kvm_internal.h"
 
-static void enable_capabilities(const struct aee__vm *vm)
+static void enable_capabilities(struct aee__vm *vm)
 {
     /* Emulation failures come to us instead of becoming #UD in the guest (api.rst 8.28). */
     if (vm->backend->exit_on_emulation_failure) {
         struct kvm_enable_cap cap = {.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args = {1}};
         (void)aee__sys_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+    }
+    if (vm->backend->log_stays) {
+        struct kvm_enable_cap cap = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+                                     .args = {KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE}};
+        vm->log_stays = aee__sys_ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0;
     }
 }
 
@@ -96,18 +101,43 @@ aee_result aee__kvm_vm_track(struct aee__vm *vm, aee_error *error)
     return AEE_OK;
 }
 
-/* Fetches and clears the logs (api.rst 4.8); each has whole words of the bitmap, as slots are
- * multiples of 2 MiB. Private memory is one stretch from AEE__GPA_PRIVATE on. */
+static bool is_any(const uint64_t *bitmap, uint64_t words)
+{
+    uint64_t any = 0;
+    for (uint64_t i = 0; i < words; i++) {
+        any |= bitmap[i];
+    }
+    return any != 0;
+}
+
+/* Fetching a log that stays protects no page: those that were written cost no fault when they are
+ * written again, and are told again. Clearing it protects those that were told; a page that is
+ * written in between stays in the log, or is one of those (api.rst 4.8, KVM_GET_DIRTY_LOG, and
+ * KVM_CLEAR_DIRTY_LOG). */
+static int fetch_log(const struct aee__vm *vm, const struct aee__kvm_slot *slot, uint64_t *bitmap,
+                     bool keep)
+{
+    uint64_t pages = slot->size / 4096;
+    struct kvm_dirty_log log = {.slot = slot->number, .dirty_bitmap = bitmap};
+    struct kvm_clear_dirty_log clear = {
+        .slot = slot->number, .num_pages = (uint32_t)pages, .dirty_bitmap = bitmap};
+    int result = aee__sys_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
+    if (result != 0 || keep || !vm->log_stays || !is_any(bitmap, pages / 64)) {
+        return result;
+    }
+    return aee__sys_ioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &clear);
+}
+
+/* Each has whole words of the bitmap, as slots are multiples of 2 MiB. Private memory is one
+ * stretch from AEE__GPA_PRIVATE on. */
 aee_result aee__kvm_vm_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages, bool keep,
                                aee_error *error)
 {
-    (void)keep;
     for (uint32_t i = 0; i < vm->private_count; i++) {
         const struct aee__kvm_slot *slot = &vm->slots[i];
         uint64_t first = (slot->gpa.value - AEE__GPA_PRIVATE) / 4096;
-        struct kvm_dirty_log log = {.slot = slot->number, .dirty_bitmap = bitmap + first / 64};
         if (first + slot->size / 4096 > pages ||
-            aee__sys_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log) != 0) {
+            fetch_log(vm, slot, bitmap + first / 64, keep) != 0) {
             return aee__fail_os(error, errno, "cannot tell which pages were written");
         }
     }

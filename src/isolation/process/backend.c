@@ -407,17 +407,17 @@ static bool no_hardware(const struct aee__backend *backend)
     return false;
 }
 
-#define CELL_OPERATIONS                                                                           \
-    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close,         \
-    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,                  \
-    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,               \
-    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .shortfall = shortfall,                 \
-    .vm_seal = vm_seal, .vm_adopt = vm_adopt, .vm_track = aee__cell_track,                        \
-    .vm_written = aee__cell_written, .tells_again = true, .lane_restart = aee__cell_lane_restart, \
-    .vm_stop = vm_stop, .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,       \
-    .lane_kick = aee__cell_lane_kick, .lane_avoid_cpu = aee__cell_lane_avoid_cpu,                 \
-    .lane_registers = aee__cell_lane_registers,                                                   \
-    .lane_set_registers = aee__cell_lane_set_registers, .lane_vectors = aee__cell_lane_vectors,   \
+#define CELL_OPERATIONS                                                                          \
+    .vdso = aee__vdso_cell_start, .vdso_end = aee__vdso_cell_end, .close = backend_close,        \
+    .features = features, .hardware = no_hardware, .nested_paging = no_hardware,                 \
+    .vm_create = vm_create, .vm_destroy = vm_destroy, .vm_has_ended = vm_has_ended,              \
+    .vm_map = aee__cell_map, .vm_unmap = aee__cell_unmap, .shortfall = shortfall,                \
+    .vm_seal = vm_seal, .vm_adopt = vm_adopt, .vm_track = aee__cell_track,                       \
+    .vm_written = aee__cell_written, .lane_restart = aee__cell_lane_restart, .vm_stop = vm_stop, \
+    .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                          \
+    .lane_kick = aee__cell_lane_kick, .lane_avoid_cpu = aee__cell_lane_avoid_cpu,                \
+    .lane_registers = aee__cell_lane_registers,                                                  \
+    .lane_set_registers = aee__cell_lane_set_registers, .lane_vectors = aee__cell_lane_vectors,  \
     .lane_set_vectors = aee__cell_lane_set_vectors
 
 const struct aee__backend_ops aee__process_backend = {
