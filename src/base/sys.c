@@ -278,14 +278,19 @@ void aee__sys_leave_cpu(int cpu)
     }
 }
 
-int aee__sys_thread_avoid_cpu(pid_t thread, int cpu)
+int aee__sys_thread_place(pid_t thread, enum aee__place place, int cpu)
 {
-    cpu_set_t others;
-    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof others, &others) != 0) {
+    cpu_set_t set;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof set, &set) != 0) {
         return -1;
     }
-    CPU_CLR((unsigned)cpu, &others);
-    return CPU_COUNT(&others) > 0 ? sched_setaffinity(thread, sizeof others, &others) : -1;
+    if (place == AEE__PLACE_AT) {
+        CPU_ZERO(&set);
+        CPU_SET((unsigned)cpu, &set);
+    } else if (place == AEE__PLACE_OFF) {
+        CPU_CLR((unsigned)cpu, &set);
+    }
+    return CPU_COUNT(&set) > 0 ? sched_setaffinity(thread, sizeof set, &set) : -1;
 }
 
 void aee__sys_urgent_thread(void)

@@ -73,9 +73,14 @@ int aee__sys_cpu_count(void); /* CPUs the process may run on, at least 1 */
 int aee__sys_cpu(void);       /* on which the calling thread runs; a negative value: unknown */
 /* If the calling thread runs on that CPU, it moves to another one, as far as it may. */
 void aee__sys_leave_cpu(int cpu);
-/* From now on that thread, of this process or another, runs on the other CPUs that the calling
- * thread may use; -1 where there are none. */
-int aee__sys_thread_avoid_cpu(pid_t thread, int cpu);
+enum aee__place {
+    AEE__PLACE_ANY,
+    AEE__PLACE_AT,
+    AEE__PLACE_OFF,
+};
+/* From now on that thread, of this process or another, runs on any CPU that the calling thread may
+ * use, on that one only, or on the others; -1 where there are none. */
+int aee__sys_thread_place(pid_t thread, enum aee__place place, int cpu);
 
 #ifdef AEE_TESTING
 /* Called before each fallible system call with its name; a non-zero return is the errno it fails

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sys.h"
 #include "ept/layout.h"
 
 struct aee__backend;
@@ -140,9 +141,10 @@ struct aee__backend_ops {
      * that was named counts. False: it cannot be arranged. NULL where a back end has no such thing.
      * From any thread. */
     bool (*lane_kick_at)(struct aee__vm *vm, uint32_t lane, uint64_t at_ns);
-    /* The lane, where it is a thread of its own, is not to run on that CPU: somebody watches the
-     * ring there. A hint; NULL: it runs on the thread that calls lane_run(). */
-    void (*lane_avoid_cpu)(struct aee__vm *vm, uint32_t lane, int cpu);
+    /* Where the lane is a thread of its own: it is to run on that CPU, the caller's, who is about
+     * to sleep in lane_run(), or off it, as somebody watches the ring there. By whoever may call
+     * lane_run(). A hint; NULL: it runs on the thread that calls lane_run(). */
+    void (*lane_place)(struct aee__vm *vm, uint32_t lane, enum aee__place place, int cpu);
     /* Registers at the last exit; for a crash, those of the component. While it does not run. */
     void (*lane_registers)(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
     /* Makes the lane, which is out of lane_run() and not parked by a hypercall of a cell, go on at

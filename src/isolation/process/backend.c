@@ -415,7 +415,7 @@ static bool no_hardware(const struct aee__backend *backend)
     .vm_seal = vm_seal, .vm_adopt = vm_adopt, .vm_track = aee__cell_track,                       \
     .vm_written = aee__cell_written, .lane_restart = aee__cell_lane_restart, .vm_stop = vm_stop, \
     .lane_start = aee__cell_lane_start, .lane_run = aee__cell_lane_run,                          \
-    .lane_kick = aee__cell_lane_kick, .lane_avoid_cpu = aee__cell_lane_avoid_cpu,                \
+    .lane_kick = aee__cell_lane_kick, .lane_place = aee__cell_lane_place,                        \
     .lane_registers = aee__cell_lane_registers,                                                  \
     .lane_set_registers = aee__cell_lane_set_registers, .lane_vectors = aee__cell_lane_vectors,  \
     .lane_set_vectors = aee__cell_lane_set_vectors

@@ -14,6 +14,7 @@
 
 /* A component can take the ring of a bell away from us, for this long. */
 #define LOOK_NS UINT64_C(10000000)
+#define BOUND_NS UINT64_C(200000) /* that a lane runs bound to its caller's CPU */
 /* How long a lane that was kicked may take to say where it is. */
 #define ANSWER_NS UINT64_C(20000000)
 /* A lane's start; as PATIENCE_NS of orders. */
@@ -263,6 +264,38 @@ static void resume(struct aee__cell_lane *mine, struct aee_cell_exit *shared)
     }
 }
 
+/* Whether the kernel does what it is told is all the same: it is not asked again. */
+static void place(struct aee__cell_lane *mine, enum aee__place where, int cpu)
+{
+    if (mine->place != where || mine->place_cpu != cpu) {
+        (void)aee__sys_thread_place(mine->thread, where, cpu);
+        mine->place = where;
+        mine->place_cpu = cpu;
+    }
+}
+
+/* A thread that is woken where its waker goes to sleep has that CPU at once, and its caches. The
+ * kernel likes to give it an idle one, which is slow to wake where that is a virtual one. A lane
+ * that has run for long may go there. */
+void aee__cell_lane_place(struct aee__vm *vm, uint32_t lane, enum aee__place where, int cpu)
+{
+    struct aee__cell_lane *mine = &vm->lanes[lane];
+    if (where == AEE__PLACE_AT && mine->away_runs > 0) {
+        mine->away_runs--;
+    } else {
+        place(mine, where, cpu);
+    }
+}
+
+static void let_go(struct aee__cell_lane *mine)
+{
+    enum { AWAY_RUNS = 16 };
+    if (mine->place == AEE__PLACE_AT && aee__now_ns() - mine->since_ns >= BOUND_NS) {
+        place(mine, AEE__PLACE_ANY, mine->place_cpu);
+        mine->away_runs = AWAY_RUNS;
+    }
+}
+
 /* Waits for an exit until a kick comes, the cell ends, or (with a deadline, for the exit only) that
  * has passed; true: *posted is its number. */
 static bool await_exit(struct aee__vm *vm, uint32_t lane, uint64_t deadline_ns, uint32_t *posted)
@@ -279,7 +312,9 @@ static bool await_exit(struct aee__vm *vm, uint32_t lane, uint64_t deadline_ns, 
             (deadline_ns == 0 ? atomic_load(&mine->kicked) : aee__now_ns() >= deadline_ns)) {
             return false;
         }
-        aee__sys_shared_wait(&shared->bell, bell, LOOK_NS);
+        aee__sys_shared_wait(&shared->bell, bell,
+                             mine->place == AEE__PLACE_AT ? BOUND_NS : LOOK_NS);
+        let_go(mine);
     }
 }
 
@@ -304,14 +339,6 @@ void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exi
     }
     exit->running = !mine->out;
     leave(mine);
-}
-
-void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu)
-{
-    struct aee__cell_lane *mine = &vm->lanes[lane];
-    if (mine->avoided != cpu + 1 && aee__sys_thread_avoid_cpu(mine->thread, cpu) == 0) {
-        mine->avoided = cpu + 1;
-    }
 }
 
 void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane)

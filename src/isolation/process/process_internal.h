@@ -43,9 +43,11 @@ struct aee__backend {
 /* A lane as the library knows it; the cell's word is in struct aee_cell_exit. */
 struct aee__cell_lane {
     pthread_mutex_t lock;
-    pid_t thread;        /* 0: not started */
-    uint32_t taken;      /* number of the exit that was digested last */
-    int avoided;         /* CPU that its thread keeps away from, + 1; 0: none */
+    pid_t thread;   /* 0: not started */
+    uint32_t taken; /* number of the exit that was digested last */
+    enum aee__place place;
+    int place_cpu;       /* that its thread stays on, or off */
+    uint32_t away_runs;  /* as many runs go by before it is bound to a CPU again */
     bool out;            /* it waits in that exit */
     bool running;        /* a thread is in lane_run(); under the lock, as are the next four */
     _Atomic bool kicked; /* lane_run() returns, now or at once the next time */
@@ -169,7 +171,7 @@ aee_result aee__cell_lane_start(struct aee__vm *vm, uint32_t lane,
                                 const struct aee__lane_start *start, aee_error *error);
 void aee__cell_lane_run(struct aee__vm *vm, uint32_t lane, struct aee__exit *exit);
 void aee__cell_lane_kick(struct aee__vm *vm, uint32_t lane);
-void aee__cell_lane_avoid_cpu(struct aee__vm *vm, uint32_t lane, int cpu);
+void aee__cell_lane_place(struct aee__vm *vm, uint32_t lane, enum aee__place place, int cpu);
 void aee__cell_lane_registers(struct aee__vm *vm, uint32_t lane, aee_registers *registers);
 bool aee__cell_lane_set_registers(struct aee__vm *vm, uint32_t lane,
                                   const aee_registers *registers);
