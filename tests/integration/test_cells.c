@@ -407,6 +407,94 @@ static void signals_to_the_group_pass_by(void **state)
     close_scene();
 }
 
+/* ---- Where a lane runs -------------------------------------------------------------------- */
+
+/* How many of the victim's two lanes may run on these. */
+static int lanes_on(const char *cpus)
+{
+    char folder[64];
+    char file[64];
+    int lanes = 0;
+    (void)snprintf(folder, sizeof folder, "/proc/%d/task", (int)scene.cell);
+    DIR *tasks = opendir(folder);
+    assert_non_null(tasks);
+    for (const struct dirent *task; (task = readdir(tasks));) {
+        long thread = strtol(task->d_name, NULL, 10);
+        (void)snprintf(file, sizeof file, "task/%ld/status", thread);
+        lanes += thread > 0 && thread != scene.cell &&
+                 strcmp(status_of(scene.cell, file, "Cpus_allowed_list:"), cpus) == 0;
+    }
+    (void)closedir(tasks);
+    return lanes;
+}
+
+static void move_to(size_t cpu, char name[8])
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    assert_int_equal(sched_setaffinity(0, sizeof set, &set), 0);
+    (void)snprintf(name, 8, "%zu", cpu);
+}
+
+/* That nobody has touched: the first writes to it take some milliseconds. */
+static int64_t lend_pages(size_t pages)
+{
+    const aee_region_desc desc = {
+        .struct_size = sizeof desc, .name = "lent", .size_bytes = pages * 4096};
+    aee_region region;
+    uint64_t address;
+    ASSERT_OK(&scene.bed, aee_region_create(scene.bed.engine, &desc, &region, &scene.bed.error));
+    ASSERT_OK(&scene.bed, aee_region_map(scene.bed.engine, scene.victim, region,
+                                         AEE_ACCESS_READ_WRITE, &address, &scene.bed.error));
+    return (int64_t)address;
+}
+
+/* Some may take long where others run, too. */
+static void call_until_on(const char *cpu)
+{
+    for (int i = 0; i < 1000 && lanes_on(cpu) == 0; i++) {
+        (void)value0(&scene.bed, scene.victim, "count");
+    }
+    assert_int_equal(lanes_on(cpu), 1);
+}
+
+/* Direct calls run where the caller is, until one takes long. The other lane is not called. */
+static void a_lane_runs_where_its_caller_sleeps(void **state)
+{
+    enum { PAGES = 8192, AWAY_RUNS = 16 };
+    (void)state;
+    cpu_set_t before;
+    char name[8];
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    if (CPU_COUNT(&before) < 2) {
+        skip();
+    }
+    open_scene(AEE_CALL_DIRECT);
+    const char *all = status_of(getpid(), "status", "Cpus_allowed_list:");
+    char any[64];
+    (void)snprintf(any, sizeof any, "%s", all);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &before)) {
+            move_to(cpu, name);
+            call_until_on(name);
+        }
+    }
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    (void)value2(&scene.bed, scene.victim, "touch", lend_pages(PAGES), PAGES, 2);
+    assert_int_equal(lanes_on(any), 2);
+    move_to((size_t)sched_getcpu(), name);
+    for (int i = 0; i < AWAY_RUNS; i++) {
+        (void)value0(&scene.bed, scene.victim, "count");
+        assert_int_equal(lanes_on(any), 2);
+    }
+    (void)value0(&scene.bed, scene.victim, "count");
+    assert_int_equal(lanes_on(name), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    kill_victim();
+    close_scene();
+}
+
 /* ---- What a cell has ---------------------------------------------------------------------- */
 
 static void expect_status(const char *word, const char *value)
@@ -717,6 +805,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(killed_while_regions_change),
         cmocka_unit_test(stopped_is_hung),
         cmocka_unit_test(signals_to_the_group_pass_by),
+        cmocka_unit_test(a_lane_runs_where_its_caller_sleeps),
         cmocka_unit_test(a_cell_has_nothing),
         cmocka_unit_test(none_outlives_its_engine),
         cmocka_unit_test(children_of_the_engine),
