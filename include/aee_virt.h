@@ -1009,9 +1009,9 @@ typedef struct aee_trace_desc {
 
 /* Begins to record calls, host calls, exits, frames and events of all contexts: names, times,
  * results, never arguments or contents. Memory is bounded: what is older is overwritten, and
- * counted. A file is written beside `path` (with ".part" appended) and takes its name when it is
- * complete. Errors: INVALID_ARGUMENT, STATE (a trace is on already), NO_MEMORY, DENIED, LIMIT,
- * SYSTEM (the file cannot be made). */
+ * counted. A file is written beside `path` under another name and takes its own when it is
+ * complete; anything but a plain file at `path` is refused. Errors: INVALID_ARGUMENT, STATE (a
+ * trace is on already), NO_MEMORY, DENIED, LIMIT, SYSTEM (the file cannot be made). */
 AEE_API aee_result aee_trace_start(aee_engine *engine, const aee_trace_desc *desc,
                                    aee_error *error);
 /* Ends the trace and writes it in the Chrome trace event format (JSON), which Perfetto's UI and

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,15 @@ int aee__sys_create_at(int directory, const char *name)
 {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     return injected("openat") ? -1 : openat(directory, name, flags, 0600);
+}
+
+int aee__sys_kind_at(int directory, const char *name)
+{
+    struct stat status;
+    if (!injected("fstatat") && fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        return (int)(status.st_mode & S_IFMT);
+    }
+    return errno == ENOENT ? 0 : -1;
 }
 
 int aee__sys_rename_at(int directory, const char *from, const char *to)
@@ -91,26 +101,4 @@ void aee__sys_wall_clock(int64_t *seconds, uint32_t *ns)
     (void)clock_gettime(CLOCK_REALTIME, &now);
     *seconds = now.tv_sec;
     *ns = (uint32_t)now.tv_nsec;
-}
-
-int aee__sys_file_create(const char *path)
-{
-    return injected("create")
-               ? -1
-               : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-}
-
-ssize_t aee__sys_file_write(int fd, const void *bytes, size_t size)
-{
-    return injected("write") ? -1 : write(fd, bytes, size);
-}
-
-int aee__sys_file_rename(const char *from, const char *to)
-{
-    return injected("rename") ? -1 : rename(from, to);
-}
-
-int aee__sys_file_unlink(const char *path)
-{
-    return unlink(path);
 }

@@ -11,13 +11,10 @@
 int aee__sys_open_directory(const char *path);
 /* A file that was not there before, for writing by its owner. */
 int aee__sys_create_at(int directory, const char *name);
+/* S_IFREG and so on, of a link itself; 0: there is nothing. */
+int aee__sys_kind_at(int directory, const char *name);
 int aee__sys_rename_at(int directory, const char *from, const char *to);
 int aee__sys_unlink_at(int directory, const char *name);
-/* By path: makes the file or empties the one that is there, which must not be a symbolic link. */
-int aee__sys_file_create(const char *path);
-ssize_t aee__sys_file_write(int fd, const void *bytes, size_t size);
-int aee__sys_file_rename(const char *from, const char *to);
-int aee__sys_file_unlink(const char *path);
 /* All of it, or -1. */
 int aee__sys_write_all(int fd, const void *bytes, uint64_t size, uint64_t offset);
 int aee__sys_resize(int fd, uint64_t size);

@@ -10,7 +10,6 @@
 #include "monitor/trace_json.h"
 
 #define CALLS_MOST (1u << 20)
-#define PART ".part"
 
 /* ---- Settings ----------------------------------------------------------------------------- */
 
@@ -48,57 +47,41 @@ static aee_result complete(aee_trace_desc *desc, aee_error *error)
 
 /* ---- The file ----------------------------------------------------------------------------- */
 
-static const char *part_path(const struct aee__tracing *tracing)
-{
-    return tracing->paths + strlen(tracing->paths) + 1;
-}
-
 /* Made at the start, so that a path that is wrong is known before the trace is wanted. */
 static aee_result open_file(aee_engine *engine, const char *path, aee_error *error)
 {
     struct aee__tracing *tracing = &engine->tracing;
-    size_t length = strlen(path);
-    tracing->paths_size = 2 * (length + 1) + strlen(PART);
-    tracing->paths = aee__alloc_zero(&engine->core.alloc, 1, tracing->paths_size);
-    if (!tracing->paths) {
+    size_t size = strlen(path) + 1;
+    tracing->path = aee__alloc_zero(&engine->core.alloc, 1, size);
+    if (!tracing->path) {
         return aee__fail(error, AEE_ERR_NO_MEMORY, "cannot start a trace: out of memory");
     }
-    memcpy(tracing->paths, path, length);
-    (void)snprintf(tracing->paths + length + 1, length + 1 + strlen(PART), "%s" PART, path);
-    tracing->desc.path = tracing->paths;
-    tracing->fd = aee__sys_file_create(part_path(tracing));
-    return tracing->fd >= 0 ? AEE_OK
-                            : aee__fail_os(error, errno, "cannot start a trace: cannot make \"%s\"",
-                                           part_path(tracing));
+    memcpy(tracing->path, path, size);
+    tracing->desc.path = tracing->path;
+    tracing->written = 0;
+    return aee__new_file_begin(&tracing->file, tracing->path)
+               ? AEE_OK
+               : aee__fail_os(error, errno, "cannot start a trace: cannot make \"%s\"", path);
 }
 
-/* What is left of it: the part that was written, unless it has got its name. */
 static void drop_file(aee_engine *engine)
 {
     struct aee__tracing *tracing = &engine->tracing;
-    if (tracing->fd >= 0) {
-        (void)aee__sys_close(tracing->fd);
-        (void)aee__sys_file_unlink(part_path(tracing));
-        tracing->fd = -1;
+    aee__new_file_end(&tracing->file);
+    if (tracing->path) {
+        aee__alloc_free(&engine->core.alloc, tracing->path, strlen(tracing->path) + 1);
     }
-    aee__alloc_free(&engine->core.alloc, tracing->paths, tracing->paths_size);
-    tracing->paths = NULL;
+    tracing->path = NULL;
 }
 
 static int write_file(void *user, const void *bytes, size_t size)
 {
     struct aee__tracing *tracing = user;
-    for (size_t done = 0; done < size;) {
-        ssize_t wrote = aee__sys_file_write(tracing->fd, (const char *)bytes + done, size - done);
-        if (wrote < 0 && errno == EINTR) {
-            continue;
-        }
-        if (wrote <= 0) {
-            tracing->os_errno = wrote == 0 ? ENOSPC : errno;
-            return -1;
-        }
-        done += (size_t)wrote;
+    if (aee__sys_write_all(tracing->file.fd, bytes, size, tracing->written) != 0) {
+        tracing->os_errno = errno;
+        return -1;
     }
+    tracing->written += size;
     return 0;
 }
 
@@ -112,27 +95,13 @@ static const char *host_name(const void *owner, int32_t function)
                : NULL;
 }
 
-static aee_result finish_file(struct aee__tracing *tracing, aee_error *error)
-{
-    const char *part = part_path(tracing);
-    if (aee__sys_sync(tracing->fd) != 0) {
-        return aee__fail_os(error, errno, "cannot write the trace to \"%s\"", part);
-    }
-    if (aee__sys_file_rename(part, tracing->paths) != 0) {
-        return aee__fail_os(error, errno, "cannot write the trace: cannot rename \"%s\"", part);
-    }
-    (void)aee__sys_close(tracing->fd);
-    tracing->fd = -1;
-    return AEE_OK;
-}
-
 static aee_result write_trace(aee_engine *engine, aee_error *error)
 {
     struct aee__tracing *tracing = &engine->tracing;
     char title[64];
     (void)snprintf(title, sizeof title, "aee engine, level %s",
                    aee_level_name(engine->core.ops->level));
-    bool to_file = tracing->fd >= 0;
+    bool to_file = tracing->path != NULL;
     const struct aee__trace_output output = {.write = to_file ? write_file : tracing->desc.write,
                                              .user = to_file ? tracing : tracing->desc.write_user,
                                              .max_bytes = tracing->desc.max_bytes,
@@ -143,20 +112,26 @@ static aee_result write_trace(aee_engine *engine, aee_error *error)
     aee_result result = aee__trace_write(&engine->core.trace, &output, error);
     if (result == AEE_ERR_SYSTEM && to_file) {
         return aee__fail_os(error, tracing->os_errno, "cannot write the trace to \"%s\"",
-                            part_path(tracing));
+                            tracing->path);
     }
     if (result == AEE_ERR_SYSTEM) {
         return aee__fail(error, AEE_ERR_HOST_FUNCTION,
                          "cannot write the trace: the engine's function took no more");
     }
-    return result == AEE_OK && to_file ? finish_file(tracing, error) : result;
+    if (result == AEE_OK && to_file && !aee__new_file_keep(&tracing->file)) {
+        return aee__fail_os(error, errno, "cannot write the trace to \"%s\"", tracing->path);
+    }
+    return result;
 }
 
 /* With the lock held. */
 static aee_result stop(aee_engine *engine, aee_error *error)
 {
+    sigset_t mask;
     aee__trace_end(&engine->core.trace);
+    aee__sys_block_file_signal(&mask, true);
     aee_result result = write_trace(engine, error);
+    aee__sys_block_file_signal(&mask, false);
     drop_file(engine);
     aee__trace_clear(&engine->core.trace);
     return result;
@@ -224,7 +199,7 @@ void aee__tracing_init(aee_engine *engine)
 {
     struct aee__core *core = &engine->core;
     (void)pthread_mutex_init(&engine->tracing.lock, NULL);
-    engine->tracing.fd = -1;
+    engine->tracing.file = (struct aee__new_file)AEE__NEW_FILE_NONE;
     aee__trace_init(&core->trace, &core->alloc, &core->ticker);
 }
 

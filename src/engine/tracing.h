@@ -5,13 +5,14 @@
 #include <pthread.h>
 
 #include "aee_virt.h"
+#include "base/new_file.h"
 
 struct aee__tracing {
     pthread_mutex_t lock; /* starts and stops come one after the other */
-    aee_trace_desc desc;  /* complete; its path is paths[0] */
-    char *paths;          /* the file's and behind it the one that is written; NULL: no trace */
-    size_t paths_size;
-    int fd;       /* of the file that is written; -1: a function takes the bytes */
+    aee_trace_desc desc;  /* complete; its path is ours */
+    char *path;           /* NULL: no trace, or a function takes the bytes */
+    struct aee__new_file file;
+    uint64_t written;
     int os_errno; /* of the write that failed */
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/new_file.h"
 #include "base/sys.h"
 #include "base/sys_file.h"
 #include "recovery/core_file.h"
@@ -192,34 +193,6 @@ static void make_name(const struct aee__context *context, uint64_t id, char name
                    (unsigned long long)id);
 }
 
-/* A new file under a temporary name; -1 and the error. */
-static int create(const struct aee__crash_files *files, const char *name, aee_error *error)
-{
-    int fd = aee__sys_create_at(files->directory, name);
-    if (fd < 0) {
-        (void)aee__fail_os(error, errno, "cannot create a file");
-    }
-    return fd;
-}
-
-/* Brings a file that was written under its temporary name to the disk and to its own name, or
- * removes it. */
-static aee_result finish(const struct aee__crash_files *files, int fd, const char *temporary,
-                         const char *name, aee_result result, aee_error *error)
-{
-    if (result == AEE_OK && aee__sys_sync(fd) != 0) {
-        result = aee__fail_os(error, errno, "writing failed");
-    }
-    (void)aee__sys_close(fd);
-    if (result == AEE_OK && aee__sys_rename_at(files->directory, temporary, name) != 0) {
-        result = aee__fail_os(error, errno, "cannot rename the file");
-    }
-    if (result != AEE_OK) {
-        (void)aee__sys_unlink_at(files->directory, temporary);
-    }
-    return result;
-}
-
 struct job {
     struct aee__instance *instance;
     struct aee__crash_files *files;
@@ -229,40 +202,38 @@ struct job {
     uint64_t left_out;
 };
 
-static aee_result write_core(struct job *job, aee_error *error)
+static aee_result put_core(struct job *job, int fd, aee_error *error)
 {
-    char temporary[NAME_SIZE + 16];
-    char name[NAME_SIZE + 16];
     const struct aee__core_content content = {.instance = job->instance,
                                               .record = job->record,
                                               .report = job->json.text,
                                               .report_size = job->json.used,
                                               .max_bytes = job->files->max_bytes};
-    (void)snprintf(temporary, sizeof temporary, ".%s.core.part", job->name);
-    (void)snprintf(name, sizeof name, "%s.core", job->name);
-    int fd = create(job->files, temporary, error);
-    if (fd < 0) {
-        return AEE_ERR_SYSTEM;
-    }
-    aee_result result = aee__core_write(fd, &content, &job->left_out, error);
-    return finish(job->files, fd, temporary, name, result, error);
+    return aee__core_write(fd, &content, &job->left_out, error);
 }
 
-static aee_result write_report(struct job *job, aee_error *error)
+static aee_result put_report(struct job *job, int fd, aee_error *error)
 {
-    char temporary[NAME_SIZE + 16];
+    return aee__sys_write_all(fd, job->json.text, job->json.used, 0) == 0
+               ? AEE_OK
+               : aee__fail_os(error, errno, "writing failed");
+}
+
+/* The job's file with that ending: all of it, or none. */
+static aee_result write_file(struct job *job, const char *ending,
+                             aee_result (*put)(struct job *, int, aee_error *), aee_error *error)
+{
     char name[NAME_SIZE + 16];
-    (void)snprintf(temporary, sizeof temporary, ".%s.json.part", job->name);
-    (void)snprintf(name, sizeof name, "%s.json", job->name);
-    int fd = create(job->files, temporary, error);
-    if (fd < 0) {
-        return AEE_ERR_SYSTEM;
-    }
-    aee_result result = AEE_OK;
-    if (aee__sys_write_all(fd, job->json.text, job->json.used, 0) != 0) {
+    struct aee__new_file file;
+    aee_result result;
+    (void)snprintf(name, sizeof name, "%s%s", job->name, ending);
+    if (!aee__new_file_begin_at(&file, job->files->directory, name)) {
+        result = aee__fail_os(error, errno, "cannot create a file");
+    } else if ((result = put(job, file.fd, error)) == AEE_OK && !aee__new_file_keep(&file)) {
         result = aee__fail_os(error, errno, "writing failed");
     }
-    return finish(job->files, fd, temporary, name, result, error);
+    aee__new_file_end(&file);
+    return result;
 }
 
 static aee_result write_both(struct job *job, aee_error *error)
@@ -276,9 +247,9 @@ static aee_result write_both(struct job *job, aee_error *error)
     }
     make_name(context, job->record->crash.id, job->name);
     make_room(job->files);
-    aee_result result = write_report(job, error);
+    aee_result result = write_file(job, ".json", put_report, error);
     if (result == AEE_OK && !(job->files->flags & AEE_CRASH_FILES_NO_CORE)) {
-        result = write_core(job, error);
+        result = write_file(job, ".core", put_core, error);
         if (result != AEE_OK) {
             char name[NAME_SIZE + 16];
             (void)snprintf(name, sizeof name, "%s.json", job->name);

@@ -2,7 +2,6 @@
 #include "recovery/snapshot.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/hash.h"
+#include "base/new_file.h"
 #include "base/sys.h"
 #include "base/sys_file.h"
 
@@ -32,10 +32,8 @@ struct writer {
     ZSTD_CCtx *packer;
     uint8_t *buffer; /* of packed bytes */
     size_t buffer_size;
-    int directory;
-    int fd;
+    struct aee__new_file file;
     uint64_t written;
-    char temporary[32]; /* name in the directory; "": there is no such file */
 };
 
 /* ---- Runs --------------------------------------------------------------------------------- */
@@ -115,7 +113,7 @@ static const uint8_t *run_bytes(const struct aee__snapshot_source *source, uint6
 static bool put(struct writer *writer, const void *bytes, size_t size)
 {
     aee__hasher_add(writer->hasher, bytes, size);
-    if (aee__sys_write_all(writer->fd, bytes, size, writer->written) != 0) {
+    if (aee__sys_write_all(writer->file.fd, bytes, size, writer->written) != 0) {
         return false;
     }
     writer->written += size;
@@ -189,60 +187,10 @@ static bool put_trailer(struct writer *writer)
 
 /* ---- The file ----------------------------------------------------------------------------- */
 
-/* Splits the path: the folder is opened, *name is the rest. False: errno says why. */
-static bool open_directory(struct writer *writer, const char **name)
-{
-    char folder[PATH_MAX];
-    const char *slash = strrchr(writer->path, '/');
-    size_t length = slash ? (size_t)(slash - writer->path) + 1 : 0;
-    *name = slash ? slash + 1 : writer->path;
-    if (length >= sizeof folder) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    if (**name == '\0') {
-        errno = EISDIR;
-        return false;
-    }
-    memcpy(folder, writer->path, length);
-    folder[length] = '\0';
-    writer->directory = aee__sys_open_directory(length > 0 ? folder : ".");
-    return writer->directory >= 0;
-}
-
-static bool create_temporary(struct writer *writer)
-{
-    enum { TRIES = 8 };
-    for (int i = 0; i < TRIES; i++) {
-        uint64_t random;
-        char name[sizeof writer->temporary];
-        if (aee__sys_random(&random, sizeof random) != 0) {
-            return false;
-        }
-        (void)snprintf(name, sizeof name, ".aee-%016llx", (unsigned long long)random);
-        writer->fd = aee__sys_create_at(writer->directory, name);
-        if (writer->fd >= 0) {
-            memcpy(writer->temporary, name, sizeof name);
-            return true;
-        }
-        if (errno != EEXIST) {
-            return false;
-        }
-    }
-    return false;
-}
-
 static bool write_file(struct writer *writer)
 {
-    const char *name;
-    if (!open_directory(writer, &name) || !create_temporary(writer) || !put_tables(writer) ||
-        !put_content(writer) || !put_trailer(writer) || aee__sys_sync(writer->fd) != 0 ||
-        aee__sys_rename_at(writer->directory, writer->temporary, name) != 0) {
-        return false;
-    }
-    writer->temporary[0] = '\0';
-    (void)aee__sys_sync(writer->directory); /* the name; the file is good without it */
-    return true;
+    return aee__new_file_begin(&writer->file, writer->path) && put_tables(writer) &&
+           put_content(writer) && put_trailer(writer) && aee__new_file_keep(&writer->file);
 }
 
 static aee_result prepare(struct writer *writer, aee_error *error)
@@ -263,11 +211,7 @@ static aee_result prepare(struct writer *writer, aee_error *error)
 static void clean_up(struct writer *writer)
 {
     const struct aee__alloc *alloc = writer->source->alloc;
-    if (writer->temporary[0]) {
-        (void)aee__sys_unlink_at(writer->directory, writer->temporary);
-    }
-    (void)aee__sys_close(writer->fd);
-    (void)aee__sys_close(writer->directory);
+    aee__new_file_end(&writer->file);
     (void)ZSTD_freeCCtx(writer->packer);
     aee__hasher_destroy(writer->hasher);
     aee__alloc_free(alloc, writer->buffer, writer->buffer_size);
@@ -277,7 +221,7 @@ static void clean_up(struct writer *writer)
 aee_result aee__snapshot_write(const struct aee__snapshot_source *source, const char *path,
                                aee_error *error)
 {
-    struct writer writer = {.source = source, .path = path, .directory = -1, .fd = -1};
+    struct writer writer = {.source = source, .path = path, .file = AEE__NEW_FILE_NONE};
     aee_result result = prepare(&writer, error);
     if (result == AEE_OK) {
         sigset_t mask;

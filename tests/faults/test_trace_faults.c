@@ -96,7 +96,7 @@ static unsigned files(void)
     DIR *directory = opendir(folder);
     assert_non_null(directory);
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        count += entry->d_name[0] != '.';
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     }
     (void)closedir(directory);
     return count;
@@ -124,10 +124,10 @@ static void a_write_that_fails_leaves_the_old_file(void **state)
         const char *name;
         int os_errno;
         aee_result result;
-    } faults[] = {{"write", ENOSPC, AEE_ERR_LIMIT},
-                  {"write", EIO, AEE_ERR_SYSTEM},
+    } faults[] = {{"pwrite", ENOSPC, AEE_ERR_LIMIT},
+                  {"pwrite", EIO, AEE_ERR_SYSTEM},
                   {"fsync", EIO, AEE_ERR_SYSTEM},
-                  {"rename", EACCES, AEE_ERR_DENIED}};
+                  {"renameat", EACCES, AEE_ERR_DENIED}};
     (void)state;
     a_trace_works();
     off_t before = size_of_trace();
@@ -138,12 +138,12 @@ static void a_write_that_fails_leaves_the_old_file(void **state)
         assert_int_equal(stop(), faults[i].result);
         inject(NULL, 0, 0);
         assert_int_equal(error.os_errno, faults[i].os_errno);
-        assert_non_null(strstr(error.text, "trace.json.part"));
+        assert_non_null(strstr(error.text, "trace.json"));
         assert_int_equal(size_of_trace(), before);
         assert_int_equal(files(), 1);
         assert_int_equal(stop(), AEE_ERR_STATE); /* it is over all the same */
     }
-    inject("write", 1, EINTR);
+    inject("pwrite", 1, EINTR);
     assert_int_equal(start(), AEE_OK);
     assert_int_equal(stop(), AEE_OK);
     inject(NULL, 0, 0);
@@ -154,10 +154,14 @@ static void a_file_that_cannot_be_made_is_told_at_the_start(void **state)
 {
     (void)state;
     unsigned before = files();
-    inject("create", 1, EACCES);
-    assert_int_equal(start(), AEE_ERR_DENIED);
-    inject(NULL, 0, 0);
-    assert_int_equal(stop(), AEE_ERR_STATE);
+    static const char *const steps[] = {"open", "openat", "fstatat"};
+    for (unsigned i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        inject(steps[i], 1, EACCES);
+        assert_int_equal(start(), AEE_ERR_DENIED);
+        inject(NULL, 0, 0);
+        assert_int_equal(stop(), AEE_ERR_STATE);
+        assert_int_equal(files(), before);
+    }
     for (unsigned n = 1; n <= 2; n++) {
         inject("mmap", n, ENOMEM);
         assert_int_equal(start(), AEE_ERR_NO_MEMORY);
@@ -166,22 +170,39 @@ static void a_file_that_cannot_be_made_is_told_at_the_start(void **state)
     }
     const aee_trace_desc nowhere = {.struct_size = sizeof nowhere, .path = "/nonexistent/trace"};
     assert_int_equal(aee_trace_start(engine, &nowhere, &error), AEE_ERR_SYSTEM);
-    assert_non_null(strstr(error.text, "/nonexistent/trace.part"));
+    assert_non_null(strstr(error.text, "/nonexistent/trace"));
     a_trace_works();
 }
 
-/* A link where the part would be is not followed. */
-static void a_link_is_not_written_through(void **state)
+static void start_at(const char *where, int os_errno)
 {
-    char victim[160];
-    char part[160];
+    const aee_trace_desc desc = {.struct_size = sizeof desc, .path = where};
+    assert_int_not_equal(aee_trace_start(engine, &desc, &error), AEE_OK);
+    assert_int_equal(error.os_errno, os_errno);
+    assert_non_null(strstr(error.text, where));
+}
+
+/* What is no plain file is neither written through nor replaced. */
+static void only_plain_files_are_replaced(void **state)
+{
+    char link[160];
+    char pipe[160];
+    struct stat status;
     (void)state;
-    (void)snprintf(victim, sizeof victim, "%s/victim", folder);
-    (void)snprintf(part, sizeof part, "%s.part", path);
-    assert_int_equal(symlink(victim, part), 0);
-    assert_int_not_equal(start(), AEE_OK);
-    assert_int_not_equal(access(victim, F_OK), 0);
-    assert_int_equal(unlink(part), 0);
+    a_trace_works();
+    (void)snprintf(link, sizeof link, "%s/link", folder);
+    (void)snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    assert_int_equal(symlink(path, link), 0);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    start_at(link, ELOOP);
+    start_at(pipe, EEXIST);
+    start_at(folder, EISDIR);
+    start_at("/dev/null", EEXIST);
+    assert_int_equal(stat("/dev/null", &status), 0);
+    assert_true(S_ISCHR(status.st_mode));
+    assert_int_equal(files(), 3);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(unlink(pipe), 0);
 }
 
 static int take(void *user, const void *bytes, size_t size)
@@ -240,7 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_that_fails_leaves_the_old_file),
         cmocka_unit_test(a_file_that_cannot_be_made_is_told_at_the_start),
-        cmocka_unit_test(a_link_is_not_written_through),
+        cmocka_unit_test(only_plain_files_are_replaced),
         cmocka_unit_test(a_function_may_take_the_bytes_or_not),
         cmocka_unit_test(wrong_descriptions_are_refused),
     };
