@@ -153,6 +153,7 @@ bool game_open(struct game *game, aee_error *error);
 void game_close(struct game *game);
 bool scene_open(struct game *game, aee_error *error);
 void scene_close(struct scene *scene);
+void scene_tend(struct scene *scene);    /* before each of its frames */
 void scene_spread(void *agents);         /* over the stage; of columns that agents_init() made */
 const char *scene_image(enum role role); /* of those that are no mods: image and step function */
 const char *scene_step(enum role role);
@@ -173,6 +174,7 @@ void game_govern(struct game *game, const aee_frame_info *info);
 double game_now_s(void);
 
 /* keep.c */
+void part_keep(struct part *part);
 void scene_keep(struct scene *scene); /* a checkpoint of all its contexts and regions */
 bool scene_roll_back(struct scene *scene, uint64_t frames);
 void scene_forget(struct scene *scene);

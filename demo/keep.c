@@ -34,7 +34,7 @@ static bool is_kept(const struct part *part)
     return part->role == RENDERING && part->kept_count > 0;
 }
 
-static void keep_part(struct part *part)
+void part_keep(struct part *part)
 {
     if (aee_checkpoint(part->scene->game->engine, part->context, NULL) != AEE_OK) {
         return; /* it is in trouble now: the earlier ones are what it has */
@@ -58,7 +58,7 @@ void scene_keep(struct scene *scene)
     }
     for (uint32_t i = 0; i < scene->part_count; i++) {
         if (!is_kept(&scene->parts[i])) {
-            keep_part(&scene->parts[i]);
+            part_keep(&scene->parts[i]);
         }
     }
 }

@@ -155,6 +155,7 @@ bool game_play(struct game *game, aee_error *error)
     for (int i = 0; i < VIEW_SCENES; i++) {
         struct scene *scene = scene_at(game, i);
         if (scene && !scene->paused) {
+            scene_tend(scene);
             scene->frame++;
             scene_set_stage(scene);
         }

@@ -184,6 +184,27 @@ static bool prepare(struct part *part, aee_error *error)
     }
 }
 
+/* A crash that no checkpoint was good for: the part has begun anew with its image, and is told once
+ * more where everything is. */
+void scene_tend(struct scene *scene)
+{
+    for (uint32_t i = 0; i < scene->part_count; i++) {
+        struct part *part = &scene->parts[i];
+        aee_context_info info;
+        aee_error error;
+        if ((part->struck_at > 0.0 || part->broken > 0) && part->kept_count > 0 &&
+            aee_get_context_info(scene->game->engine, part->context, &info, NULL) == AEE_OK &&
+            info.state == AEE_STATE_READY && info.checkpoints_kept == 0) {
+            part->kept_count = 0;
+            if (prepare(part, &error)) {
+                part_keep(part);
+            } else {
+                game_say(scene->game, true, "%s", error.text);
+            }
+        }
+    }
+}
+
 static bool open_part(struct part *part, aee_error *error)
 {
     static const char *const faults[FAULTS] = {"break_null", "break_hang", "break_memory",

@@ -824,6 +824,7 @@ typedef struct aee_context_info {
     uint64_t checkpoint_at_ns;  /* when the last was, on CLOCK_MONOTONIC; 0: there was none */
     uint64_t checkpoint_ns;     /* what it took */
     uint64_t restores;          /* to checkpoints, after crashes or on request */
+    uint64_t checkpoints_kept;  /* that aee_restore() can go back to now */
 } aee_context_info;
 
 AEE_API aee_result aee_get_context_info(aee_engine *engine, aee_context context,

@@ -227,6 +227,13 @@ static void test_limits_change(void **state)
     bed_close(&bed);
 }
 
+static aee_context_info info_of(struct bed *bed, aee_context context)
+{
+    aee_context_info info;
+    ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
+    return info;
+}
+
 /* The newest state crashes at once, and so does the one before: the third is used. */
 static void test_goes_further_back(void **state)
 {
@@ -257,9 +264,11 @@ static void test_falls_back_to_image(void **state)
     (void)get(&bed, context, "count");
     (void)get(&bed, context, "poison");
     checkpoint(&bed, context);
+    assert_int_equal(info_of(&bed, context).checkpoints_kept, 1);
     expect_fall(&bed, context, "use", AEE_ERR_CRASHED);
     expect_fall(&bed, context, "use", AEE_ERR_CRASHED);
     assert_int_equal(get(&bed, context, "use"), 100);
+    assert_int_equal(info_of(&bed, context).checkpoints_kept, 0);
     bed_close(&bed);
 }
 
@@ -595,13 +604,6 @@ static void frames(struct bed *bed, aee_context context, int count)
         (void)get(bed, context, "count");
         ASSERT_OK(bed, aee_engine_frame_end(bed->engine, NULL, &bed->error));
     }
-}
-
-static aee_context_info info_of(struct bed *bed, aee_context context)
-{
-    aee_context_info info;
-    ASSERT_OK(bed, aee_get_context_info(bed->engine, context, &info, &bed->error));
-    return info;
 }
 
 static void test_every_frames(void **state)

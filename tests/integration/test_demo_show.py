@@ -5,13 +5,14 @@ import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import cli_common as cli
 import demo_common as demos
 from demo_common import HANG, MEMORY, NULL, SMALL, THEFT, contexts, expect, expect_true
 
-OPTIONS = cli.arguments(__doc__, "demo", "sanitize")
+OPTIONS = cli.arguments(__doc__, "demo", "sanitize", "mod")
 DEMO = demos.Demo(OPTIONS.demo)
 FAST = not OPTIONS.sanitize  # sanitizers take ten times as long: some is left out
 
@@ -243,6 +244,21 @@ def at_once():
     expect("state, crashes", (scoreboard["state"], scoreboard["crashes"]), ("ready", 10))
 
 
+def anew():
+    """One that crashes in all the states that it has been in is initialised once more."""
+    mods = DEMO.file("forgetful")
+    os.mkdir(mods)
+    shutil.copy(OPTIONS.mod, mods)
+    with open(os.path.join(mods, "10-m.json"), "w", encoding="utf-8") as file:
+        json.dump({"name": "m", "image": os.path.basename(OPTIONS.mod)}, file)
+    script = DEMO.script("anew.script", "100: memory-bomb 1\n" * 9)
+    report = DEMO.play("--frames", "130", "--mods", mods, *script)
+    texts = [event["text"] for event in report["events"]]
+    expect_true(f"restarts: {texts}", any("from its image" in text for text in texts))
+    mod = contexts(report, "Harbour")["m"]
+    expect("calls, failed calls, crashes", (mod["frames_called"], mod["frames_failed"], mod["crashes"]), (130, 0, 9))
+
+
 # ---- The same again -------------------------------------------------------------------------------
 
 
@@ -367,6 +383,7 @@ def main():
         by_seed()
         too_often()
         at_once()
+        anew()
         native()
     if demos.LEVEL != "full":
         return  # what the demo makes of its arguments has nothing to do with levels
