@@ -92,7 +92,7 @@ struct aee__backend_ops {
     aee_result (*vm_create)(struct aee__backend *backend, struct aee__vm **out, aee_error *error);
     /* No lane may be running. NULL is fine. */
     void (*vm_destroy)(struct aee__vm *vm);
-    /* It ended by itself, and is of no use. NULL: none does. */
+    /* It ended by itself, and is of no use; that may not have been told yet. NULL: none does. */
     bool (*vm_has_ended)(const struct aee__vm *vm);
     /* Memory comes in one of two ways. With page tables (src/ept): vm_add_memory() shows [host,
      * host + size) to the machine at `gpa`, also while lanes run; vm_set_system() writes what the

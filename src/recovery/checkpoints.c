@@ -281,6 +281,15 @@ static void load_declarations(struct aee__instance *instance, const struct recor
     aee__instance_set_state_ranges(instance, &record->declared.ranges);
 }
 
+/* The machine is asked, too: one that is gone tells of no pages that were written, and its end may
+ * not have been noticed yet. */
+static bool has_ended(const struct aee__instance *instance)
+{
+    const struct aee__backend_ops *ops = instance->core->ops;
+    return aee__instance_ended(instance) != AEE_OK ||
+           (ops->vm_has_ended && ops->vm_has_ended(instance->vm));
+}
+
 /* The newest record's successor, filled. */
 static aee_result take_record(struct aee__checkpoints *kept, struct aee__instance *instance,
                               aee_error *error)
@@ -288,7 +297,7 @@ static aee_result take_record(struct aee__checkpoints *kept, struct aee__instanc
     uint32_t next = (kept->newest + 1) % kept->capacity;
     struct record *record = &kept->records[next];
     aee_result result = copy_state(kept, instance, record, error);
-    if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
+    if (result == AEE_OK && has_ended(instance)) {
         aee__shadow_undo(&kept->shadow, &record->undo); /* it was not between calls after all */
         kept->changes.known = 0;
         result = aee__fail(error, AEE_ERR_CRASHED, "the component crashed meanwhile");

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/sys.h"
+#include "base/sys_track.h"
 #include "ept/pagetable.h"
 #include "isolation/process/process.h"
 #include "isolation/process/process_internal.h"
@@ -146,7 +147,8 @@ static void vm_adopt(struct aee__vm *vm, void *user)
 
 static bool vm_has_ended(const struct aee__vm *vm)
 {
-    return atomic_load(&vm->ended);
+    return atomic_load(&vm->ended) ||
+           (vm->pagemap >= 0 && !aee__sys_track_is_alive(vm->pagemap, AEE_GVA_IMAGE));
 }
 
 /* Its number stays ours until it is buried. */
