@@ -202,6 +202,9 @@ static void close_scene(void)
     assert_int_equal(value0(&scene.bed, scene.victim, "count"), 1);
     assert_int_equal(value0(&scene.bed, scene.bystander, "count"), 2);
     bed_close(&scene.bed);
+    for (int i = 0; i < 200 && find_cells(getpid(), NULL, 0) > 0; i++) {
+        sleep_ms(10); /* where SIGCHLD is ignored the kernel buries them, in its time */
+    }
     assert_int_equal(find_cells(getpid(), NULL, 0), 0); /* no zombie either */
     for (int i = 0; i < 200 && count_entries("/proc/self/task") > threads_before; i++) {
         sleep_ms(10);
