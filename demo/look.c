@@ -113,19 +113,3 @@ void game_look(struct game *game)
         }
     }
 }
-
-uint64_t game_checksum(const struct game *game)
-{
-    uint64_t sum = 0;
-    for (int i = 0; i < VIEW_SCENES; i++) {
-        const struct scene *scene = &game->scenes[i];
-        struct world_columns columns;
-        for (unsigned k = 0; k < 2 && scene->open; k++) {
-            const struct shared *shared = &scene->shared[k ? SHARED_PARTICLES : SHARED_AGENTS];
-            if (world_open(shared->data, shared->size, &columns) == 0) {
-                sum = sum * UINT64_C(0x100000001b3) ^ world_checksum(&columns);
-            }
-        }
-    }
-    return sum;
-}
