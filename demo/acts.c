@@ -179,7 +179,7 @@ static void pause_scene(struct scene *scene)
 static uint64_t restarts_of(const struct part *part)
 {
     aee_context_info info;
-    return aee_get_context_info(part->scene->game->engine, part->context, &info, NULL) == AEE_OK &&
+    return aee_get_context_info(engine_of(part), part->context, &info, NULL) == AEE_OK &&
                    (info.state == AEE_STATE_READY || info.state == AEE_STATE_RESTARTING)
                ? info.restarts
                : NEVER;

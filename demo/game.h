@@ -49,15 +49,20 @@ struct options {
     char mods[4096];
 };
 
-/* What a manifest says (docs/demo-mods.md). */
+/* The first ones are those that mods may ask for. */
+enum { SHARED_STAGE, SHARED_AGENTS, SHARED_CANVAS, SHARED_PARTICLES, SHARED_LIST, REGIONS };
+
+/* What a manifest says (docs/demo-mods.md), and the same for parts that are no mods. */
 struct manifest {
     char name[AEE_NAME_MAX];
     char image[4096]; /* path */
+    const char *step; /* function that is called in frames */
+    aee_kind kind;
     uint32_t memory_mb;
     uint32_t budget_ms;
     uint32_t every; /* frames; 0: only on demand */
     bool important;
-    aee_access regions[STAGE_REGIONS]; /* 0: it does not see it */
+    aee_access regions[REGIONS]; /* 0: it does not see it */
     uint32_t host_count;
     char host[HOST_FUNCTIONS][56];
 };
@@ -69,7 +74,7 @@ enum fault { BREAK_NULL, BREAK_HANG, BREAK_MEMORY, BREAK_PEEK, BREAK_NOTHING, FA
 struct part {
     enum role role;
     struct scene *scene;
-    const struct manifest *mod;
+    const struct manifest *manifest;
     aee_context context;
     aee_function step;
     aee_function faults[FAULTS];
@@ -96,7 +101,6 @@ struct shared {
     void *data;
     size_t size;
 };
-enum { SHARED_STAGE, SHARED_AGENTS, SHARED_CANVAS, SHARED_PARTICLES, SHARED_LIST, REGIONS };
 
 /* Contents of the regions at a checkpoint. */
 struct keep {
@@ -126,8 +130,8 @@ struct scene {
 struct game {
     struct options options;
     aee_engine *engine;
-    struct manifest mods[MODS];
-    uint32_t mod_count;
+    struct manifest manifests[PARTS]; /* by roles, then of mods */
+    uint32_t manifest_count;
     struct scene scenes[VIEW_SCENES];
     uint32_t opened; /* scenes so far */
     int selected;
@@ -141,6 +145,11 @@ struct game {
     uint32_t stolen; /* reads of the thief that came back: must stay 0 */
     struct view view;
 };
+
+static inline aee_engine *engine_of(const struct part *part)
+{
+    return part->scene->game->engine;
+}
 
 /* options.c: -1, or the exit code: nothing is to be played. */
 int options_parse(struct options *options, int argc, char **argv);
@@ -161,12 +170,14 @@ void scene_tend(struct scene *scene);                 /* before each of its fram
 struct scene *scene_at(struct game *game, int index); /* NULL: none is open there */
 
 /* mods.c */
-bool mods_read(struct game *game, aee_error *error);
+bool mods_read(struct game *game,
+               aee_error *error); /* their manifests, behind those that are there */
 bool mods_offer(struct game *game, aee_error *error);         /* the host functions */
 aee_result mods_serve(const char *name, aee_host_call *call); /* for a native mod */
 
 /* play.c */
 bool game_play(struct game *game, aee_error *error);           /* what components do in one frame */
+bool part_is_due(const struct part *part);                     /* in this frame */
 int64_t part_address(const struct part *part, unsigned index); /* of a region, everywhere */
 bool part_call(struct part *part, aee_error *error);           /* one call, which waits */
 void scene_set_stage(struct scene *scene); /* what the mods asked for comes into force */
@@ -195,8 +206,8 @@ bool report_write(const struct game *game, const char *path, aee_error *error);
 
 /* native.c */
 int compare_native(struct game *game, aee_error *error); /* the exit code */
-/* The module beside that image. */
-bool native_load(struct part *part, const char *image, const char *step, aee_error *error);
+/* The module beside its image. */
+bool native_load(struct part *part, aee_error *error);
 bool native_call(const struct part *part, const char *name, const int64_t args[3], int64_t *value,
                  aee_error *error);
 int64_t native_step(const struct part *part, const aee_value args[AEE_ARGS_MAX]);

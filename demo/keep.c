@@ -29,7 +29,7 @@ static bool is_kept(const struct part *part)
 
 void part_keep(struct part *part)
 {
-    if (aee_checkpoint(part->scene->game->engine, part->context, NULL) != AEE_OK) {
+    if (aee_checkpoint(engine_of(part), part->context, NULL) != AEE_OK) {
         return; /* it is in trouble now: the earlier ones are what it has */
     }
     if (part->kept_count == KEEPS) {
@@ -62,11 +62,10 @@ static void restore_part(struct part *part, uint64_t frame)
         back++;
     }
     aee_error error;
-    aee_engine *engine = part->scene->game->engine;
-    aee_result result = aee_restore(engine, part->context, back, &error);
+    aee_result result = aee_restore(engine_of(part), part->context, back, &error);
     if (result != AEE_OK && back > 0) {
         back = 0;
-        result = aee_restore(engine, part->context, back, &error);
+        result = aee_restore(engine_of(part), part->context, back, &error);
     }
     if (result != AEE_OK) {
         game_say(part->scene->game, true, "%s", error.text);

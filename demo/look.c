@@ -48,8 +48,7 @@ static void look_at_part(struct game *game, struct part *part, int scene)
     row->kind = info.kind;
     row->level = info.level;
     row->state = info.state;
-    row->every =
-        !part->mod ? 1 : part->mod->every * (part->mod->important ? 1 : game->view.slow_down);
+    row->every = part->manifest->every * (part->manifest->important ? 1 : game->view.slow_down);
     row->p99_ms = p99_ms(part);
     row->share = (float)(part->share / (double)FRAME_NS);
     row->memory_bytes = info.memory_resident;

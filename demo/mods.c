@@ -77,7 +77,9 @@ static bool read_manifest(const struct options *options, const char *path, struc
         json_decref(root);
         return false;
     }
-    *mod = (struct manifest){.memory_mb = (uint32_t)memory,
+    *mod = (struct manifest){.step = "mod_tick",
+                             .kind = AEE_KIND_USER_MOD,
+                             .memory_mb = (uint32_t)memory,
                              .budget_ms = (uint32_t)budget,
                              .every = (uint32_t)every,
                              .important = important};
@@ -97,7 +99,7 @@ static bool read_manifest(const struct options *options, const char *path, struc
 /* Calls of mods run at the same time, and each host function writes its own part of the wishes. */
 static bool asks_alone(const struct game *game, const struct manifest *mod, aee_error *error)
 {
-    for (const struct manifest *other = game->mods; other < mod; other++) {
+    for (const struct manifest *other = game->manifests; other < mod; other++) {
         for (uint32_t i = 0; i < mod->host_count * other->host_count; i++) {
             const char *name = mod->host[i / other->host_count];
             if (strcmp(name, other->host[i % other->host_count]) == 0) {
@@ -129,7 +131,7 @@ bool mods_read(struct game *game, aee_error *error)
         return false;
     }
     for (int i = 0; i < count; i++) {
-        if (good && game->mod_count == MODS) {
+        if (good && game->manifest_count == PARTS) {
             (void)snprintf(error->text, sizeof error->text,
                            "cannot load the mods in \"%.120s\": there are more than %d",
                            game->options.mods, MODS);
@@ -137,7 +139,7 @@ bool mods_read(struct game *game, aee_error *error)
         }
         if (good) {
             (void)snprintf(path, sizeof path, "%s/%s", game->options.mods, entries[i]->d_name);
-            struct manifest *mod = &game->mods[game->mod_count++];
+            struct manifest *mod = &game->manifests[game->manifest_count++];
             good = read_manifest(&game->options, path, mod, error) && asks_alone(game, mod, error);
         }
         free(entries[i]);
@@ -214,7 +216,7 @@ bool mods_offer(struct game *game, aee_error *error)
 
 static bool is_granted(const struct manifest *mod, const char *name)
 {
-    for (uint32_t i = 0; mod && i < mod->host_count; i++) {
+    for (uint32_t i = 0; i < mod->host_count; i++) {
         if (strcmp(mod->host[i], name) == 0) {
             return true;
         }
@@ -226,7 +228,7 @@ aee_result mods_serve(const char *name, aee_host_call *call)
 {
     const struct part *part = call->context_user;
     for (unsigned i = 0; i < sizeof offers / sizeof offers[0]; i++) {
-        if (strcmp(offers[i].name, name) == 0 && is_granted(part->mod, name)) {
+        if (strcmp(offers[i].name, name) == 0 && is_granted(part->manifest, name)) {
             return offers[i].function(NULL, call);
         }
     }

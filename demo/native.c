@@ -39,16 +39,17 @@ static int32_t host_call(void *user, const char *name, const int64_t args[AEE_MA
 }
 
 /* A namespace for each twin gives its modules variables of their own. */
-bool native_load(struct part *part, const char *image, const char *step, aee_error *error)
+bool native_load(struct part *part, aee_error *error)
 {
     const struct aee_native_hooks hooks = {.user = part, .host_call = host_call};
     struct scene *scene = part->scene;
     char path[4200];
+    const char *image = part->manifest->image;
     const size_t length = strlen(image);
     (void)snprintf(path, sizeof path, "%.*s_native.so", (int)(length > 4 ? length - 4 : 0), image);
     union native setter = {.address = NULL};
     part->module = dlmopen(scene->names, path, RTLD_NOW | RTLD_LOCAL);
-    part->native_step = part->module ? dlsym(part->module, step) : NULL;
+    part->native_step = part->module ? dlsym(part->module, part->manifest->step) : NULL;
     if (part->native_step) {
         setter.address = dlsym(part->module, "aee_native_set_hooks");
     }
@@ -97,9 +98,7 @@ static bool play(struct scene *scene, double parts[PARTS], aee_error *error)
         scene_set_stage(scene);
         for (uint32_t i = 0; i < scene->part_count; i++) {
             struct part *part = &scene->parts[i];
-            const bool due =
-                !part->mod || (part->mod->every > 0 && scene->frame % part->mod->every == 0);
-            if (!(phases[phase] & 1u << part->role) || !due) {
+            if (!(phases[phase] & 1u << part->role) || !part_is_due(part)) {
                 continue;
             }
             const double begin = game_now_s();

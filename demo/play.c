@@ -19,11 +19,11 @@ struct step {
     uint32_t count;
 };
 
-static bool is_due(const struct part *part)
+bool part_is_due(const struct part *part)
 {
-    const struct manifest *mod = part->mod;
-    const uint32_t wait = mod && !mod->important ? part->scene->game->view.slow_down : 1;
-    return !mod || (mod->every > 0 && part->scene->frame % (mod->every * wait) == 0);
+    const struct manifest *manifest = part->manifest;
+    const uint32_t wait = manifest->important ? 1 : part->scene->game->view.slow_down;
+    return manifest->every > 0 && part->scene->frame % (manifest->every * wait) == 0;
 }
 
 int64_t part_address(const struct part *part, unsigned index)
@@ -69,8 +69,8 @@ bool part_call(struct part *part, aee_error *error)
     const uint32_t count = arguments(part, args);
     if (part->module) {
         value.as.i64 = native_step(part, args);
-    } else if (aee_call(part->scene->game->engine, part->context, part->step, args, count, &value,
-                        error) != AEE_OK) {
+    } else if (aee_call(engine_of(part), part->context, part->step, args, count, &value, error) !=
+               AEE_OK) {
         return false;
     }
     count_caught(part, value.as.i64);
@@ -159,7 +159,7 @@ static bool step_of(struct game *game, unsigned roles, aee_error *error)
         }
         for (uint32_t k = 0; scene && k < scene->part_count; k++) {
             struct part *part = &scene->parts[k];
-            if ((roles & 1u << part->role) && is_due(part)) {
+            if ((roles & 1u << part->role) && part_is_due(part)) {
                 add(&step, part);
             }
         }

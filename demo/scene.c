@@ -5,35 +5,34 @@
 
 #include "game.h"
 
-static const struct {
-    const char *name;
-    const char *image;
-    const char *step;
-    aee_kind kind;
-    uint32_t memory_mb;
-    aee_access regions[REGIONS]; /* 0: it does not see it */
-} cast[MOD] = {
-    [CORE] = {"core", "scene", "scene_step", AEE_KIND_SCENE, 4, {0}},
-    [AGENTS] = {"agents",
-                "agents",
-                "agents_hunt",
-                AEE_KIND_AGENTS,
-                4,
-                {[SHARED_STAGE] = AEE_ACCESS_READ, [SHARED_AGENTS] = AEE_ACCESS_READ_WRITE}},
-    [PARTICLES] = {"particles",
-                   "particles",
-                   "particles_weather",
-                   AEE_KIND_PARTICLES,
-                   2,
-                   {[SHARED_STAGE] = AEE_ACCESS_READ, [SHARED_PARTICLES] = AEE_ACCESS_READ_WRITE}},
-    [RENDERING] = {"rendering",
-                   "rendering",
-                   "rendering_build",
-                   AEE_KIND_RENDERING,
-                   16,
-                   {[SHARED_AGENTS] = AEE_ACCESS_READ,
-                    [SHARED_PARTICLES] = AEE_ACCESS_READ,
-                    [SHARED_LIST] = AEE_ACCESS_READ_WRITE}},
+static const struct manifest cast[MOD] = {
+    [CORE] = {.name = "core",
+              .image = "scene",
+              .step = "scene_step",
+              .kind = AEE_KIND_SCENE,
+              .memory_mb = 4},
+    [AGENTS] =
+        {.name = "agents",
+         .image = "agents",
+         .step = "agents_hunt",
+         .kind = AEE_KIND_AGENTS,
+         .memory_mb = 4,
+         .regions = {[SHARED_STAGE] = AEE_ACCESS_READ, [SHARED_AGENTS] = AEE_ACCESS_READ_WRITE}},
+    [PARTICLES] =
+        {.name = "particles",
+         .image = "particles",
+         .step = "particles_weather",
+         .kind = AEE_KIND_PARTICLES,
+         .memory_mb = 2,
+         .regions = {[SHARED_STAGE] = AEE_ACCESS_READ, [SHARED_PARTICLES] = AEE_ACCESS_READ_WRITE}},
+    [RENDERING] = {.name = "rendering",
+                   .image = "rendering",
+                   .step = "rendering_build",
+                   .kind = AEE_KIND_RENDERING,
+                   .memory_mb = 16,
+                   .regions = {[SHARED_AGENTS] = AEE_ACCESS_READ,
+                               [SHARED_PARTICLES] = AEE_ACCESS_READ,
+                               [SHARED_LIST] = AEE_ACCESS_READ_WRITE}},
 };
 
 enum { RESTARTS = 12, RESTART_WINDOW_S = 10 };
@@ -42,7 +41,7 @@ enum { RESTARTS = 12, RESTART_WINDOW_S = 10 };
 
 static bool find(struct part *part, const char *name, aee_function *out, aee_error *error)
 {
-    return aee_find_function(part->scene->game->engine, part->context, name, out, error) == AEE_OK;
+    return aee_find_function(engine_of(part), part->context, name, out, error) == AEE_OK;
 }
 
 /* Of a context or of a module. */
@@ -53,8 +52,8 @@ static bool call(struct part *part, const char *name, const int64_t args[3], uin
     int64_t value = 0;
     if (part->module ? !native_call(part, name, args, &value, error)
                      : !find(part, name, &function, error) ||
-                           aee_call_i64(part->scene->game->engine, part->context, function, args,
-                                        count, &value, error) != AEE_OK) {
+                           aee_call_i64(engine_of(part), part->context, function, args, count,
+                                        &value, error) != AEE_OK) {
         return false;
     }
     if (value < 0) {
@@ -64,24 +63,21 @@ static bool call(struct part *part, const char *name, const int64_t args[3], uin
     return value >= 0;
 }
 
-static bool create_context(struct part *part, const char *image, aee_error *error)
+static bool create_context(struct part *part, aee_error *error)
 {
-    struct game *game = part->scene->game;
-    const struct manifest *mod = part->mod;
     char name[AEE_NAME_MAX];
     const aee_context_desc desc = {
         .struct_size = sizeof desc,
         .name = name,
-        .kind = mod ? AEE_KIND_USER_MOD : cast[part->role].kind,
-        .limits = {.memory_bytes = (uint64_t)(mod ? mod->memory_mb : cast[part->role].memory_mb)
-                                   << 20,
+        .kind = part->manifest->kind,
+        .limits = {.memory_bytes = (uint64_t)part->manifest->memory_mb << 20,
                    .call_budget_ns = UINT64_C(10000000000), /* while the scene loads */
                    .restarts = RESTARTS,
                    .restart_window_ns = RESTART_WINDOW_S * UINT64_C(1000000000)},
         .user = part};
     (void)snprintf(name, sizeof name, "%.40s %.20s", part->row.name, part->scene->name);
-    return aee_context_create(game->engine, &desc, &part->context, error) == AEE_OK &&
-           aee_load_file(game->engine, part->context, image, error) == AEE_OK;
+    return aee_context_create(engine_of(part), &desc, &part->context, error) == AEE_OK &&
+           aee_load_file(engine_of(part), part->context, part->manifest->image, error) == AEE_OK;
 }
 
 /* It comes back with the state of its last checkpoint; all of a scene when the core falls. */
@@ -94,21 +90,21 @@ static bool set_recovery(struct part *part, aee_error *error)
         .restart = AEE_RESTART_CHECKPOINT,
         .supervisor = core ? (aee_context){0} : part->scene->parts[CORE].context,
         .supervision = core ? AEE_SUPERVISE_ALL_FOR_ONE : AEE_SUPERVISE_ONE_FOR_ONE};
-    return aee_set_recovery(part->scene->game->engine, part->context, &recovery, error) == AEE_OK;
+    return aee_set_recovery(engine_of(part), part->context, &recovery, error) == AEE_OK;
 }
 
 /* Regions are everywhere at the same address. Mods are told of theirs. */
 static bool map_regions(struct part *part, aee_error *error)
 {
     for (unsigned i = 0; i < REGIONS; i++) {
-        const aee_access access = !part->mod          ? cast[part->role].regions[i]
-                                  : i < STAGE_REGIONS ? part->mod->regions[i]
-                                                      : 0;
-        if ((access && !part->module &&
-             aee_region_map(part->scene->game->engine, part->context, part->scene->shared[i].region,
-                            access, NULL, error) != AEE_OK) ||
-            (access && part->mod &&
-             !call(part, "mod_region", (int64_t[3]){i, part_address(part, i)}, 2, error))) {
+        const aee_access access = part->manifest->regions[i];
+        if (access && !part->module &&
+            aee_region_map(engine_of(part), part->context, part->scene->shared[i].region, access,
+                           NULL, error) != AEE_OK) {
+            return false;
+        }
+        if (access && part->role == MOD &&
+            !call(part, "mod_region", (int64_t[3]){i, part_address(part, i)}, 2, error)) {
             return false;
         }
     }
@@ -117,8 +113,8 @@ static bool map_regions(struct part *part, aee_error *error)
 
 static bool grant_host_functions(struct part *part, aee_error *error)
 {
-    for (uint32_t i = 0; !part->module && part->mod && i < part->mod->host_count; i++) {
-        if (aee_grant_host_function(part->scene->game->engine, part->context, part->mod->host[i],
+    for (uint32_t i = 0; i < part->manifest->host_count && !part->module; i++) {
+        if (aee_grant_host_function(engine_of(part), part->context, part->manifest->host[i],
                                     error) != AEE_OK) {
             return false;
         }
@@ -197,56 +193,46 @@ void scene_tend(struct scene *scene)
 }
 
 /* A tick that takes something else would spoil the batch that all are called in. */
-static bool find_step(struct part *part, const char *step, aee_error *error)
+static bool find_step(struct part *part, aee_error *error)
 {
     static aee_function_info info;
-    aee_engine *engine = part->scene->game->engine;
-    if (part->mod && part->mod->every == 0) {
-        return true;
-    }
-    if (!find(part, step, &part->step, error)) {
-        return false;
-    }
+    const struct manifest *manifest = part->manifest;
+    bool good = manifest->every == 0 || find(part, manifest->step, &part->step, error);
     for (uint32_t i = 0;
-         part->mod && aee_get_function_info(engine, part->context, i, &info, NULL) == AEE_OK; i++) {
-        if (info.function.id == part->step.id && info.signature[0] != '\0' &&
-            strcmp(info.signature, "i:i") != 0 && strcmp(info.signature, "v:i") != 0) {
+         part->role == MOD && part->step.id != 0 && good &&
+         aee_get_function_info(engine_of(part), part->context, i, &info, NULL) == AEE_OK;
+         i++) {
+        good = info.function.id != part->step.id || info.signature[0] == '\0' ||
+               strcmp(info.signature, "i:i") == 0 || strcmp(info.signature, "v:i") == 0;
+        if (!good) {
             (void)snprintf(error->text, sizeof error->text,
                            "cannot use the mod \"%s\": %s() is declared as \"%s\", not as \"i:i\"",
-                           part->row.name, step, info.signature);
-            return false;
+                           manifest->name, manifest->step, info.signature);
         }
     }
-    return true;
+    return good;
 }
 
 static bool open_part(struct part *part, aee_error *error)
 {
     static const char *const faults[FAULTS] = {"break_null", "break_hang", "break_memory",
                                                "break_peek", "break_nothing"};
-    const struct manifest *mod = part->mod;
-    struct game *game = part->scene->game;
-    const char *step = mod ? "mod_tick" : cast[part->role].step;
-    char path[sizeof game->options.components + 64];
-    (void)snprintf(part->row.name, sizeof part->row.name, "%s",
-                   mod ? mod->name : cast[part->role].name);
-    (void)snprintf(path, sizeof path, "%s/%s.elf", game->options.components,
-                   mod ? "" : cast[part->role].image);
-    const char *image = mod ? mod->image : path;
+    const struct manifest *manifest = part->manifest;
+    (void)snprintf(part->row.name, sizeof part->row.name, "%s", manifest->name);
     if (part->scene->names) {
-        return (mod && mod->every == 0) || /* it is never called */
-               (native_load(part, image, step, error) && prepare(part, error));
+        return manifest->every == 0 || /* it is never called */
+               (native_load(part, error) && prepare(part, error));
     }
-    if (!create_context(part, image, error) || !set_recovery(part, error) ||
-        !prepare(part, error) || !find_step(part, step, error)) {
+    if (!create_context(part, error) || !set_recovery(part, error) || !prepare(part, error) ||
+        !find_step(part, error)) {
         return false;
     }
     for (unsigned i = 0; i < FAULTS; i++) { /* mods of others need not have them */
         (void)find(part, faults[i], &part->faults[i], NULL);
     }
-    part->budget_ns = (mod ? mod->budget_ms : 50) * UINT64_C(1000000) * game->patience;
+    part->budget_ns = manifest->budget_ms * UINT64_C(1000000) * part->scene->game->patience;
     const aee_limits limits = {.call_budget_ns = part->budget_ns};
-    return aee_set_limits(game->engine, part->context, &limits, error) == AEE_OK;
+    return aee_set_limits(engine_of(part), part->context, &limits, error) == AEE_OK;
 }
 
 /* ---- Regions ------------------------------------------------------------------------------ */
@@ -347,11 +333,11 @@ bool scene_build(struct scene *scene, aee_error *error)
     if (good) {
         set_stage(scene);
     }
-    for (uint32_t i = 0; i < MOD + game->mod_count && good; i++) {
+    for (uint32_t i = 0; i < game->manifest_count && good; i++) {
         struct part *part = &scene->parts[scene->part_count++];
         part->scene = scene;
         part->role = i < MOD ? (enum role)i : MOD;
-        part->mod = i < MOD ? NULL : &game->mods[i - MOD];
+        part->manifest = &game->manifests[i];
         good = open_part(part, error);
     }
     good = good && launch_particles(scene, error);
@@ -389,6 +375,15 @@ bool game_open(struct game *game, aee_error *error)
     /* Machines for the next scene that is opened are ready. */
     const aee_engine_desc desc = {
         .struct_size = sizeof desc, .frame_budget_ns = FRAME_NS, .pool_size = PARTS};
+    for (unsigned i = 0; i < MOD; i++) {
+        struct manifest *manifest = &game->manifests[game->manifest_count++];
+        *manifest = cast[i];
+        manifest->budget_ms = 50;
+        manifest->every = 1;
+        manifest->important = true;
+        (void)snprintf(manifest->image, sizeof manifest->image, "%.4000s/%s.elf",
+                       game->options.components, cast[i].image);
+    }
     bool good = mods_read(game, error) &&
                 aee_engine_create(&desc, &game->engine, error) == AEE_OK &&
                 aee_set_event_callback(game->engine, game_event, game, error) == AEE_OK &&
