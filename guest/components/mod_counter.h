@@ -25,4 +25,31 @@ static inline int64_t mod_counter_tick(struct mod_counter *counter, int64_t fram
     return (int64_t)counter->sum;
 }
 
+/* The exports of a mod that does something wrong at the frame it is armed for. */
+#define MOD_THAT(offends)                         \
+    static struct mod_counter counter;            \
+                                                  \
+    AEE_SIGNATURE(mod_init, "i:i");               \
+    AEE_EXPORT int64_t mod_init(int64_t seed)     \
+    {                                             \
+        mod_counter_init(&counter, seed);         \
+        return 0;                                 \
+    }                                             \
+                                                  \
+    AEE_SIGNATURE(mod_arm, "i:i");                \
+    AEE_EXPORT int64_t mod_arm(int64_t frame)     \
+    {                                             \
+        counter.armed_frame = frame;              \
+        return 0;                                 \
+    }                                             \
+                                                  \
+    AEE_SIGNATURE(mod_tick, "i:i");               \
+    AEE_EXPORT int64_t mod_tick(int64_t frame)    \
+    {                                             \
+        if (frame == counter.armed_frame) {       \
+            offends();                            \
+        }                                         \
+        return mod_counter_tick(&counter, frame); \
+    }
+
 #endif

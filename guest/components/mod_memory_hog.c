@@ -7,27 +7,4 @@
 #include "break.h"
 #include "mod_counter.h"
 
-static struct mod_counter counter;
-
-AEE_SIGNATURE(mod_init, "i:i");
-AEE_EXPORT int64_t mod_init(int64_t seed)
-{
-    mod_counter_init(&counter, seed);
-    return 0;
-}
-
-AEE_SIGNATURE(mod_arm, "i:i");
-AEE_EXPORT int64_t mod_arm(int64_t frame)
-{
-    counter.armed_frame = frame;
-    return 0;
-}
-
-AEE_SIGNATURE(mod_tick, "i:i");
-AEE_EXPORT int64_t mod_tick(int64_t frame)
-{
-    if (frame == counter.armed_frame) {
-        eat_all();
-    }
-    return mod_counter_tick(&counter, frame);
-}
+MOD_THAT(eat_all)

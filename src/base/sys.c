@@ -278,19 +278,22 @@ void aee__sys_leave_cpu(int cpu)
     }
 }
 
-int aee__sys_thread_place(pid_t thread, enum aee__place place, int cpu)
+void aee__sys_thread_place(pid_t thread, pid_t like, enum aee__place place, int cpu)
 {
     cpu_set_t set;
-    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof set, &set) != 0) {
-        return -1;
+    CPU_ZERO(&set);
+    if (cpu < 0 || cpu >= CPU_SETSIZE ||
+        (place != AEE__PLACE_AT && sched_getaffinity(like, sizeof set, &set) != 0)) {
+        return;
     }
     if (place == AEE__PLACE_AT) {
-        CPU_ZERO(&set);
         CPU_SET((unsigned)cpu, &set);
     } else if (place == AEE__PLACE_OFF) {
         CPU_CLR((unsigned)cpu, &set);
     }
-    return CPU_COUNT(&set) > 0 ? sched_setaffinity(thread, sizeof set, &set) : -1;
+    if (CPU_COUNT(&set) > 0) {
+        (void)sched_setaffinity(thread, sizeof set, &set);
+    }
 }
 
 void aee__sys_urgent_thread(void)

@@ -78,9 +78,9 @@ enum aee__place {
     AEE__PLACE_AT,
     AEE__PLACE_OFF,
 };
-/* From now on that thread, of this process or another, runs on any CPU that the calling thread may
- * use, on that one only, or on the others; -1 where there are none. */
-int aee__sys_thread_place(pid_t thread, enum aee__place place, int cpu);
+/* From now on that thread runs on any CPU that the thread `like` may use, on that one only, or on
+ * the others, if it can; both may be another process'. */
+void aee__sys_thread_place(pid_t thread, pid_t like, enum aee__place place, int cpu);
 
 #ifdef AEE_TESTING
 /* Called before each fallible system call with its name; a non-zero return is the errno it fails

@@ -94,3 +94,10 @@ int aee__sys_track_written(int pagemap, uint64_t *from, uint64_t end, bool prote
     *from = scan.walk_end;
     return count;
 }
+
+bool aee__sys_track_is_alive(int pagemap, uint64_t address)
+{
+    uint64_t entry;
+    off_t at = (off_t)(address / 4096 * sizeof entry);
+    return !injected("pread") && pread(pagemap, &entry, sizeof entry, at) == sizeof entry;
+}

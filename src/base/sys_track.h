@@ -31,5 +31,8 @@ struct aee__page_range {
  * receives how far that was. `protect`: and protects them. */
 int aee__sys_track_written(int pagemap, uint64_t *from, uint64_t end, bool protect,
                            struct aee__page_range *ranges, uint32_t capacity);
+/* Whether the process still has its memory: in one that has ended a scan finds nothing, which is no
+ * error. `address`: anywhere. */
+bool aee__sys_track_is_alive(int pagemap, uint64_t address);
 
 #endif

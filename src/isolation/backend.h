@@ -120,10 +120,10 @@ struct aee__backend_ops {
 
     /* Which pages of the private memory the lanes have written: vm_track() begins, where it
      * has not begun; vm_written() tells since then, or since it was asked last, by one bit for each
-     * page of the memory file (src/ept), and may be asked while lanes run. Both NULL, or
-     * failing: it is not known, and pages must be compared. It may tell pages that were not
-     * written, and with `keep` tells all that it tells now the next time, too, if it can: that
-     * costs the component no fault for each that it writes again. */
+     * page of the memory file (src/ept), and may be asked while lanes run; bits of what is no
+     * state mean nothing. Both NULL, or failing: it is not known, and pages must be compared. It
+     * may tell pages that were not written, and with `keep` tells all that it tells now the next
+     * time, too, if it can: that costs the component no fault for each that it writes again. */
     aee_result (*vm_track)(struct aee__vm *vm, aee_error *error);
     aee_result (*vm_written)(struct aee__vm *vm, uint64_t *bitmap, uint64_t pages, bool keep,
                              aee_error *error);

@@ -184,6 +184,17 @@ void aee__life_discard(struct aee__instance *instance)
     }
 }
 
+/* An end before it is current is nobody's crash: nobody else restarts the context. One after that
+ * waits for the lock, and finds it current. */
+bool aee__life_has_died(struct aee__context *context, const struct aee__instance *instance)
+{
+    bool died = aee__instance_ended(instance) != AEE_OK;
+    if (died) {
+        context->building = NULL;
+    }
+    return died;
+}
+
 /* ---- Becoming current ---------------------------------------------------------------------- */
 
 /* In an operation: an instance that begins as the last one did: a spare, or a new one. */
@@ -225,6 +236,12 @@ aee_result aee__life_replace(struct aee__context *context, const char *how, bool
         return result;
     }
     (void)pthread_mutex_lock(&context->lock);
+    if (aee__life_has_died(context, instance)) {
+        (void)pthread_mutex_unlock(&context->lock);
+        aee__life_discard(instance);
+        return aee__fail(error, AEE_ERR_CRASHED,
+                         "cannot restart context \"%s\": its machine has ended", context->name);
+    }
     if (forgive) {
         context->history.count = 0;
         context->fruitless = 0;

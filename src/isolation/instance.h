@@ -40,7 +40,7 @@ struct aee__instance {
     struct aee__context *context; /* outlives the instance */
     struct aee__image_ref *image;
     struct aee__vm *vm;
-    uint64_t machine; /* a number of its own for vm and memory, which go together */
+    _Atomic uint64_t machine; /* a number of its own for vm and memory, which go together */
     struct aee__memory_plan plan;
     struct aee__memory memory;
     struct aee__window window;

@@ -40,11 +40,19 @@ void aee__lane_begin_budget(struct aee__lane *lane)
     aee__watchdog_arm(&lane->instance->core->watchdog, &lane->watch, deadline);
 }
 
+/* One that parks although it has a call gets nothing back. What was armed while it was run waits
+ * from now on; what is armed meanwhile stays. */
 void aee__lane_end_budget(struct aee__lane *lane)
 {
-    /* One that parks although it has a call gets nothing back. */
-    if (aee__lane_outstanding(lane) > 0 && !lane->parked) {
-        atomic_store(&lane->budget.idle_ns, aee__now_ns());
+    _Atomic uint64_t *idle = &lane->budget.idle_ns;
+    uint64_t armed = atomic_load(idle); /* before the look at what is outstanding */
+    if (aee__lane_outstanding(lane) == 0) {
+        return;
+    }
+    if (!lane->parked) {
+        atomic_store(idle, aee__now_ns());
+    } else if (armed != 0) {
+        (void)atomic_compare_exchange_strong(idle, &armed, aee__now_ns());
     }
 }
 

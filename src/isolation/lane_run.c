@@ -255,19 +255,14 @@ static void run_some(struct aee__lane *lane, uint64_t deadline_ns)
     atomic_store(&lane->budget.wait_ns, UINT64_MAX);
 }
 
-static void place(const struct aee__lane *lane, enum aee__place where, int cpu)
-{
-    const struct aee__backend_ops *ops = lane->instance->core->ops;
-    if (ops->lane_place && cpu >= 0) {
-        ops->lane_place(lane->instance->vm, lane->index, where, cpu);
-    }
-}
-
 /* On this thread: the state is RUNNING, and ours. */
 static void begin_here(struct aee__lane *lane, sigset_t *mask)
 {
     aee__lane_set_spin(lane, false);
-    place(lane, AEE__PLACE_AT, aee__sys_cpu());
+    if (lane->instance->core->ops->lane_place) {
+        lane->instance->core->ops->lane_place(lane->instance->vm, lane->index, AEE__PLACE_AT,
+                                              aee__sys_cpu());
+    }
     (void)aee__sys_block_signal(lane->instance->core->kick_signal, mask);
     atomic_store(&lane->runner, self());
     atomic_store(&lane->budget.overdue_idle, false);
@@ -334,7 +329,9 @@ static void leave_watcher(const struct aee__lane *lane)
 {
     int cpu = atomic_load_explicit(&lane->watcher_cpu, memory_order_relaxed);
     aee__sys_leave_cpu(cpu);
-    place(lane, AEE__PLACE_OFF, cpu);
+    if (lane->instance->core->ops->lane_place) {
+        lane->instance->core->ops->lane_place(lane->instance->vm, lane->index, AEE__PLACE_OFF, cpu);
+    }
 }
 
 /* A worker in a jail runs no host functions. */

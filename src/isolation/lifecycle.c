@@ -150,6 +150,12 @@ static aee_result load_locked(struct aee__context *context, struct aee__image_re
     aee__life_drop_fallen(context);
     context->core->recovery->forget(context);
     (void)pthread_mutex_lock(&context->lock);
+    if (aee__life_has_died(context, instance)) {
+        (void)pthread_mutex_unlock(&context->lock);
+        aee__life_discard(instance);
+        return aee__fail(error, AEE_ERR_CRASHED,
+                         "cannot load into context \"%s\": its machine has ended", context->name);
+    }
     context->fruitless = 0;
     aee__spares_drop(context);
     struct aee__image_ref *old_image = context->image;

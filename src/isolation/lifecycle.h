@@ -26,12 +26,12 @@ aee_result aee__life_revive(struct aee__context *context, const char *how, bool 
                             aee_error *error);
 /* With the lock held: takes the current instance away, with the context's reference to it. */
 struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state);
+/* With the lock held: the built instance has ended, and is to be discarded. */
+bool aee__life_has_died(struct aee__context *context, const struct aee__instance *instance);
 /* With the lock held: the built instance takes calls from now on. Returns the old one, to be
  * stopped and released without the lock. */
 struct aee__instance *aee__life_make_current(struct aee__context *context,
                                              struct aee__instance *instance);
-/* With the lock held: takes the current instance away. */
-struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state);
 /* Without the lock: ends an instance that was current, and what was queued for it. */
 void aee__life_end_current(struct aee__context *context, struct aee__instance *instance);
 /* In an operation: gives up the machine that a crashed instance has left. */

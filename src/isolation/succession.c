@@ -14,7 +14,7 @@
 static void move_machine(struct aee__instance *heir, struct aee__instance *fallen)
 {
     heir->vm = fallen->vm; /* stays there, too: a kick may be on its way */
-    heir->machine = fallen->machine;
+    atomic_store(&heir->machine, atomic_load(&fallen->machine));
     heir->memory = fallen->memory;
     heir->window = fallen->window;
     heir->window.table = &heir->memory.table;
@@ -117,8 +117,8 @@ aee_result aee__instance_succeed(struct aee__instance *fallen, uint64_t deadline
     context->building = heir;
     (void)pthread_mutex_unlock(&context->lock);
     result = begin_lanes(heir, fallen);
-    if (result == AEE_OK && heir->core->ops->vm_adopt) {
-        heir->core->ops->vm_adopt(heir->vm, heir);
+    if (!aee__machine_adopt(heir->core, heir->vm, heir)) {
+        result = AEE_ERR_UNSUPPORTED; /* its machine is gone */
     }
     (void)pthread_mutex_lock(&context->lock);
     aee__tracing_attach(heir);

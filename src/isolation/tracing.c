@@ -33,7 +33,7 @@ void aee__tracing_attach(struct aee__instance *instance)
 {
     struct aee__core *core = instance->core;
     uint32_t lanes = atomic_load(&instance->lane_count);
-    if (!aee__trace_is_on(&core->trace)) {
+    if (!aee__trace_is_on(&core->trace) || instance->bereft) { /* whose lanes have ended */
         return;
     }
     for (uint32_t i = 0; i < lanes; i++) {

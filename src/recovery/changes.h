@@ -8,7 +8,7 @@
 
 struct aee__changes {
     uint64_t known; /* the machine whose written pages are told since the copy was made; 0: none */
-    bool again;     /* what was told last held what was told before */
+    bool again;     /* what was told last was to hold what was told before */
     bool kept;      /* what is told next will */
     uint32_t since; /* times that such pages were not compared since */
     uint32_t wait;  /* times until pages are kept again */

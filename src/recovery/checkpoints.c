@@ -63,19 +63,20 @@ static aee_result create(const struct aee__context *context, const struct aee__m
     return AEE_OK;
 }
 
-/* Under the lock, because a crash looks whether there are any. Returns the old ones. */
-static struct aee__checkpoints *publish(struct aee__context *context, struct aee__checkpoints *made)
+/* The lock: a crash looks whether there are any, and whoever ends an instance how many. */
+struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,
+                                                   struct aee__checkpoints *checkpoints)
 {
     (void)pthread_mutex_lock(&context->lock);
-    struct aee__checkpoints *old = context->checkpoints;
-    context->checkpoints = made;
+    struct aee__checkpoints *before = context->checkpoints;
+    context->checkpoints = checkpoints;
     (void)pthread_mutex_unlock(&context->lock);
-    return old;
+    return before;
 }
 
 void aee__checkpoint_forget(struct aee__context *context)
 {
-    aee__checkpoints_destroy(publish(context, NULL));
+    aee__checkpoints_destroy(aee__checkpoints_exchange(context, NULL));
 }
 
 /* Offsets in the file mean the same in both: what a heap has grown by does not matter. */
@@ -128,7 +129,7 @@ static aee_result lengthen(struct aee__context *context, uint32_t capacity, aee_
     for (uint32_t back = 0; back < old->capacity; back++) {
         made->records[old->capacity - 1 - back] = *record_at(old, back);
     }
-    (void)publish(context, made);
+    (void)aee__checkpoints_exchange(context, made);
     aee__alloc_free(old->alloc, old, size_of(old->capacity));
     return AEE_OK;
 }
@@ -280,35 +281,19 @@ static void load_declarations(struct aee__instance *instance, const struct recor
     aee__instance_set_state_ranges(instance, &record->declared.ranges);
 }
 
-static aee_result take_locked(struct aee__context *context, struct aee__instance *instance,
+/* The newest record's successor, filled. */
+static aee_result take_record(struct aee__checkpoints *kept, struct aee__instance *instance,
                               aee_error *error)
 {
-    aee_result result = AEE_OK;
-    if (context->checkpoints && !fits(context->checkpoints, instance)) {
-        aee__checkpoint_forget(context); /* lanes or stacks have changed: none can be undone to */
-    }
-    bool first = context->checkpoints == NULL;
-    if (first) {
-        struct aee__checkpoints *made = NULL;
-        result = create(context, &instance->memory, &made, error);
-        if (result != AEE_OK) {
-            return result;
-        }
-        (void)publish(context, made);
-    }
-    struct aee__checkpoints *kept = context->checkpoints;
     uint32_t next = (kept->newest + 1) % kept->capacity;
     struct record *record = &kept->records[next];
-    result = copy_state(kept, instance, record, error);
+    aee_result result = copy_state(kept, instance, record, error);
     if (result == AEE_OK && aee__instance_ended(instance) != AEE_OK) {
         aee__shadow_undo(&kept->shadow, &record->undo); /* it was not between calls after all */
         kept->changes.known = 0;
         result = aee__fail(error, AEE_ERR_CRASHED, "the component crashed meanwhile");
     }
     if (result != AEE_OK) {
-        if (first) {
-            aee__checkpoint_forget(context);
-        }
         return result;
     }
     follow(kept, instance);
@@ -317,10 +302,35 @@ static aee_result take_locked(struct aee__context *context, struct aee__instance
     kept->layout = instance->memory;
     kept->newest = next;
     kept->count++;
-    trim(kept, context->recovery.history ? context->recovery.history : 1,
-         context->recovery.memory_bytes ? context->recovery.memory_bytes : UINT64_C(64) << 20);
-    context->fruitless = 0;
     return AEE_OK;
+}
+
+/* Where lanes or stacks have changed none can be undone to: they go when there is a new one. */
+static aee_result take_locked(struct aee__context *context, struct aee__instance *instance,
+                              aee_error *error)
+{
+    aee_result result = AEE_OK;
+    struct aee__checkpoints *before = context->checkpoints;
+    bool first = !before || !fits(before, instance);
+    if (first) {
+        struct aee__checkpoints *made = NULL;
+        result = create(context, &instance->memory, &made, error);
+        if (result != AEE_OK) {
+            return result;
+        }
+        (void)aee__checkpoints_exchange(context, made);
+    }
+    result = take_record(context->checkpoints, instance, error);
+    if (first) {
+        aee__checkpoints_destroy(result == AEE_OK ? before
+                                                  : aee__checkpoints_exchange(context, before));
+    }
+    if (result == AEE_OK) {
+        trim(context->checkpoints, context->recovery.history ? context->recovery.history : 1,
+             context->recovery.memory_bytes ? context->recovery.memory_bytes : UINT64_C(64) << 20);
+        context->fruitless = 0;
+    }
+    return result;
 }
 
 /* With what it took. */
@@ -503,8 +513,7 @@ aee_result aee__checkpoint_restore(struct aee__context *context, uint32_t back, 
         return aee__context_revive(context, back, error);
     }
     if (result == AEE_OK) {
-        result = is_declared(context) ? restore_declared(context->checkpoints, instance, &why)
-                                      : restore_in_place(context->checkpoints, instance, &why);
+        result = aee__checkpoint_begin(context, instance, true, &why);
         result = explain(context, "restore", result, &why, error);
     }
     aee__quiesce_end(context, instance);
@@ -538,24 +547,6 @@ struct aee__declared *aee__checkpoints_declared(struct aee__checkpoints *checkpo
     return &checkpoints->records[checkpoints->newest].declared;
 }
 
-/* The lock: whoever ends an instance asks how many there are. */
-struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,
-                                                   struct aee__checkpoints *checkpoints)
-{
-    (void)pthread_mutex_lock(&context->lock);
-    struct aee__checkpoints *before = context->checkpoints;
-    context->checkpoints = checkpoints;
-    (void)pthread_mutex_unlock(&context->lock);
-    return before;
-}
-
-aee_result aee__checkpoints_apply(struct aee__context *context, struct aee__instance *instance,
-                                  aee_error *error)
-{
-    return is_declared(context) ? restore_declared(context->checkpoints, instance, error)
-                                : restore_in_place(context->checkpoints, instance, error);
-}
-
 /* ---- After a crash ------------------------------------------------------------------------ */
 
 /* How far back the next restart goes, one further than the last where that was in vain: those after
@@ -575,9 +566,9 @@ bool aee__checkpoint_keeps_machine(const struct aee__context *context,
     enum { DOUBLE_FAULT = 8 };
     return context->core->ops->lane_restart && choose(context) != UINT32_MAX &&
            context->checkpoints->mode != AEE_CHECKPOINT_DECLARED &&
-           fits(context->checkpoints, instance) && crash->cause != AEE_CRASH_HOST &&
-           crash->cause != AEE_CRASH_KILLED &&
-           !(crash->cause == AEE_CRASH_EXCEPTION && crash->vector == DOUBLE_FAULT);
+           crash->cause != AEE_CRASH_HOST && crash->cause != AEE_CRASH_KILLED &&
+           !(crash->cause == AEE_CRASH_EXCEPTION && crash->vector == DOUBLE_FAULT) &&
+           fits(context->checkpoints, instance);
 }
 
 enum aee__origin aee__checkpoint_origin(struct aee__context *context)

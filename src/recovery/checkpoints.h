@@ -45,9 +45,6 @@ void aee__checkpoints_destroy(struct aee__checkpoints *checkpoints); /* NULL is 
 /* Within an operation: they are the context's now; those that were. */
 struct aee__checkpoints *aee__checkpoints_exchange(struct aee__context *context,
                                                    struct aee__checkpoints *checkpoints);
-/* The same with the lanes of the current instance: gives it the newest. Fails before it begins. */
-aee_result aee__checkpoints_apply(struct aee__context *context, struct aee__instance *instance,
-                                  aee_error *error);
 /* What its lanes keep now; those it does not have keep nothing. */
 void aee__checkpoint_read_controls(const struct aee__instance *instance,
                                    struct aee__controls lanes[AEE_MAX_LANES]);

@@ -140,6 +140,10 @@ bool aee__gdb_write(struct aee__debugger *debugger, uint64_t gva, const void *by
             put(debugger, gva + done, place.host + i, from[done]);
         }
     }
+    if (may) { /* our writes are in no log of written pages, and copies are of another memory now */
+        struct aee__core *core = debugger->subject->core;
+        atomic_store(&debugger->subject->machine, atomic_fetch_add(&core->machines, 1) + 1);
+    }
     (void)pthread_mutex_unlock(&debugger->context->lock);
     return may;
 }

@@ -363,7 +363,7 @@ static aee_result load_in_place(struct aee__context *context, struct aee__instan
         return result;
     }
     struct aee__checkpoints *before = aee__checkpoints_exchange(context, made);
-    result = aee__checkpoints_apply(context, instance, error);
+    result = aee__checkpoint_begin(context, instance, true, error);
     if (result != AEE_OK) {
         before = aee__checkpoints_exchange(context, before);
     } else {

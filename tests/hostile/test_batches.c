@@ -161,6 +161,32 @@ static void forged_within(struct hostile *hostile, aee_call_mode mode)
     hostile_destroy(hostile, offender);
 }
 
+/* Time in which it ran is not time that it waited. */
+static void parks_for_time(struct hostile *hostile, aee_call_mode mode)
+{
+    struct offender offender = reentrant_offender(hostile, mode, 1);
+    const aee_call_item item = {.context = offender.context,
+                                .function = hostile_find(hostile, offender, "reenter_then_park"),
+                                .args = {aee_i64(1 << 18)}, /* some milliseconds */
+                                .arg_count = 1};
+    aee_completion ended;
+    aee_batch batch;
+    uint32_t count = 0;
+    assert_int_equal(aee_submit(hostile->engine, &item, 1, 0, &batch, NULL), AEE_OK);
+    assert_int_equal(
+        aee_wait(hostile->engine, batch, &ended, 1, &count, 20000 * MS * hostile_scale(), NULL),
+        AEE_OK);
+    assert_int_equal(count, 1);
+    if (ended.result != AEE_ERR_HUNG) {
+        fail_msg("%s", hostile_crash(hostile, offender).text);
+    }
+    hostile_expect_recovery(hostile, offender);
+    assert_int_equal(hostile_call1(hostile, offender, "reenter_then_park", 1 << 18, NULL),
+                     AEE_ERR_HUNG);
+    hostile_expect_recovery(hostile, offender);
+    hostile_destroy(hostile, offender);
+}
+
 /* The counter is the guest's, for its own use: the host's bound is its own. */
 static void corrupted_depth(struct hostile *hostile, aee_call_mode mode)
 {
@@ -298,6 +324,7 @@ static const struct hostile_case cases[] = {
     {.name = "breaks the protocol in a batch", .script = in_a_batch},
     {.name = "breaks the protocol within a host call", .script = within_a_host_call},
     {.name = "an outer answer from within a nested call", .script = forged_within},
+    {.name = "works, and says that it waits", .script = parks_for_time},
     {.name = "corrupts its depth counter", .script = corrupted_depth},
     {.name = "a second lane rewrites everything", .script = second_lane},
 };

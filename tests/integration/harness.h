@@ -85,6 +85,23 @@ static inline void bed_close(struct bed *bed)
     aee_engine_destroy(bed->engine);
 }
 
+static inline int bed_set_up(void **state)
+{
+    static struct bed bed;
+    bed_open(&bed, NULL);
+    *state = &bed;
+    return 0;
+}
+
+static inline int bed_tear_down(void **state)
+{
+    bed_close(*state);
+    return 0;
+}
+
+/* A test with a bed of its own. */
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bed_set_up, bed_tear_down)
+
 /* Components run on the engine's own threads and memory. */
 static inline bool level_is_none(struct bed *bed)
 {

@@ -364,36 +364,20 @@ static void auto_takes_the_ring_when_calls_are_close(void **state)
     ASSERT_OK(bed, aee_destroy(bed->engine, context, &bed->error));
 }
 
-static int set_up(void **state)
-{
-    static struct bed bed;
-    bed_open(&bed, NULL);
-    *state = &bed;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    bed_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     skip_without_backend();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(integers_and_doubles, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(payloads_of_every_size, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(many_calls_keep_their_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_last_call_is_in_the_figures, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(ring_calls_need_no_exit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(host_functions_need_a_grant, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(names_of_host_functions_follow_each_other, set_up,
-                                        tear_down),
+        TEST(integers_and_doubles),
+        TEST(payloads_of_every_size),
+        TEST(many_calls_keep_their_order),
+        TEST(the_last_call_is_in_the_figures),
+        TEST(ring_calls_need_no_exit),
+        TEST(host_functions_need_a_grant),
+        TEST(names_of_host_functions_follow_each_other),
         cmocka_unit_test(logs_arrive_as_one_clean_line),
-        cmocka_unit_test_setup_teardown(calls_spread_over_lanes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(auto_takes_the_ring_when_calls_are_close, set_up,
-                                        tear_down),
+        TEST(calls_spread_over_lanes),
+        TEST(auto_takes_the_ring_when_calls_are_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -200,6 +200,33 @@ static void test_in_place(void **state)
 }
 
 /* Lanes are laid out otherwise after a restart: the checkpoint is still one. */
+static int drop_trace(void *user, const void *bytes, size_t size)
+{
+    (void)user, (void)bytes, (void)size;
+    return 0;
+}
+
+/* The crashed instance is not gone yet, but its lanes are: a trace that begins has nothing of it.
+ */
+static void test_traced_after_a_crash(void **state)
+{
+    (void)state;
+    struct bed bed;
+    const aee_trace_desc trace = {.struct_size = sizeof trace, .write = drop_trace};
+    bed_open(&bed, NULL);
+    for (int i = 0; i < 30; i++) {
+        aee_context context = make(&bed, AEE_CALL_DIRECT, 1, NULL);
+        (void)get(&bed, context, "count");
+        checkpoint(&bed, context);
+        expect_fall(&bed, context, "wreck", AEE_ERR_CRASHED);
+        ASSERT_OK(&bed, aee_trace_start(bed.engine, &trace, &bed.error));
+        (void)get(&bed, context, "count");
+        ASSERT_OK(&bed, aee_destroy(bed.engine, context, &bed.error));
+        ASSERT_OK(&bed, aee_trace_stop(bed.engine, &bed.error));
+    }
+    bed_close(&bed);
+}
+
 static void test_limits_change(void **state)
 {
     (void)state;
@@ -699,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_within_share),
         cmocka_unit_test(test_within_memory),
         cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_traced_after_a_crash),
         cmocka_unit_test(test_limits_change),
         cmocka_unit_test(test_falls_on_lanes),
         cmocka_unit_test(test_falls_in_host_call),

@@ -614,6 +614,31 @@ static void test_comes_back_from_a_checkpoint(void **state)
     assert_int_equal(value0(&t.bed, t.context, "get_total"), 7 + 16);
 }
 
+/* What a debugger writes is in checkpoints, and goes with them, though no component wrote it. */
+static void test_checkpoints_see_what_is_written(void **state)
+{
+    (void)state;
+    char packet[64];
+    works();
+    ASSERT_OK(&t.bed, aee_checkpoint(t.bed.engine, t.context, &t.bed.error));
+    listen_as(0, 0, 0);
+    client_open(&t.client, t.path);
+    (void)snprintf(packet, sizeof packet, "M%lx,1:2a", address_of("total"));
+    EXPECT_REPLY(&t.client, packet, "OK");
+    EXPECT_REPLY(&t.client, "D", "OK");
+    assert_int_equal(value0(&t.bed, t.context, "get_total"), 42);
+    ASSERT_OK(&t.bed, aee_restore(t.bed.engine, t.context, 0, &t.bed.error));
+    assert_int_equal(value0(&t.bed, t.context, "get_total"), 7 + 16);
+    client_close(&t.client);
+    client_open(&t.client, t.path);
+    EXPECT_REPLY(&t.client, packet, "OK");
+    EXPECT_REPLY(&t.client, "D", "OK");
+    ASSERT_OK(&t.bed, aee_checkpoint(t.bed.engine, t.context, &t.bed.error));
+    ASSERT_OK(&t.bed, aee_restart(t.bed.engine, t.context, &t.bed.error));
+    ASSERT_OK(&t.bed, aee_restore(t.bed.engine, t.context, 0, &t.bed.error));
+    assert_int_equal(value0(&t.bed, t.context, "get_total"), 42);
+}
+
 /* ---- Listening ---------------------------------------------------------------------------- */
 
 static void expect_refusal(const char *address, uint32_t flags, aee_result expected)
@@ -713,6 +738,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_budgets_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ends_while_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_comes_back_from_a_checkpoint, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_checkpoints_see_what_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_addresses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_system_calls_fail, set_up, tear_down),
     };

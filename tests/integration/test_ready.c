@@ -179,22 +179,6 @@ static void without_populating_it_is_slower(void **state)
     atomic_store(&refusing, false);
 }
 
-static int open_bed(void **state)
-{
-    static struct bed bed;
-    bed_open(&bed, NULL);
-    *state = &bed;
-    return 0;
-}
-
-static int close_bed(void **state)
-{
-    bed_close(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_bed, close_bed)
-
 int main(void)
 {
     skip_without_backend();

@@ -295,22 +295,6 @@ static void stages_are_read_once_and_put_right(void **state)
     assert_true(copy.obstacle_count == 0 && copy.obstacles[0].radius == 0.0f);
 }
 
-static int set_up(void **state)
-{
-    static struct bed bed;
-    bed_open(&bed, NULL);
-    *state = &bed;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    bed_close(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     skip_without_backend();

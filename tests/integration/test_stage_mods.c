@@ -388,22 +388,6 @@ static void peeking_shows_only_what_is_ones_own(void **state)
     free(hidden);
 }
 
-static int set_up(void **state)
-{
-    static struct bed bed;
-    bed_open(&bed, NULL);
-    *state = &bed;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    bed_close(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     skip_without_backend();

@@ -2,7 +2,11 @@
 #include <errno.h>
 
 #include "base/sys.h"
+#include "ept/memory.h"
 #include "isolation/kvm/kvm_internal.h"
+
+_Static_assert(AEE__KVM_PRIVATE_SLOTS >= AEE__MEMORY_MAX_CHUNKS,
+               "every slot of private memory can be tracked");
 
 static void enable_capabilities(struct aee__vm *vm)
 {

@@ -284,30 +284,6 @@ static struct aee__backend *make_backend(const struct aee__alloc *alloc, aee_err
     return backend;
 }
 
-static aee_result open_process(const struct aee__alloc *alloc, int kick_signal,
-                               struct aee__facts *facts, struct aee__backend **out,
-                               aee_error *error)
-{
-    (void)kick_signal;
-    *out = NULL;
-    struct aee__backend *backend = make_backend(alloc, error);
-    if (!backend) {
-        return AEE_ERR_NO_MEMORY;
-    }
-    aee_result result = start_parts(backend, error);
-    if (result == AEE_OK) {
-        result = probe(backend, error);
-    }
-    add_fact(facts, "process.cell", result == AEE_OK,
-             "a cell on trial made a hypercall and was kept from a system call");
-    if (result != AEE_OK) {
-        backend_close(backend);
-        return result;
-    }
-    *out = backend;
-    return AEE_OK;
-}
-
 /* ---- Level container ---------------------------------------------------------------------- */
 
 #define NEEDED (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET)
@@ -364,11 +340,31 @@ static aee_result open_groups(struct aee__backend *backend, struct aee__facts *f
     return AEE_OK;
 }
 
-static aee_result open_container(const struct aee__alloc *alloc, int kick_signal,
-                                 struct aee__facts *facts, struct aee__backend **out,
-                                 aee_error *error)
+/* ---- Opening ------------------------------------------------------------------------------ */
+
+static aee_result try_process(struct aee__backend *backend, struct aee__facts *facts,
+                              aee_error *error)
 {
-    (void)kick_signal;
+    aee_result result = probe(backend, error);
+    add_fact(facts, "process.cell", result == AEE_OK,
+             "a cell on trial made a hypercall and was kept from a system call");
+    return result;
+}
+
+static aee_result try_container(struct aee__backend *backend, struct aee__facts *facts,
+                                aee_error *error)
+{
+    aee_result result = choose_variant(backend, error);
+    add_fact(facts, "container.cell", result == AEE_OK,
+             "a cell in namespaces of its own, with an empty root");
+    return result == AEE_OK ? open_groups(backend, facts, error) : result;
+}
+
+static aee_result open_cells(const struct aee__alloc *alloc, struct aee__facts *facts,
+                             aee_result (*try_cells)(struct aee__backend *, struct aee__facts *,
+                                                     aee_error *),
+                             struct aee__backend **out, aee_error *error)
+{
     *out = NULL;
     struct aee__backend *backend = make_backend(alloc, error);
     if (!backend) {
@@ -376,12 +372,7 @@ static aee_result open_container(const struct aee__alloc *alloc, int kick_signal
     }
     aee_result result = start_parts(backend, error);
     if (result == AEE_OK) {
-        result = choose_variant(backend, error);
-    }
-    add_fact(facts, "container.cell", result == AEE_OK,
-             "a cell in namespaces of its own, with an empty root");
-    if (result == AEE_OK) {
-        result = open_groups(backend, facts, error);
+        result = try_cells(backend, facts, error);
     }
     if (result != AEE_OK) {
         backend_close(backend);
@@ -389,6 +380,22 @@ static aee_result open_container(const struct aee__alloc *alloc, int kick_signal
     }
     *out = backend;
     return AEE_OK;
+}
+
+static aee_result open_process(const struct aee__alloc *alloc, int kick_signal,
+                               struct aee__facts *facts, struct aee__backend **out,
+                               aee_error *error)
+{
+    (void)kick_signal;
+    return open_cells(alloc, facts, try_process, out, error);
+}
+
+static aee_result open_container(const struct aee__alloc *alloc, int kick_signal,
+                                 struct aee__facts *facts, struct aee__backend **out,
+                                 aee_error *error)
+{
+    (void)kick_signal;
+    return open_cells(alloc, facts, try_container, out, error);
 }
 
 static const char *shortfall(const struct aee__backend *backend)

@@ -264,14 +264,21 @@ static void resume(struct aee__cell_lane *mine, struct aee_cell_exit *shared)
     }
 }
 
-/* Whether the kernel does what it is told is all the same: it is not asked again. */
-static void place(struct aee__cell_lane *mine, enum aee__place where, int cpu)
+/* Whether the kernel does what it is told is all the same: it is not asked again. The cell's first
+ * thread, which runs no lane, has the CPUs that all may use. As for a kick, the lock: with a cell
+ * that has ended, the numbers may be another's. */
+static void place(struct aee__vm *vm, struct aee__cell_lane *mine, enum aee__place where, int cpu)
 {
-    if (mine->place != where || mine->place_cpu != cpu) {
-        (void)aee__sys_thread_place(mine->thread, where, cpu);
-        mine->place = where;
-        mine->place_cpu = cpu;
+    if (mine->place == where && mine->place_cpu == cpu) {
+        return;
     }
+    (void)pthread_mutex_lock(&mine->lock);
+    if (!atomic_load(&vm->ended)) {
+        aee__sys_thread_place(mine->thread, vm->process.pid, where, cpu);
+    }
+    (void)pthread_mutex_unlock(&mine->lock);
+    mine->place = where;
+    mine->place_cpu = cpu;
 }
 
 /* A thread that is woken where its waker goes to sleep has that CPU at once, and its caches. The
@@ -282,16 +289,16 @@ void aee__cell_lane_place(struct aee__vm *vm, uint32_t lane, enum aee__place whe
     struct aee__cell_lane *mine = &vm->lanes[lane];
     if (where == AEE__PLACE_AT && mine->away_runs > 0) {
         mine->away_runs--;
-    } else {
-        place(mine, where, cpu);
+    } else if (cpu >= 0) {
+        place(vm, mine, where, cpu);
     }
 }
 
-static void let_go(struct aee__cell_lane *mine)
+static void let_go(struct aee__vm *vm, struct aee__cell_lane *mine)
 {
     enum { AWAY_RUNS = 16 };
     if (mine->place == AEE__PLACE_AT && aee__now_ns() - mine->since_ns >= BOUND_NS) {
-        place(mine, AEE__PLACE_ANY, mine->place_cpu);
+        place(vm, mine, AEE__PLACE_ANY, mine->place_cpu);
         mine->away_runs = AWAY_RUNS;
     }
 }
@@ -314,7 +321,7 @@ static bool await_exit(struct aee__vm *vm, uint32_t lane, uint64_t deadline_ns, 
         }
         aee__sys_shared_wait(&shared->bell, bell,
                              mine->place == AEE__PLACE_AT ? BOUND_NS : LOOK_NS);
-        let_go(mine);
+        let_go(vm, mine);
     }
 }
 

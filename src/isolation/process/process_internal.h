@@ -43,17 +43,17 @@ struct aee__backend {
 /* A lane as the library knows it; the cell's word is in struct aee_cell_exit. */
 struct aee__cell_lane {
     pthread_mutex_t lock;
-    pid_t thread;   /* 0: not started */
-    uint32_t taken; /* number of the exit that was digested last */
-    enum aee__place place;
-    int place_cpu;       /* that its thread stays on, or off */
-    uint32_t away_runs;  /* as many runs go by before it is bound to a CPU again */
-    bool out;            /* it waits in that exit */
-    bool running;        /* a thread is in lane_run(); under the lock, as are the next four */
-    _Atomic bool kicked; /* lane_run() returns, now or at once the next time */
-    uint64_t since_ns;   /* ... since then */
-    uint64_t run_ns;     /* time in lane_run() before that */
-    uint64_t runs;       /* how often */
+    pid_t thread;          /* 0: not started */
+    uint32_t taken;        /* number of the exit that was digested last */
+    enum aee__place place; /* its owner's, who may call lane_run(), as are the next two */
+    int place_cpu;         /* that its thread stays on, or off */
+    uint32_t away_runs;    /* as many runs go by before it is bound to a CPU again */
+    bool out;              /* it waits in that exit */
+    bool running;          /* a thread is in lane_run(); under the lock, as are the next four */
+    _Atomic bool kicked;   /* lane_run() returns, now or at once the next time */
+    uint64_t since_ns;     /* ... since then; who runs it reads it without */
+    uint64_t run_ns;       /* time in lane_run() before that */
+    uint64_t runs;         /* how often */
     aee_registers registers;
     uint64_t frame; /* the cell's word on where its signal frame lies; 0: it is in none */
 };

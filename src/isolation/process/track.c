@@ -225,5 +225,8 @@ aee_result aee__cell_written(struct aee__vm *vm, uint64_t *bitmap, uint64_t page
                      ? aee__fail(error, AEE_ERR_INVALID_ARGUMENT, "more pages than were asked for")
                      : look(vm, area, keep, bitmap, error);
     }
+    if (result == AEE_OK && !aee__sys_track_is_alive(vm->pagemap, AEE_GVA_IMAGE)) {
+        result = aee__fail(error, AEE_ERR_SYSTEM, "the cell has ended");
+    }
     return result;
 }

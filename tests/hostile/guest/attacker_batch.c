@@ -308,3 +308,16 @@ AEE_EXPORT int64_t race_everything(int64_t turns, int64_t seed)
     }
     return turns;
 }
+
+/* Has its budget set anew by a call that comes back, then works for a while and says that it waits,
+ * for ever. */
+AEE_SIGNATURE(reenter_then_park, "i:i");
+AEE_EXPORT int64_t reenter_then_park(int64_t turns)
+{
+    for (;;) {
+        (void)aee_host_call("reenter", NULL, 0);
+        attack_pause((uint64_t)turns);
+        attack_hypercall(AEE_HC_PARK);
+    }
+    return 4711;
+}
