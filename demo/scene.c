@@ -237,36 +237,32 @@ static bool open_part(struct part *part, aee_error *error)
 
 /* ---- Regions ------------------------------------------------------------------------------ */
 
-static bool create_region(struct scene *scene, unsigned index, const char *name, size_t size,
-                          aee_error *error)
-{
-    struct shared *shared = &scene->shared[index];
-    char full[AEE_NAME_MAX];
-    const aee_region_desc desc = {.struct_size = sizeof desc,
-                                  .flags = AEE_REGION_SAME_ADDRESS,
-                                  .name = full,
-                                  .size_bytes = size};
-    (void)snprintf(full, sizeof full, "%s of %.40s", name, scene->name);
-    return aee_region_create(scene->game->engine, &desc, &shared->region, error) == AEE_OK &&
-           aee_region_data(scene->game->engine, shared->region, &shared->data, &shared->size,
-                           error) == AEE_OK;
-}
-
 static bool create_regions(struct scene *scene, aee_error *error)
 {
+    static const char *const names[REGIONS] = {"stage", "agents", "canvas", "particles",
+                                               "draw list"};
     const struct options *options = &scene->game->options;
     const uint32_t quads = options->agents + options->particles;
-    const bool good =
-        create_region(scene, SHARED_STAGE, "stage", sizeof(struct stage), error) &&
-        create_region(scene, SHARED_AGENTS, "agents", world_size(options->agents), error) &&
-        create_region(scene, SHARED_CANVAS, "canvas", STAGE_CANVAS * STAGE_CANVAS * 4, error) &&
-        create_region(scene, SHARED_PARTICLES, "particles", world_size(options->particles),
-                      error) &&
-        create_region(scene, SHARED_LIST, "draw list", draw_size(quads), error);
-    if (good) {
-        draw_format(scene->shared[SHARED_LIST].data, quads);
+    const size_t sizes[REGIONS] = {sizeof(struct stage), world_size(options->agents),
+                                   STAGE_CANVAS * STAGE_CANVAS * 4, world_size(options->particles),
+                                   draw_size(quads)};
+    aee_engine *engine = scene->game->engine;
+    char name[AEE_NAME_MAX];
+    for (unsigned i = 0; i < REGIONS; i++) {
+        struct shared *shared = &scene->shared[i];
+        const aee_region_desc desc = {.struct_size = sizeof desc,
+                                      .flags = AEE_REGION_SAME_ADDRESS,
+                                      .name = name,
+                                      .size_bytes = sizes[i]};
+        (void)snprintf(name, sizeof name, "%s of %.40s", names[i], scene->name);
+        if (aee_region_create(engine, &desc, &shared->region, error) != AEE_OK ||
+            aee_region_data(engine, shared->region, &shared->data, &shared->size, error) !=
+                AEE_OK) {
+            return false;
+        }
     }
-    return good;
+    draw_format(scene->shared[SHARED_LIST].data, quads);
+    return true;
 }
 
 /* Obstacles where nobody minds: by the seed, apart from each other. */
