@@ -197,20 +197,24 @@ static bool find_step(struct part *part, aee_error *error)
 {
     static aee_function_info info;
     const struct manifest *manifest = part->manifest;
-    bool good = manifest->every == 0 || find(part, manifest->step, &part->step, error);
-    for (uint32_t i = 0;
-         part->role == MOD && part->step.id != 0 && good &&
-         aee_get_function_info(engine_of(part), part->context, i, &info, NULL) == AEE_OK;
+    if (manifest->every == 0) {
+        return true;
+    }
+    if (!find(part, manifest->step, &part->step, error)) {
+        return false;
+    }
+    for (uint32_t i = 0; part->role == MOD && aee_get_function_info(engine_of(part), part->context,
+                                                                    i, &info, NULL) == AEE_OK;
          i++) {
-        good = info.function.id != part->step.id || info.signature[0] == '\0' ||
-               strcmp(info.signature, "i:i") == 0 || strcmp(info.signature, "v:i") == 0;
-        if (!good) {
+        if (info.function.id == part->step.id && info.signature[0] != '\0' &&
+            strcmp(info.signature, "i:i") != 0 && strcmp(info.signature, "v:i") != 0) {
             (void)snprintf(error->text, sizeof error->text,
                            "cannot use the mod \"%s\": %s() is declared as \"%s\", not as \"i:i\"",
                            manifest->name, manifest->step, info.signature);
+            return false;
         }
     }
-    return good;
+    return true;
 }
 
 static bool open_part(struct part *part, aee_error *error)
