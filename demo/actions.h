@@ -3,7 +3,8 @@
 #define AEE_DEMO_ACTIONS_H
 
 /* X(id, name in scripts, key as SDL names it, text on the button): one list makes all three. Those
- * from CRASH_AGENTS to RESUME are done to the selected scene, or to the one that a script names. */
+ * from CRASH_AGENTS to CLOSE_SCENE are done to the selected scene, or to the one that a script
+ * names. */
 #define DEMO_ACTIONS(X)                                           \
     X(CRASH_AGENTS, "crash-agents", "A", "Crash agents")          \
     X(CRASH_PARTICLES, "crash-particles", "P", "Crash particles") \

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "game.h"
+#include "job/job.h"
 
 /* ---- The timeline ------------------------------------------------------------------------- */
 
@@ -20,6 +21,7 @@ void game_say(struct game *game, bool bad, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(event->text, sizeof event->text, format, args);
     va_end(args);
+    demo_make_printable(event->text); /* the names and last words of components are in it */
 }
 
 static void strike(struct part *part, const char *text)
@@ -27,6 +29,7 @@ static void strike(struct part *part, const char *text)
     const char *colon = strstr(text, "\": ");
     part->struck_at = part->scene->game->view.time_s;
     (void)snprintf(part->row.cause, sizeof part->row.cause, "%.159s", colon ? colon + 3 : text);
+    demo_make_printable(part->row.cause);
 }
 
 /* What the viewer has asked for, and members that went down and came back with their core. */
@@ -74,7 +77,7 @@ void game_event(void *user, const aee_event *event)
 /* ---- Breaking things ---------------------------------------------------------------------- */
 
 /* One in quarantine is let out first, with the state of its last checkpoint. */
-static bool is_there(struct part *part)
+static bool bring_back(struct part *part)
 {
     struct game *game = part->scene->game;
     aee_result result = aee_wait_ready(game->engine, part->context, UINT64_C(2000000000), NULL);
@@ -84,16 +87,16 @@ static bool is_there(struct part *part)
     return result == AEE_OK;
 }
 
-/* Tells a component to misbehave: the call is to fail, and does. */
-static void misbehave(struct part *part, enum fault fault, const int64_t *args, uint32_t count)
+/* Tells a component to misbehave: the call is to fail. True: it did. */
+static bool misbehave(struct part *part, enum fault fault, int64_t target)
 {
     struct game *game = part->scene->game;
     int64_t value = 0;
     aee_error error = {0};
-    if (!part->faults[fault].id || !is_there(part)) {
+    if (!part->faults[fault].id || !bring_back(part)) {
         game_say(game, true, "%s of %s is not there to be broken", part->row.name,
                  part->scene->name);
-        return;
+        return false;
     }
     /* A state that crashes again before any call has succeeded is taken for the cause, and in the
      * end a component begins anew with its image. Who is told to crash over and over again is not
@@ -105,8 +108,8 @@ static void misbehave(struct part *part, enum fault fault, const int64_t *args, 
     if (fault == BREAK_HANG) {
         (void)aee_set_limits(game->engine, part->context, &tight, NULL);
     }
-    aee_result result =
-        aee_call_i64(game->engine, part->context, part->faults[fault], args, count, &value, &error);
+    aee_result result = aee_call_i64(game->engine, part->context, part->faults[fault], &target,
+                                     fault == BREAK_PEEK, &value, &error);
     if (fault == BREAK_HANG) {
         (void)aee_set_limits(game->engine, part->context, &usual, NULL);
     }
@@ -117,6 +120,7 @@ static void misbehave(struct part *part, enum fault fault, const int64_t *args, 
     } else if (result != AEE_ERR_CRASHED && result != AEE_ERR_HUNG) {
         game_say(game, true, "%s", error.text);
     }
+    return result == AEE_ERR_CRASHED || result == AEE_ERR_HUNG;
 }
 
 static struct part *find(struct scene *scene, const char *name)
@@ -137,7 +141,7 @@ static void break_mod(struct scene *scene, const char *name, enum fault fault)
         part = &scene->parts[i];
     }
     if (part) {
-        misbehave(part, fault, NULL, 0);
+        (void)misbehave(part, fault, 0);
     }
 }
 
@@ -156,7 +160,7 @@ static void steal(struct scene *scene)
                                (int64_t)(uintptr_t)game->canary,
                                (int64_t)(uintptr_t)&aee_engine_create};
     for (unsigned i = 0; thief && i < sizeof targets / sizeof targets[0]; i++) {
-        misbehave(thief, BREAK_PEEK, &targets[i], 1);
+        (void)misbehave(thief, BREAK_PEEK, targets[i]);
     }
 }
 
@@ -175,7 +179,7 @@ static void pause_scene(struct scene *scene)
 static uint64_t restarts_of(const struct part *part)
 {
     aee_context_info info;
-    return aee_get_context_info(part->scene->game->engine, part->context, &info, NULL) == AEE_OK &&
+    return aee_get_context_info(engine_of(part), part->context, &info, NULL) == AEE_OK &&
                    (info.state == AEE_STATE_READY || info.state == AEE_STATE_RESTARTING)
                ? info.restarts
                : NEVER;
@@ -190,7 +194,9 @@ static void kill_scene(struct scene *scene)
     for (uint32_t i = 0; i < scene->part_count; i++) {
         before[i] = restarts_of(&scene->parts[i]);
     }
-    misbehave(&scene->parts[CORE], BREAK_NULL, NULL, 0);
+    if (!misbehave(&scene->parts[CORE], BREAK_NULL, 0)) {
+        return;
+    }
     game_say(scene->game, true, "%s fell with its core: all its %u contexts restart", scene->name,
              scene->part_count);
     for (uint32_t i = 0; i < scene->part_count && scene->game->options.headless; i++) {
@@ -206,13 +212,9 @@ static void act_on(struct game *game, struct scene *scene, int action)
 {
     switch (action) {
     case ACTION_CRASH_AGENTS:
-        misbehave(&scene->parts[AGENTS], BREAK_NULL, NULL, 0);
-        break;
     case ACTION_CRASH_PARTICLES:
-        misbehave(&scene->parts[PARTICLES], BREAK_NULL, NULL, 0);
-        break;
-    case ACTION_CRASH_RENDERING:
-        misbehave(&scene->parts[RENDERING], BREAK_NULL, NULL, 0);
+    case ACTION_CRASH_RENDERING: /* in the order of their roles */
+        (void)misbehave(&scene->parts[AGENTS + action - ACTION_CRASH_AGENTS], BREAK_NULL, 0);
         break;
     case ACTION_HANG_MOD:
         break_mod(scene, "weather", BREAK_HANG);

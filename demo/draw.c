@@ -19,14 +19,16 @@ void layout_of(const struct picture *picture, uint32_t scene_count, struct layou
 {
     const int width = picture->width;
     const int height = picture->height;
-    const int size = at_least((height + 8) / 52, 6); /* 10 at 540 rows, 14 at 720, 20 at 1080 */
+    /* Of a picture of 16:9 that fits. Size: 10 at 540 rows, 14 at 720, 20 at 1080 */
+    const int rows = height < width * 9 / 16 ? height : width * 9 / 16;
+    const int size = at_least((rows + 8) / 52, 6);
     layout->small = text_glyphs(at_least((size * 4 + 2) / 5, 6), false);
     layout->body = text_glyphs(size, false);
     layout->bold = text_glyphs(size, true);
     layout->title = text_glyphs(size * 3 / 2, true);
-    layout->gap = at_least(height / 90, 2);
-    layout->pad = at_least(height / 100, 2);
-    layout->pixel = (float)height / 720.0f;
+    layout->gap = at_least(rows / 90, 2);
+    layout->pad = at_least(rows / 100, 2);
+    layout->pixel = (float)rows / 720.0f;
     layout->sink = layout->body->ascent - layout->small->ascent;
 
     static const int columns[VIEW_SCENES + 1] = {1, 1, 2, 2, 2, 3, 3, 4, 4};

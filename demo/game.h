@@ -18,9 +18,8 @@
 enum {
     MODS = 8,         /* manifests */
     PARTS = 4 + MODS, /* contexts of a scene */
-    REGIONS = 5,
-    KEEP_EVERY = 30, /* frames: a checkpoint of everything in the scene */
-    KEEPS = 8,       /* that are there at a time */
+    KEEP_EVERY = 30,  /* frames: a checkpoint of everything in the scene */
+    KEEPS = 8,        /* that are there at a time */
     BACK_FRAMES = 180,
     HOST_FUNCTIONS = 8,
     CORE_NODES = 500,
@@ -50,15 +49,20 @@ struct options {
     char mods[4096];
 };
 
-/* What a manifest says (docs/demo-mods.md). */
+/* The first ones are those that mods may ask for. */
+enum { SHARED_STAGE, SHARED_AGENTS, SHARED_CANVAS, SHARED_PARTICLES, SHARED_LIST, REGIONS };
+
+/* What a manifest says (docs/demo-mods.md), and the same for parts that are no mods. */
 struct manifest {
     char name[AEE_NAME_MAX];
     char image[4096]; /* path */
+    const char *step; /* function that is called in frames */
+    aee_kind kind;
     uint32_t memory_mb;
     uint32_t budget_ms;
     uint32_t every; /* frames; 0: only on demand */
     bool important;
-    aee_access regions[STAGE_REGIONS]; /* 0: it does not see it */
+    aee_access regions[REGIONS]; /* 0: it does not see it */
     uint32_t host_count;
     char host[HOST_FUNCTIONS][56];
 };
@@ -70,10 +74,12 @@ enum fault { BREAK_NULL, BREAK_HANG, BREAK_MEMORY, BREAK_PEEK, BREAK_NOTHING, FA
 struct part {
     enum role role;
     struct scene *scene;
-    const struct manifest *mod;
+    const struct manifest *manifest;
     aee_context context;
     aee_function step;
     aee_function faults[FAULTS];
+    void *module; /* a twin's, instead of a context: the same code natively (native.c) */
+    void *native_step;
     uint32_t due;    /* frames in which it was to be called */
     uint32_t called; /* ... and returned a result */
     uint32_t failed;
@@ -95,7 +101,6 @@ struct shared {
     void *data;
     size_t size;
 };
-enum { SHARED_STAGE, SHARED_AGENTS, SHARED_CANVAS, SHARED_PARTICLES, SHARED_LIST };
 
 /* Contents of the regions at a checkpoint. */
 struct keep {
@@ -119,19 +124,20 @@ struct scene {
     char board[VIEW_BOARD][48];
     struct keep keeps[KEEPS];
     uint32_t next_keep;
-    struct draw_header list; /* the last one that was good */
+    long names; /* of a twin: the namespace of its modules; 0: it has contexts */
 };
 
 struct game {
     struct options options;
     aee_engine *engine;
-    struct manifest mods[MODS];
-    uint32_t mod_count;
+    struct manifest manifests[PARTS]; /* by roles, then of mods */
+    uint32_t manifest_count;
     struct scene scenes[VIEW_SCENES];
     uint32_t opened; /* scenes so far */
     int selected;
     uint64_t patience; /* times the budgets of honest calls */
     uint32_t late_lately;
+    uint32_t calm;         /* frames since one was late */
     uint32_t since_change; /* frames since slow_down changed */
     bool step;             /* one more frame although frozen */
     bool over;
@@ -139,6 +145,11 @@ struct game {
     uint32_t stolen; /* reads of the thief that came back: must stay 0 */
     struct view view;
 };
+
+static inline aee_engine *engine_of(const struct part *part)
+{
+    return part->scene->game->engine;
+}
 
 /* options.c: -1, or the exit code: nothing is to be played. */
 int options_parse(struct options *options, int argc, char **argv);
@@ -153,22 +164,22 @@ bool game_open(struct game *game, aee_error *error);
 void game_close(struct game *game);
 bool scene_open(struct game *game, aee_error *error);
 void scene_close(struct scene *scene);
-void scene_tend(struct scene *scene);    /* before each of its frames */
-void scene_spread(void *agents);         /* over the stage; of columns that agents_init() made */
-const char *scene_image(enum role role); /* of those that are no mods: image and step function */
-const char *scene_step(enum role role);
+/* Fills one whose game, name, number and names are set; closes it where that fails. */
+bool scene_build(struct scene *scene, aee_error *error);
+void scene_tend(struct scene *scene);                 /* before each of its frames */
 struct scene *scene_at(struct game *game, int index); /* NULL: none is open there */
 
 /* mods.c */
-bool mods_read(struct game *game, aee_error *error);
-bool mods_offer(struct game *game, aee_error *error); /* the host functions */
-aee_result mods_serve(const char *name, aee_host_call *call);
+bool mods_read(struct game *game,
+               aee_error *error); /* their manifests, behind those that are there */
+bool mods_offer(struct game *game, aee_error *error);         /* the host functions */
+aee_result mods_serve(const char *name, aee_host_call *call); /* for a native mod */
 
 /* play.c */
 bool game_play(struct game *game, aee_error *error);           /* what components do in one frame */
+bool part_is_due(const struct part *part);                     /* in this frame */
 int64_t part_address(const struct part *part, unsigned index); /* of a region, everywhere */
-/* Arguments of the part's call in a frame; how many. */
-uint32_t part_arguments(const struct part *part, aee_value args[AEE_ARGS_MAX]);
+bool part_call(struct part *part, aee_error *error);           /* one call, which waits */
 void scene_set_stage(struct scene *scene); /* what the mods asked for comes into force */
 void game_govern(struct game *game, const aee_frame_info *info);
 double game_now_s(void);
@@ -177,7 +188,6 @@ double game_now_s(void);
 void part_keep(struct part *part);
 void scene_keep(struct scene *scene); /* a checkpoint of all its contexts and regions */
 bool scene_roll_back(struct scene *scene, uint64_t frames);
-void scene_forget(struct scene *scene);
 
 /* acts.c */
 void game_act(struct game *game, int action, int scene); /* scene: -1 for the selected one */
@@ -187,16 +197,19 @@ void game_event(void *user, const aee_event *event); /* an aee_event_fn */
 
 /* look.c */
 void game_look(struct game *game); /* fills the view */
-uint64_t game_checksum(const struct game *game);
 
 /* script.c */
 struct script;
-bool script_open(const char *path, struct script **script, aee_error *error);
+bool script_open(const char *path, struct script **script, aee_error *error); /* to be freed */
 void script_play(struct script *script, struct game *game);
-void script_close(struct script *script);
 bool report_write(const struct game *game, const char *path, aee_error *error);
 
-/* native.c: exit code of --compare-native */
-int compare_native(struct game *game);
+/* native.c */
+int compare_native(struct game *game, aee_error *error); /* the exit code */
+/* The module beside its image. */
+bool native_load(struct part *part, aee_error *error);
+bool native_call(const struct part *part, const char *name, const int64_t args[3], int64_t *value,
+                 aee_error *error);
+int64_t native_step(const struct part *part, const aee_value args[AEE_ARGS_MAX]);
 
 #endif

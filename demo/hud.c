@@ -51,12 +51,12 @@ const char *hud_number(char *text, size_t size, uint64_t number)
     return text;
 }
 
-/* Four digits at most: 12.3 M */
+/* At most "99,999", "9.99 M", "999 M", "12.3 G" */
 static void short_number(char *text, size_t size, uint64_t number)
 {
     if (number < 100000u) {
         hud_number(text, size, number);
-    } else if (number < 999950000u) {
+    } else if (number < 999500000u) {
         snprintf(text, size, "%.*f M", number < 99950000u ? 2 - (number >= 9995000u) : 0,
                  (double)number / 1e6);
     } else {

@@ -5,26 +5,19 @@
 
 #include "game.h"
 
-static size_t size_of(const struct scene *scene)
+/* All regions but the last, the draw list, which is made anew in each frame; their size. */
+static size_t copy(const struct scene *scene, uint8_t *bytes, bool back)
 {
     size_t size = 0;
-    for (unsigned i = 0; i < REGIONS; i++) {
-        size += i != SHARED_LIST ? scene->shared[i].size : 0;
+    for (unsigned i = 0; i < SHARED_LIST; i++) {
+        const struct shared *shared = &scene->shared[i];
+        if (bytes) {
+            memcpy(back ? shared->data : bytes + size, back ? bytes + size : shared->data,
+                   shared->size);
+        }
+        size += shared->size;
     }
     return size;
-}
-
-/* All regions but the draw list, which is made anew in each frame. */
-static void copy(const struct scene *scene, uint8_t *bytes, bool back)
-{
-    for (unsigned i = 0; i < REGIONS; i++) {
-        const struct shared *shared = &scene->shared[i];
-        if (i == SHARED_LIST) {
-            continue;
-        }
-        memcpy(back ? shared->data : bytes, back ? bytes : shared->data, shared->size);
-        bytes += shared->size;
-    }
 }
 
 /* What rendering remembers does not change, and what else it has it makes anew in each frame: its
@@ -36,7 +29,7 @@ static bool is_kept(const struct part *part)
 
 void part_keep(struct part *part)
 {
-    if (aee_checkpoint(part->scene->game->engine, part->context, NULL) != AEE_OK) {
+    if (aee_checkpoint(engine_of(part), part->context, NULL) != AEE_OK) {
         return; /* it is in trouble now: the earlier ones are what it has */
     }
     if (part->kept_count == KEEPS) {
@@ -49,13 +42,11 @@ void part_keep(struct part *part)
 void scene_keep(struct scene *scene)
 {
     struct keep *keep = &scene->keeps[scene->next_keep++ % KEEPS];
-    keep->bytes = keep->bytes ? keep->bytes : malloc(size_of(scene));
+    keep->bytes = keep->bytes ? keep->bytes : malloc(copy(scene, NULL, false));
     keep->frame = keep->bytes ? scene->frame + 1 : 0; /* 0: none */
     keep->wishes = scene->wishes;
     memcpy(keep->board, scene->board, sizeof keep->board);
-    if (keep->bytes) {
-        copy(scene, keep->bytes, false);
-    }
+    (void)copy(scene, keep->bytes, false);
     for (uint32_t i = 0; i < scene->part_count; i++) {
         if (!is_kept(&scene->parts[i])) {
             part_keep(&scene->parts[i]);
@@ -71,12 +62,16 @@ static void restore_part(struct part *part, uint64_t frame)
         back++;
     }
     aee_error error;
-    if (aee_restore(part->scene->game->engine, part->context, back, &error) != AEE_OK &&
-        aee_restore(part->scene->game->engine, part->context, 0, &error) != AEE_OK) {
+    aee_result result = aee_restore(engine_of(part), part->context, back, &error);
+    if (result != AEE_OK && back > 0) {
+        back = 0;
+        result = aee_restore(engine_of(part), part->context, back, &error);
+    }
+    if (result != AEE_OK) {
         game_say(part->scene->game, true, "%s", error.text);
         return;
     }
-    part->kept_count -= part->kept_count > 0 ? back : 0;
+    part->kept_count -= back;
 }
 
 /* The newest keep that is so old, or else the oldest. */
@@ -104,7 +99,7 @@ bool scene_roll_back(struct scene *scene, uint64_t frames)
     if (!keep) {
         return false;
     }
-    copy(scene, keep->bytes, true);
+    (void)copy(scene, keep->bytes, true);
     scene->wishes = keep->wishes;
     memcpy(scene->board, keep->board, sizeof keep->board);
     scene->frame = keep->frame - 1;
@@ -116,12 +111,6 @@ bool scene_roll_back(struct scene *scene, uint64_t frames)
             scene->keeps[i].frame = 0;
         }
     }
+    scene->next_keep = (uint32_t)(keep - scene->keeps) + 1;
     return true;
-}
-
-void scene_forget(struct scene *scene)
-{
-    for (unsigned i = 0; i < KEEPS; i++) {
-        free(scene->keeps[i].bytes);
-    }
 }

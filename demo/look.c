@@ -48,8 +48,7 @@ static void look_at_part(struct game *game, struct part *part, int scene)
     row->kind = info.kind;
     row->level = info.level;
     row->state = info.state;
-    row->every =
-        !part->mod ? 1 : part->mod->every * (part->mod->important ? 1 : game->view.slow_down);
+    row->every = part->manifest->every * (part->manifest->important ? 1 : game->view.slow_down);
     row->p99_ms = p99_ms(part);
     row->share = (float)(part->share / (double)FRAME_NS);
     row->memory_bytes = info.memory_resident;
@@ -112,20 +111,4 @@ void game_look(struct game *game)
             look_at_scene(game, &game->scenes[i], i);
         }
     }
-}
-
-uint64_t game_checksum(const struct game *game)
-{
-    uint64_t sum = 0;
-    for (int i = 0; i < VIEW_SCENES; i++) {
-        const struct scene *scene = &game->scenes[i];
-        struct world_columns columns;
-        for (unsigned k = 0; k < 2 && scene->open; k++) {
-            const struct shared *shared = &scene->shared[k ? SHARED_PARTICLES : SHARED_AGENTS];
-            if (world_open(shared->data, shared->size, &columns) == 0) {
-                sum = sum * UINT64_C(0x100000001b3) ^ world_checksum(&columns);
-            }
-        }
-    }
-    return sum;
 }

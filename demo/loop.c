@@ -9,6 +9,15 @@
 
 enum { DEFAULT_FRAMES = 600 }; /* without a window */
 
+/* What the drawing says: NULL or a sentence. */
+static bool is_fine(const char *wrong, aee_error *error)
+{
+    if (wrong) {
+        (void)snprintf(error->text, sizeof error->text, "%s", wrong);
+    }
+    return !wrong;
+}
+
 static bool save_frame(const struct screen *screen, const struct game *game, aee_error *error)
 {
     const struct options *options = &game->options;
@@ -22,10 +31,7 @@ static bool save_frame(const struct screen *screen, const struct game *game, aee
     if (!wrong && screen->film) {
         wrong = film_add(screen->film, &screen->picture);
     }
-    if (wrong) {
-        (void)snprintf(error->text, sizeof error->text, "%s", wrong);
-    }
-    return !wrong;
+    return is_fine(wrong, error);
 }
 
 /* Anything but to quit, close the last scene or freeze. */
@@ -135,18 +141,17 @@ static bool open_files(struct game *game, struct screen *screen, struct script *
 {
     const struct options *options = &game->options;
     const aee_trace_desc trace = {.struct_size = sizeof trace, .path = options->trace};
-    const char *wrong = text_open();
+    const char *wrong = screen_resize(screen, options->width, options->height)
+                            ? text_open()
+                            : "there is no memory for the picture";
     if (!wrong && options->capture && mkdir(options->capture, 0777) != 0 && errno != EEXIST) {
         wrong = "cannot make the directory of --capture";
     }
     if (!wrong && options->record) {
         wrong = film_open(options->record, &screen->picture, 60, &screen->film);
     }
-    if (wrong) {
-        (void)snprintf(error->text, sizeof error->text, "%s", wrong);
-        return false;
-    }
-    return (!options->script || script_open(options->script, script, error)) &&
+    return is_fine(wrong, error) &&
+           (!options->script || script_open(options->script, script, error)) &&
            game_open(game, error) &&
            (!options->trace || aee_trace_start(game->engine, &trace, error) == AEE_OK);
 }
@@ -154,11 +159,10 @@ static bool open_files(struct game *game, struct screen *screen, struct script *
 static bool finish(struct game *game, struct screen *screen, aee_error *error)
 {
     const struct options *options = &game->options;
-    const char *wrong = screen->film ? film_close(screen->film) : NULL;
-    if (wrong) {
-        (void)snprintf(error->text, sizeof error->text, "%s", wrong);
-    }
-    return !wrong && (!options->trace || aee_trace_stop(game->engine, error) == AEE_OK) &&
+    const char *wrong = film_close(screen->film);
+    screen->film = NULL;
+    return is_fine(wrong, error) &&
+           (!options->trace || aee_trace_stop(game->engine, error) == AEE_OK) &&
            (!options->json || report_write(game, options->json, error));
 }
 
@@ -186,11 +190,10 @@ int game_run(struct game *game)
     }
     options->frames = options->headless && options->frames == 0 ? DEFAULT_FRAMES : options->frames;
     game->patience = options->headless || options->compare_native ? 50 : 1;
-    if (!screen_resize(&screen, options->width, options->height) ||
-        !open_files(game, &screen, &script, &error)) {
+    if (!open_files(game, &screen, &script, &error)) {
         status = error.code == AEE_ERR_NO_BACKEND ? 77 : 1;
     } else if (options->compare_native) {
-        status = compare_native(game);
+        status = compare_native(game, &error);
     } else if (!run(game, &screen, script, &error) || !finish(game, &screen, &error)) {
         status = 1;
     } else if (!options->json || strcmp(options->json, "-") != 0) {
@@ -200,7 +203,7 @@ int game_run(struct game *game)
         (void)fprintf(stderr, "aee-demo: %s%s\n", error.text,
                       status == 77 ? " ('aee doctor' says more)" : "");
     }
-    script_close(script);
+    free(script);
     game_close(game);
     screen_close(&screen);
     text_close();

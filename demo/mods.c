@@ -17,13 +17,14 @@ static bool read_host_functions(const json_t *list, struct manifest *mod)
     const json_t *name;
     json_array_foreach(list, i, name)
     {
-        if (!json_is_string(name) || mod->host_count == HOST_FUNCTIONS) {
+        if (mod->host_count == HOST_FUNCTIONS || json_string_length(name) == 0 ||
+            json_string_length(name) >= sizeof mod->host[0]) {
             return false;
         }
         (void)snprintf(mod->host[mod->host_count++], sizeof mod->host[0], "%s",
                        json_string_value(name));
     }
-    return true;
+    return !list || json_is_array(list);
 }
 
 static bool read_regions(const json_t *regions, struct manifest *mod)
@@ -40,7 +41,7 @@ static bool read_regions(const json_t *regions, struct manifest *mod)
             known++;
         }
     }
-    return json_object_size(regions) == known;
+    return json_object_size(regions) == known && (!regions || json_is_object(regions));
 }
 
 /* An image lies beside its manifest, or with the components of the demo. */
@@ -60,13 +61,13 @@ static bool read_manifest(const struct options *options, const char *path, struc
     const char *image = NULL;
     const json_t *host = NULL;
     const json_t *regions = NULL;
-    int memory = 4;
-    int budget = 20;
-    int every = 1;
+    json_int_t memory = 4;
+    json_int_t budget = 20;
+    json_int_t every = 1;
     int important = 1;
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
     bool good =
-        root && json_unpack_ex(root, &why, 0, "{s:s, s:s, s?i, s?i, s?i, s?b, s?o, s?o}", "name",
+        root && json_unpack_ex(root, &why, 0, "{s:s, s:s, s?I, s?I, s?I, s?b, s?o, s?o}", "name",
                                &name, "image", &image, "memory_mb", &memory, "budget_ms", &budget,
                                "every_frames", &every, "important", &important, "host_functions",
                                &host, "regions", &regions) == 0;
@@ -76,7 +77,9 @@ static bool read_manifest(const struct options *options, const char *path, struc
         json_decref(root);
         return false;
     }
-    *mod = (struct manifest){.memory_mb = (uint32_t)memory,
+    *mod = (struct manifest){.step = "mod_tick",
+                             .kind = AEE_KIND_USER_MOD,
+                             .memory_mb = (uint32_t)memory,
                              .budget_ms = (uint32_t)budget,
                              .every = (uint32_t)every,
                              .important = important};
@@ -91,6 +94,23 @@ static bool read_manifest(const struct options *options, const char *path, struc
     }
     json_decref(root);
     return good;
+}
+
+/* Calls of mods run at the same time, and each host function writes its own part of the wishes. */
+static bool asks_alone(const struct game *game, const struct manifest *mod, aee_error *error)
+{
+    for (const struct manifest *other = game->manifests; other < mod; other++) {
+        for (uint32_t i = 0; i < mod->host_count * other->host_count; i++) {
+            const char *name = mod->host[i / other->host_count];
+            if (strcmp(name, other->host[i % other->host_count]) == 0) {
+                (void)snprintf(error->text, sizeof error->text,
+                               "cannot load the mods: \"%s\" and \"%s\" both ask for \"%s\"",
+                               other->name, mod->name, name);
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 static int is_manifest(const struct dirent *entry)
@@ -111,7 +131,7 @@ bool mods_read(struct game *game, aee_error *error)
         return false;
     }
     for (int i = 0; i < count; i++) {
-        if (good && game->mod_count == MODS) {
+        if (good && game->manifest_count == PARTS) {
             (void)snprintf(error->text, sizeof error->text,
                            "cannot load the mods in \"%.120s\": there are more than %d",
                            game->options.mods, MODS);
@@ -119,7 +139,8 @@ bool mods_read(struct game *game, aee_error *error)
         }
         if (good) {
             (void)snprintf(path, sizeof path, "%s/%s", game->options.mods, entries[i]->d_name);
-            good = read_manifest(&game->options, path, &game->mods[game->mod_count++], error);
+            struct manifest *mod = &game->manifests[game->manifest_count++];
+            good = read_manifest(&game->options, path, mod, error) && asks_alone(game, mod, error);
         }
         free(entries[i]);
     }
@@ -193,10 +214,21 @@ bool mods_offer(struct game *game, aee_error *error)
     return true;
 }
 
+static bool is_granted(const struct manifest *mod, const char *name)
+{
+    for (uint32_t i = 0; i < mod->host_count; i++) {
+        if (strcmp(mod->host[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 aee_result mods_serve(const char *name, aee_host_call *call)
 {
+    const struct part *part = call->context_user;
     for (unsigned i = 0; i < sizeof offers / sizeof offers[0]; i++) {
-        if (strcmp(offers[i].name, name) == 0) {
+        if (strcmp(offers[i].name, name) == 0 && is_granted(part->manifest, name)) {
             return offers[i].function(NULL, call);
         }
     }

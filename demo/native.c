@@ -18,16 +18,7 @@ union native {
     void (*set_hooks)(const struct aee_native_hooks *hooks);
 };
 
-/* A scene as it would be without contexts: its modules have a namespace, and so variables, of their
- * own. */
-struct twin {
-    struct scene scene;
-    union native steps[PARTS];
-    Lmid_t names;
-    bool has_names;
-};
-
-/* ---- Modules ------------------------------------------------------------------------------ */
+/* ---- Modules: the parts of a twin, a scene as it would be without contexts --------------------- */
 
 static int32_t host_call(void *user, const char *name, const int64_t args[AEE_MAX_ARGS],
                          const void *in, size_t in_size, void *out, size_t out_capacity,
@@ -42,132 +33,52 @@ static int32_t host_call(void *user, const char *name, const int64_t args[AEE_MA
     if (result) {
         *result = call.result;
     }
-    return status == AEE_OK ? AEE_HOST_OK : AEE_HOST_FAILED;
+    return status == AEE_OK              ? AEE_HOST_OK
+           : status == AEE_ERR_NOT_FOUND ? AEE_HOST_NOT_FOUND
+                                         : AEE_HOST_FAILED;
 }
 
-static bool open_module(struct twin *twin, const char *image, void **module)
+/* A namespace for each twin gives its modules variables of their own. */
+bool native_load(struct part *part, aee_error *error)
 {
+    const struct aee_native_hooks hooks = {.user = part, .host_call = host_call};
+    struct scene *scene = part->scene;
     char path[4200];
+    const char *image = part->manifest->image;
     const size_t length = strlen(image);
     (void)snprintf(path, sizeof path, "%.*s_native.so", (int)(length > 4 ? length - 4 : 0), image);
-    *module = dlmopen(twin->has_names ? twin->names : LM_ID_NEWLM, path, RTLD_NOW | RTLD_LOCAL);
-    if (*module && !twin->has_names) {
-        twin->has_names = dlinfo(*module, RTLD_DI_LMID, &twin->names) == 0;
+    union native setter = {.address = NULL};
+    part->module = dlmopen(scene->names, path, RTLD_NOW | RTLD_LOCAL);
+    part->native_step = part->module ? dlsym(part->module, part->manifest->step) : NULL;
+    if (part->native_step) {
+        setter.address = dlsym(part->module, "aee_native_set_hooks");
     }
-    if (!*module) {
-        (void)fprintf(stderr, "aee-demo: %s\n", dlerror());
-    }
-    return *module != NULL;
-}
-
-static int64_t call(void *module, const char *name, int64_t a, int64_t b, int64_t c)
-{
-    const union native function = {.address = dlsym(module, name)};
-    return function.address ? function.call(a, b, c) : -1;
-}
-
-static bool prepare(struct part *part, void *module)
-{
-    const struct options *options = &part->scene->game->options;
-    const int64_t number = part->scene->number;
-    const int64_t seed = (int64_t)options->seed + number;
-    const int64_t flock = (int64_t)options->seed * 16 + number;
-    switch (part->role) {
-    case CORE:
-        return call(module, "scene_init", seed, CORE_NODES, 0) >= 0;
-    case AGENTS:
-        if (call(module, "agents_init", part_address(part, SHARED_AGENTS), options->agents, flock) <
-            0) {
-            return false;
-        }
-        scene_spread(part->scene->shared[SHARED_AGENTS].data);
-        return true;
-    case PARTICLES:
-        return call(module, "particles_init", part_address(part, SHARED_PARTICLES),
-                    options->particles, flock) >= 0;
-    case RENDERING:
-        return call(module, "rendering_theme", number - 1, 0, 0) >= 0;
-    case MOD:
-    default:
-        for (unsigned i = 0; i < STAGE_REGIONS; i++) {
-            if (part->mod->regions[i] &&
-                call(module, "mod_region", i, part_address(part, i), 0) < 0) {
-                return false;
-            }
-        }
-        return call(module, "mod_init", seed, 0, 0) >= 0;
-    }
-}
-
-static bool open_part(struct twin *twin, unsigned index, const char *image, const char *step)
-{
-    struct part *part = &twin->scene.parts[index];
-    const struct aee_native_hooks hooks = {.user = part, .host_call = host_call};
-    void *module;
-    part->scene = &twin->scene;
-    if (!open_module(twin, image, &module)) {
+    if (!setter.address || dlinfo(part->module, RTLD_DI_LMID, &scene->names) != 0) {
+        (void)snprintf(error->text, sizeof error->text, "cannot compare: %.200s", dlerror());
         return false;
     }
-    const union native setter = {.address = dlsym(module, "aee_native_set_hooks")};
-    twin->steps[index].address = dlsym(module, step);
-    if (setter.address) {
-        setter.set_hooks(&hooks);
-    }
-    return setter.address && twin->steps[index].address && prepare(part, module);
+    setter.set_hooks(&hooks);
+    return true;
 }
 
-/* ---- Twins ---------------------------------------------------------------------------------- */
-
-static void launch_particles(struct twin *twin)
+bool native_call(const struct part *part, const char *name, const int64_t args[3], int64_t *value,
+                 aee_error *error)
 {
-    struct scene *scene = &twin->scene;
-    for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES; scene->frame++) {
-        scene_set_stage(scene);
-        (void)twin->steps[PARTICLES].step(part_address(&scene->parts[PARTICLES], SHARED_PARTICLES),
-                                          part_address(&scene->parts[PARTICLES], SHARED_STAGE),
-                                          STEP_S);
+    const union native function = {.address = dlsym(part->module, name)};
+    if (!function.address) {
+        (void)snprintf(error->text, sizeof error->text, "cannot compare: %.200s", dlerror());
+        return false;
     }
-    scene->frame = 0;
+    *value = function.call(args[0], args[1], args[2]);
+    return true;
 }
 
-static bool open_twin(struct twin *twin, const struct scene *scene)
+int64_t native_step(const struct part *part, const aee_value args[AEE_ARGS_MAX])
 {
-    char path[4200];
-    bool good = true;
-    twin->scene = *scene;
-    memset(twin->scene.keeps, 0, sizeof twin->scene.keeps);
-    for (unsigned i = 0; i < REGIONS && good; i++) {
-        struct shared *shared = &twin->scene.shared[i];
-        shared->data = aligned_alloc(4096, (shared->size + 4095) & ~(size_t)4095);
-        good = shared->data != NULL;
-        if (good) {
-            memset(shared->data, 0, shared->size);
-        }
-    }
-    if (good) {
-        draw_format(twin->scene.shared[SHARED_LIST].data,
-                    scene->game->options.agents + scene->game->options.particles);
-    }
-    for (unsigned i = 0; i < scene->part_count && good; i++) {
-        const struct part *part = &scene->parts[i];
-        if (part->step.id) {
-            (void)snprintf(path, sizeof path, "%s/%s.elf", scene->game->options.components,
-                           part->mod ? "" : scene_image(part->role));
-            good = open_part(twin, i, part->mod ? part->mod->image : path,
-                             part->mod ? "mod_tick" : scene_step(part->role));
-        }
-    }
-    if (good) {
-        launch_particles(twin);
-    }
-    return good;
-}
-
-static void close_twin(struct twin *twin)
-{
-    for (unsigned i = 0; i < REGIONS; i++) {
-        free(twin->scene.shared[i].data);
-    }
+    const union native function = {.address = part->native_step};
+    return args[2].type == AEE_TYPE_F64
+               ? function.step(args[0].as.i64, args[1].as.i64, args[2].as.f64)
+               : function.call(args[0].as.i64, args[1].as.i64, args[2].as.i64);
 }
 
 /* ---- Frames ------------------------------------------------------------------------------- */
@@ -178,30 +89,7 @@ struct times {
     double parts[2][PARTS][MOST_FRAMES];
 };
 
-/* One call, in a context or (with its function) natively. */
-static bool step(struct part *part, const union native *native, aee_error *error)
-{
-    aee_value args[AEE_ARGS_MAX] = {{0}};
-    const uint32_t count = part_arguments(part, args);
-    aee_value value = aee_i64(0);
-    if (!native) {
-        if (aee_call(part->scene->game->engine, part->context, part->step, args, count, &value,
-                     error) != AEE_OK) {
-            return false;
-        }
-    } else if (count == 3 && args[2].type == AEE_TYPE_F64) {
-        value.as.i64 = native->step(args[0].as.i64, args[1].as.i64, args[2].as.f64);
-    } else {
-        value.as.i64 = native->call(args[0].as.i64, args[1].as.i64, args[2].as.i64);
-    }
-    if (part->role == AGENTS && value.as.i64 > 0) {
-        part->scene->wishes.caught += (uint32_t)value.as.i64;
-    }
-    return true;
-}
-
-static bool play(struct scene *scene, const union native *natives, double parts[PARTS],
-                 aee_error *error)
+static bool play(struct scene *scene, double parts[PARTS], aee_error *error)
 {
     static const unsigned phases[] = {1u << CORE | 1u << MOD,
                                       1u << AGENTS | 1u << PARTICLES | 1u << RENDERING};
@@ -210,13 +98,11 @@ static bool play(struct scene *scene, const union native *natives, double parts[
         scene_set_stage(scene);
         for (uint32_t i = 0; i < scene->part_count; i++) {
             struct part *part = &scene->parts[i];
-            const bool due =
-                !part->mod || (part->mod->every > 0 && scene->frame % part->mod->every == 0);
-            if (!(phases[phase] & 1u << part->role) || !due) {
+            if (!(phases[phase] & 1u << part->role) || !part_is_due(part)) {
                 continue;
             }
             const double begin = game_now_s();
-            if (!step(part, natives ? &natives[i] : NULL, error)) {
+            if (!part_call(part, error)) {
                 return false;
             }
             parts[i] += game_now_s() - begin;
@@ -225,13 +111,12 @@ static bool play(struct scene *scene, const union native *natives, double parts[
     return true;
 }
 
-static bool play_all(struct game *game, struct twin *twins, unsigned native, struct times *times,
+static bool play_all(struct game *game, struct scene *twins, unsigned native, struct times *times,
                      bool count, aee_error *error)
 {
     double parts[PARTS] = {0};
     for (int i = 0; i < VIEW_SCENES; i++) {
-        struct scene *scene = native ? &twins[i].scene : &game->scenes[i];
-        if (game->scenes[i].open && !play(scene, native ? twins[i].steps : NULL, parts, error)) {
+        if (scene_at(game, i) && !play(native ? &twins[i] : &game->scenes[i], parts, error)) {
             return false;
         }
     }
@@ -269,30 +154,20 @@ static void print_row(const char *name, double isolated, double native)
                  native > 0.0 ? isolated / native : 0.0);
 }
 
-static bool is_same(const struct game *game, const struct twin *twins)
+static bool is_same(const struct game *game, const struct scene *twins)
 {
-    for (int i = 0; i < VIEW_SCENES; i++) {
-        for (unsigned k = SHARED_AGENTS; k <= SHARED_PARTICLES && game->scenes[i].open; k++) {
-            const struct shared *shared = &game->scenes[i].shared[k];
-            if (memcmp(shared->data, twins[i].scene.shared[k].data,
-                       k == SHARED_CANVAS ? STAGE_CANVAS * STAGE_CANVAS * 4
-                                          : sizeof(struct world_header)) != 0) {
-                return false;
-            }
-            struct world_columns mine;
-            struct world_columns theirs;
-            if (k != SHARED_CANVAS &&
-                (world_open(shared->data, shared->size, &mine) != 0 ||
-                 world_open(twins[i].scene.shared[k].data, shared->size, &theirs) != 0 ||
-                 world_checksum(&mine) != world_checksum(&theirs))) {
-                return false;
-            }
+    for (unsigned i = 0; i < VIEW_SCENES * REGIONS; i++) {
+        const struct shared *mine = &game->scenes[i / REGIONS].shared[i % REGIONS];
+        const struct shared *theirs = &twins[i / REGIONS].shared[i % REGIONS];
+        if (mine->size != theirs->size ||
+            (mine->size > 0 && memcmp(mine->data, theirs->data, mine->size) != 0)) {
+            return false;
         }
     }
     return true;
 }
 
-static int print_result(const struct game *game, const struct twin *twins, struct times *times)
+static int print_result(const struct game *game, const struct scene *twins, struct times *times)
 {
     const struct scene *scene = &game->scenes[0];
     (void)printf(
@@ -316,33 +191,35 @@ static int print_result(const struct game *game, const struct twin *twins, struc
     return same && isolated <= MOST_RATIO * native ? 0 : 1;
 }
 
-int compare_native(struct game *game)
+int compare_native(struct game *game, aee_error *error)
 {
-    static struct twin twins[VIEW_SCENES];
+    static struct scene twins[VIEW_SCENES];
     struct times *times = calloc(1, sizeof *times);
     uint32_t frames = game->options.frames > 0 ? game->options.frames : 300;
-    aee_error error = {0};
     bool good = times != NULL;
     frames = frames < LEAST_FRAMES ? LEAST_FRAMES : frames < MOST_FRAMES ? frames : MOST_FRAMES;
     game_look(game); /* the level */
     for (int i = 0; i < VIEW_SCENES && good; i++) {
-        good = !game->scenes[i].open || open_twin(&twins[i], &game->scenes[i]);
+        const struct scene *scene = scene_at(game, i);
+        if (scene) {
+            twins[i] = (struct scene){.game = game, .number = scene->number, .names = LM_ID_NEWLM};
+            memcpy(twins[i].name, scene->name, sizeof scene->name);
+            twins[i].open = good = scene_build(&twins[i], error);
+        }
     }
     for (uint32_t frame = 0; frame < WARM_UP + frames && good; frame++) {
         const bool count = frame >= WARM_UP;
-        good = aee_engine_frame_begin(game->engine, &error) == AEE_OK &&
-               play_all(game, twins, frame % 2, times, count, &error) &&
-               play_all(game, twins, 1 - frame % 2, times, count, &error) &&
-               aee_engine_frame_end(game->engine, NULL, &error) == AEE_OK;
+        good = aee_engine_frame_begin(game->engine, error) == AEE_OK &&
+               play_all(game, twins, frame % 2, times, count, error) &&
+               play_all(game, twins, 1 - frame % 2, times, count, error) &&
+               aee_engine_frame_end(game->engine, NULL, error) == AEE_OK;
         times->count += count;
     }
     const int status = good ? print_result(game, twins, times) : 1;
-    if (!good) {
-        (void)fprintf(stderr, "aee-demo: cannot compare: %s\n",
-                      error.text[0] ? error.text : "a native module is missing");
-    }
     for (int i = 0; i < VIEW_SCENES; i++) {
-        close_twin(&twins[i]);
+        if (twins[i].open) {
+            scene_close(&twins[i]);
+        }
     }
     free(times);
     return status;

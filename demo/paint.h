@@ -81,7 +81,7 @@ struct glyphs {
     uint8_t *alpha; /* NULL: there is no memory, and the text is not drawn */
 };
 
-/* Made at the first use, kept until text_close(). */
+/* Made at the first use; kept while the 15 that were asked for after it are. */
 const struct glyphs *text_glyphs(int size, bool bold);
 
 /* Draws at most `size` bytes up to a 0, cut with an ellipsis to `width` pixels. Returns where it

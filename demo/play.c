@@ -19,11 +19,11 @@ struct step {
     uint32_t count;
 };
 
-static bool is_due(const struct part *part)
+bool part_is_due(const struct part *part)
 {
-    const struct manifest *mod = part->mod;
-    const uint32_t wait = mod && !mod->important ? part->scene->game->view.slow_down : 1;
-    return !mod || (mod->every > 0 && part->scene->frame % (mod->every * wait) == 0);
+    const struct manifest *manifest = part->manifest;
+    const uint32_t wait = manifest->important ? 1 : part->scene->game->view.slow_down;
+    return manifest->every > 0 && part->scene->frame % (manifest->every * wait) == 0;
 }
 
 int64_t part_address(const struct part *part, unsigned index)
@@ -31,7 +31,8 @@ int64_t part_address(const struct part *part, unsigned index)
     return (int64_t)(uintptr_t)part->scene->shared[index].data;
 }
 
-uint32_t part_arguments(const struct part *part, aee_value args[AEE_ARGS_MAX])
+/* Of its call in a frame; how many. */
+static uint32_t arguments(const struct part *part, aee_value args[AEE_ARGS_MAX])
 {
     switch (part->role) {
     case AGENTS:
@@ -54,11 +55,33 @@ uint32_t part_arguments(const struct part *part, aee_value args[AEE_ARGS_MAX])
     }
 }
 
+static void count_caught(struct part *part, int64_t value)
+{
+    if (part->role == AGENTS && value > 0) {
+        part->scene->wishes.caught += (uint32_t)value;
+    }
+}
+
+bool part_call(struct part *part, aee_error *error)
+{
+    aee_value args[AEE_ARGS_MAX] = {{0}};
+    aee_value value = aee_i64(0);
+    const uint32_t count = arguments(part, args);
+    if (part->module) {
+        value.as.i64 = native_step(part, args);
+    } else if (aee_call(engine_of(part), part->context, part->step, args, count, &value, error) !=
+               AEE_OK) {
+        return false;
+    }
+    count_caught(part, value.as.i64);
+    return true;
+}
+
 static void add(struct step *step, struct part *part)
 {
     aee_call_item *item = &step->items[step->count++];
     *item = (aee_call_item){.context = part->context, .function = part->step, .user = part};
-    item->arg_count = part_arguments(part, item->args);
+    item->arg_count = arguments(part, item->args);
     part->due++;
 }
 
@@ -69,13 +92,13 @@ static void finish(struct part *part, const aee_completion *done)
     spark[VIEW_SPARK - 1] = done->result == AEE_OK ? 0.0f : -1.0f; /* its time: game_look() */
     part->called += done->result == AEE_OK;
     part->failed += done->result != AEE_OK;
-    if (part->role == AGENTS && done->result == AEE_OK && done->value.as.i64 > 0) {
-        part->scene->wishes.caught += (uint32_t)done->value.as.i64;
+    if (done->result == AEE_OK) {
+        count_caught(part, done->value.as.i64);
     }
 }
 
 /* A call that cannot be made spoils the batch: it is left out, and the others go on. */
-static void leave_out(struct step *step)
+static void drop_unready(struct step *step)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < step->count; i++) {
@@ -89,50 +112,54 @@ static void leave_out(struct step *step)
     step->count = kept;
 }
 
-/* One that was there when it was asked may have gone down with its core since: once more. */
-static aee_result submit(struct step *step, aee_batch *batch, aee_error *error)
-{
-    aee_result result;
-    do {
-        *error = (aee_error){0};
-        leave_out(step);
-        result = step->count > 0
-                     ? aee_submit(step->game->engine, step->items, step->count, 0, batch, error)
-                     : AEE_OK;
-    } while (result == AEE_ERR_RESTARTING || result == AEE_ERR_STOPPED ||
-             result == AEE_ERR_QUARANTINED);
-    return result;
-}
-
 static bool run(struct step *step, aee_error *error)
 {
+    aee_engine *engine = step->game->engine;
     aee_completion done[VIEW_SCENES * PARTS];
     aee_batch batch;
+    aee_result result;
     uint32_t count = 0;
-    if (submit(step, &batch, error) != AEE_OK) {
-        return false;
+    do { /* one that was there when it was asked may have gone down with its core since: once more
+          */
+        *error = (aee_error){0};
+        drop_unready(step);
+        result = step->count > 0 ? aee_submit(engine, step->items, step->count, 0, &batch, error)
+                                 : AEE_OK;
+    } while (result == AEE_ERR_RESTARTING || result == AEE_ERR_STOPPED ||
+             result == AEE_ERR_QUARANTINED);
+    if (result == AEE_OK && step->count > 0) {
+        result = aee_wait(engine, batch, done, step->count, &count, UINT64_MAX, error);
     }
-    if (step->count == 0) {
-        return true;
-    }
-    if (aee_wait(step->game->engine, batch, done, step->count, &count, UINT64_MAX, error) !=
-        AEE_OK) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && result == AEE_OK; i++) {
         finish(done[i].user, &done[i]);
     }
-    return true;
+    return result == AEE_OK;
+}
+
+void scene_set_stage(struct scene *scene)
+{
+    scene->wishes.frame = scene->frame;
+    memcpy(scene->shared[SHARED_STAGE].data, &scene->wishes, sizeof scene->wishes);
+}
+
+/* NULL: there is none, or it is paused. */
+static struct scene *playing(struct game *game, int index)
+{
+    struct scene *scene = scene_at(game, index);
+    return scene && !scene->paused ? scene : NULL;
 }
 
 static bool step_of(struct game *game, unsigned roles, aee_error *error)
 {
     struct step step = {.game = game};
     for (int i = 0; i < VIEW_SCENES; i++) {
-        struct scene *scene = scene_at(game, i);
-        for (uint32_t k = 0; scene && !scene->paused && k < scene->part_count; k++) {
+        struct scene *scene = playing(game, i);
+        if (scene) {
+            scene_set_stage(scene);
+        }
+        for (uint32_t k = 0; scene && k < scene->part_count; k++) {
             struct part *part = &scene->parts[k];
-            if ((roles & 1u << part->role) && is_due(part)) {
+            if ((roles & 1u << part->role) && part_is_due(part)) {
                 add(&step, part);
             }
         }
@@ -142,40 +169,25 @@ static bool step_of(struct game *game, unsigned roles, aee_error *error)
 
 /* ---- A frame ------------------------------------------------------------------------------ */
 
-void scene_set_stage(struct scene *scene)
-{
-    scene->wishes.frame = scene->frame;
-    memcpy(scene->shared[SHARED_STAGE].data, &scene->wishes, sizeof scene->wishes);
-}
-
 /* The mods and the cores see the agents of the frame before; agents and particles what the mods
  * have made of the stage; rendering what has become of all. */
 bool game_play(struct game *game, aee_error *error)
 {
     for (int i = 0; i < VIEW_SCENES; i++) {
-        struct scene *scene = scene_at(game, i);
-        if (scene && !scene->paused) {
+        struct scene *scene = playing(game, i);
+        if (scene) {
             scene_tend(scene);
             scene->frame++;
-            scene_set_stage(scene);
         }
     }
-    if (!step_of(game, 1u << CORE | 1u << MOD, error)) {
-        return false;
-    }
-    for (int i = 0; i < VIEW_SCENES; i++) {
-        struct scene *scene = scene_at(game, i);
-        if (scene && !scene->paused) {
-            scene_set_stage(scene);
-        }
-    }
-    if (!step_of(game, 1u << AGENTS | 1u << PARTICLES, error) ||
+    if (!step_of(game, 1u << CORE | 1u << MOD, error) ||
+        !step_of(game, 1u << AGENTS | 1u << PARTICLES, error) ||
         !step_of(game, 1u << RENDERING, error)) {
         return false;
     }
     for (int i = 0; i < VIEW_SCENES; i++) {
-        struct scene *scene = scene_at(game, i);
-        if (scene && !scene->paused && scene->frame % KEEP_EVERY == 0) {
+        struct scene *scene = playing(game, i);
+        if (scene && scene->frame % KEEP_EVERY == 0) {
             scene_keep(scene);
         }
     }
@@ -195,6 +207,7 @@ void game_govern(struct game *game, const aee_frame_info *info)
     view->frame_late[VIEW_FRAMES - 1] = info->late != 0;
     view->late += info->late != 0;
     game->late_lately += info->late != 0;
+    game->calm = info->late ? 0 : game->calm + 1;
     game->since_change++;
     if (game->options.headless) {
         return;
@@ -205,7 +218,7 @@ void game_govern(struct game *game, const aee_frame_info *info)
         }
         view->slow_down *= 2;
         game->since_change = 0;
-    } else if (game->since_change >= CALM && game->late_lately == 0 && view->slow_down > 1) {
+    } else if (game->since_change >= CALM && game->calm >= CALM && view->slow_down > 1) {
         view->slow_down /= 2;
         game->since_change = 0;
         if (view->slow_down == 1) {

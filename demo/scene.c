@@ -1,49 +1,59 @@
 /* scene.c: opens and closes the engine and its scenes: contexts, limits, regions, supervision. */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "game.h"
 
-static const struct {
-    const char *name;
-    const char *image;
-    const char *step;
-    aee_kind kind;
-    uint32_t memory_mb;
-} cast[MOD] = {
-    [CORE] = {"core", "scene", "scene_step", AEE_KIND_SCENE, 4},
-    [AGENTS] = {"agents", "agents", "agents_hunt", AEE_KIND_AGENTS, 4},
-    [PARTICLES] = {"particles", "particles", "particles_weather", AEE_KIND_PARTICLES, 2},
-    [RENDERING] = {"rendering", "rendering", "rendering_build", AEE_KIND_RENDERING, 16},
+static const struct manifest cast[MOD] = {
+    [CORE] = {.name = "core",
+              .image = "scene",
+              .step = "scene_step",
+              .kind = AEE_KIND_SCENE,
+              .memory_mb = 4},
+    [AGENTS] =
+        {.name = "agents",
+         .image = "agents",
+         .step = "agents_hunt",
+         .kind = AEE_KIND_AGENTS,
+         .memory_mb = 4,
+         .regions = {[SHARED_STAGE] = AEE_ACCESS_READ, [SHARED_AGENTS] = AEE_ACCESS_READ_WRITE}},
+    [PARTICLES] =
+        {.name = "particles",
+         .image = "particles",
+         .step = "particles_weather",
+         .kind = AEE_KIND_PARTICLES,
+         .memory_mb = 2,
+         .regions = {[SHARED_STAGE] = AEE_ACCESS_READ, [SHARED_PARTICLES] = AEE_ACCESS_READ_WRITE}},
+    [RENDERING] = {.name = "rendering",
+                   .image = "rendering",
+                   .step = "rendering_build",
+                   .kind = AEE_KIND_RENDERING,
+                   .memory_mb = 16,
+                   .regions = {[SHARED_AGENTS] = AEE_ACCESS_READ,
+                               [SHARED_PARTICLES] = AEE_ACCESS_READ,
+                               [SHARED_LIST] = AEE_ACCESS_READ_WRITE}},
 };
 
 enum { RESTARTS = 12, RESTART_WINDOW_S = 10 };
-
-const char *scene_image(enum role role)
-{
-    return cast[role].image;
-}
-
-const char *scene_step(enum role role)
-{
-    return cast[role].step;
-}
 
 /* ---- Contexts ----------------------------------------------------------------------------- */
 
 static bool find(struct part *part, const char *name, aee_function *out, aee_error *error)
 {
-    return aee_find_function(part->scene->game->engine, part->context, name, out, error) == AEE_OK;
+    return aee_find_function(engine_of(part), part->context, name, out, error) == AEE_OK;
 }
 
-static bool call(struct part *part, const char *name, const int64_t *args, uint32_t count,
+/* Of a context or of a module. */
+static bool call(struct part *part, const char *name, const int64_t args[3], uint32_t count,
                  aee_error *error)
 {
     aee_function function;
     int64_t value = 0;
-    if (!find(part, name, &function, error) ||
-        aee_call_i64(part->scene->game->engine, part->context, function, args, count, &value,
-                     error) != AEE_OK) {
+    if (part->module ? !native_call(part, name, args, &value, error)
+                     : !find(part, name, &function, error) ||
+                           aee_call_i64(engine_of(part), part->context, function, args, count,
+                                        &value, error) != AEE_OK) {
         return false;
     }
     if (value < 0) {
@@ -55,27 +65,19 @@ static bool call(struct part *part, const char *name, const int64_t *args, uint3
 
 static bool create_context(struct part *part, aee_error *error)
 {
-    struct game *game = part->scene->game;
-    const struct manifest *mod = part->mod;
-    char path[sizeof game->options.components + 64];
     char name[AEE_NAME_MAX];
     const aee_context_desc desc = {
         .struct_size = sizeof desc,
         .name = name,
-        .kind = mod ? AEE_KIND_USER_MOD : cast[part->role].kind,
-        .limits = {.memory_bytes = (uint64_t)(mod ? mod->memory_mb : cast[part->role].memory_mb)
-                                   << 20,
+        .kind = part->manifest->kind,
+        .limits = {.memory_bytes = (uint64_t)part->manifest->memory_mb << 20,
                    .call_budget_ns = UINT64_C(10000000000), /* while the scene loads */
                    .restarts = RESTARTS,
                    .restart_window_ns = RESTART_WINDOW_S * UINT64_C(1000000000)},
         .user = part};
-    (void)snprintf(part->row.name, sizeof part->row.name, "%s",
-                   mod ? mod->name : cast[part->role].name);
     (void)snprintf(name, sizeof name, "%.40s %.20s", part->row.name, part->scene->name);
-    (void)snprintf(path, sizeof path, "%s/%s.elf", game->options.components,
-                   mod ? "" : cast[part->role].image);
-    return aee_context_create(game->engine, &desc, &part->context, error) == AEE_OK &&
-           aee_load_file(game->engine, part->context, mod ? mod->image : path, error) == AEE_OK;
+    return aee_context_create(engine_of(part), &desc, &part->context, error) == AEE_OK &&
+           aee_load_file(engine_of(part), part->context, part->manifest->image, error) == AEE_OK;
 }
 
 /* It comes back with the state of its last checkpoint; all of a scene when the core falls. */
@@ -88,47 +90,46 @@ static bool set_recovery(struct part *part, aee_error *error)
         .restart = AEE_RESTART_CHECKPOINT,
         .supervisor = core ? (aee_context){0} : part->scene->parts[CORE].context,
         .supervision = core ? AEE_SUPERVISE_ALL_FOR_ONE : AEE_SUPERVISE_ONE_FOR_ONE};
-    return aee_set_recovery(part->scene->game->engine, part->context, &recovery, error) == AEE_OK;
+    return aee_set_recovery(engine_of(part), part->context, &recovery, error) == AEE_OK;
 }
 
-static bool map(struct part *part, unsigned index, aee_access access, int64_t *address,
-                aee_error *error)
+/* Regions are everywhere at the same address. Mods are told of theirs. */
+static bool map_regions(struct part *part, aee_error *error)
 {
-    uint64_t at = 0;
-    aee_result result = aee_region_map(part->scene->game->engine, part->context,
-                                       part->scene->shared[index].region, access, &at, error);
-    *address = (int64_t)at;
-    return result == AEE_OK;
-}
-
-static bool prepare_mod(struct part *part, aee_error *error)
-{
-    int64_t args[2];
-    for (unsigned i = 0; i < STAGE_REGIONS; i++) {
-        args[0] = i;
-        if (part->mod->regions[i] && (!map(part, i, part->mod->regions[i], &args[1], error) ||
-                                      !call(part, "mod_region", args, 2, error))) {
+    for (unsigned i = 0; i < REGIONS; i++) {
+        const aee_access access = part->manifest->regions[i];
+        if (access && !part->module &&
+            aee_region_map(engine_of(part), part->context, part->scene->shared[i].region, access,
+                           NULL, error) != AEE_OK) {
+            return false;
+        }
+        if (access && part->role == MOD &&
+            !call(part, "mod_region", (int64_t[3]){i, part_address(part, i)}, 2, error)) {
             return false;
         }
     }
-    for (uint32_t i = 0; i < part->mod->host_count; i++) {
-        if (aee_grant_host_function(part->scene->game->engine, part->context, part->mod->host[i],
+    return true;
+}
+
+static bool grant_host_functions(struct part *part, aee_error *error)
+{
+    for (uint32_t i = 0; i < part->manifest->host_count && !part->module; i++) {
+        if (aee_grant_host_function(engine_of(part), part->context, part->manifest->host[i],
                                     error) != AEE_OK) {
             return false;
         }
     }
-    args[0] = (int64_t)(part->scene->game->options.seed + part->scene->number);
-    return call(part, "mod_init", args, 1, error) &&
-           (part->mod->every == 0 || find(part, "mod_tick", &part->step, error));
+    return true;
 }
 
 /* agents_init() makes a world for as many as there are; here all of the stage is theirs. */
-void scene_spread(void *agents)
+static void spread(const struct shared *agents)
 {
-    struct world_header *header = agents;
+    struct world_header *header = agents->data;
+    const float width = header->width;
     struct world_columns columns;
-    if (world_open(agents, SIZE_MAX, &columns) == 0 && header->width > 0.0f) {
-        const float factor = STAGE_EDGE / header->width;
+    if (world_open(agents->data, agents->size, &columns) == 0 && width > 0.0f) {
+        const float factor = STAGE_EDGE / width;
         header->width = STAGE_EDGE;
         header->height = STAGE_EDGE;
         for (uint32_t i = 0; i < columns.count; i++) {
@@ -138,49 +139,35 @@ void scene_spread(void *agents)
     }
 }
 
-static bool prepare_flock(struct part *part, unsigned columns, uint32_t count, const char *init,
-                          aee_error *error)
-{
-    const struct game *game = part->scene->game;
-    int64_t args[3] = {0, count, (int64_t)(game->options.seed * 16 + part->scene->number)};
-    int64_t unused;
-    if (!map(part, columns, AEE_ACCESS_READ_WRITE, &args[0], error) ||
-        !map(part, SHARED_STAGE, AEE_ACCESS_READ, &unused, error) ||
-        !call(part, init, args, 3, error)) {
-        return false;
-    }
-    if (part->role == AGENTS) {
-        scene_spread(part->scene->shared[SHARED_AGENTS].data);
-    }
-    return true;
-}
-
-static bool prepare_rendering(struct part *part, aee_error *error)
-{
-    int64_t unused;
-    const int64_t theme = part->scene->number - 1;
-    return map(part, SHARED_AGENTS, AEE_ACCESS_READ, &unused, error) &&
-           map(part, SHARED_PARTICLES, AEE_ACCESS_READ, &unused, error) &&
-           map(part, SHARED_LIST, AEE_ACCESS_READ_WRITE, &unused, error) &&
-           call(part, "rendering_theme", &theme, 1, error);
-}
-
 static bool prepare(struct part *part, aee_error *error)
 {
-    const struct options *options = &part->scene->game->options;
-    const int64_t core[2] = {(int64_t)(options->seed + part->scene->number), CORE_NODES};
+    const struct scene *scene = part->scene;
+    const struct options *options = &scene->game->options;
+    const int64_t seed = (int64_t)(options->seed + scene->number);
+    const int64_t flock = (int64_t)(options->seed * 16 + scene->number);
+    if (!grant_host_functions(part, error) || !map_regions(part, error)) {
+        return false;
+    }
     switch (part->role) {
     case CORE:
-        return call(part, "scene_init", core, 2, error);
+        return call(part, "scene_init", (int64_t[3]){seed, CORE_NODES}, 2, error);
     case AGENTS:
-        return prepare_flock(part, SHARED_AGENTS, options->agents, "agents_init", error);
+        if (!call(part, "agents_init",
+                  (int64_t[3]){part_address(part, SHARED_AGENTS), options->agents, flock}, 3,
+                  error)) {
+            return false;
+        }
+        spread(&scene->shared[SHARED_AGENTS]);
+        return true;
     case PARTICLES:
-        return prepare_flock(part, SHARED_PARTICLES, options->particles, "particles_init", error);
+        return call(part, "particles_init",
+                    (int64_t[3]){part_address(part, SHARED_PARTICLES), options->particles, flock},
+                    3, error);
     case RENDERING:
-        return prepare_rendering(part, error);
+        return call(part, "rendering_theme", (int64_t[3]){scene->number - 1}, 1, error);
     case MOD:
     default:
-        return prepare_mod(part, error);
+        return call(part, "mod_init", (int64_t[3]){seed}, 1, error);
     }
 }
 
@@ -205,58 +192,81 @@ void scene_tend(struct scene *scene)
     }
 }
 
+/* A tick that takes something else would spoil the batch that all are called in. */
+static bool find_step(struct part *part, aee_error *error)
+{
+    static aee_function_info info;
+    const struct manifest *manifest = part->manifest;
+    if (manifest->every == 0) {
+        return true;
+    }
+    if (!find(part, manifest->step, &part->step, error)) {
+        return false;
+    }
+    for (uint32_t i = 0; part->role == MOD && aee_get_function_info(engine_of(part), part->context,
+                                                                    i, &info, NULL) == AEE_OK;
+         i++) {
+        if (info.function.id == part->step.id && info.signature[0] != '\0' &&
+            strcmp(info.signature, "i:i") != 0 && strcmp(info.signature, "v:i") != 0) {
+            (void)snprintf(error->text, sizeof error->text,
+                           "cannot use the mod \"%s\": %s() is declared as \"%s\", not as \"i:i\"",
+                           manifest->name, manifest->step, info.signature);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool open_part(struct part *part, aee_error *error)
 {
     static const char *const faults[FAULTS] = {"break_null", "break_hang", "break_memory",
                                                "break_peek", "break_nothing"};
-    const uint32_t budget_ms = part->mod ? part->mod->budget_ms : 50;
+    const struct manifest *manifest = part->manifest;
+    (void)snprintf(part->row.name, sizeof part->row.name, "%s", manifest->name);
+    if (part->scene->names) {
+        return manifest->every == 0 || /* it is never called */
+               (native_load(part, error) && prepare(part, error));
+    }
     if (!create_context(part, error) || !set_recovery(part, error) || !prepare(part, error) ||
-        (part->role != MOD && !find(part, cast[part->role].step, &part->step, error))) {
+        !find_step(part, error)) {
         return false;
     }
     for (unsigned i = 0; i < FAULTS; i++) { /* mods of others need not have them */
         (void)find(part, faults[i], &part->faults[i], NULL);
     }
-    if (part->mod && !part->faults[BREAK_PEEK].id) {
-        (void)find(part, "thief_read", &part->faults[BREAK_PEEK], NULL);
-    }
-    part->budget_ns = budget_ms * UINT64_C(1000000) * part->scene->game->patience;
+    part->budget_ns = manifest->budget_ms * UINT64_C(1000000) * part->scene->game->patience;
     const aee_limits limits = {.call_budget_ns = part->budget_ns};
-    return aee_set_limits(part->scene->game->engine, part->context, &limits, error) == AEE_OK;
+    return aee_set_limits(engine_of(part), part->context, &limits, error) == AEE_OK;
 }
 
 /* ---- Regions ------------------------------------------------------------------------------ */
 
-static bool create_region(struct scene *scene, unsigned index, const char *name, size_t size,
-                          aee_error *error)
-{
-    struct shared *shared = &scene->shared[index];
-    char full[AEE_NAME_MAX];
-    const aee_region_desc desc = {.struct_size = sizeof desc,
-                                  .flags = AEE_REGION_SAME_ADDRESS,
-                                  .name = full,
-                                  .size_bytes = size};
-    (void)snprintf(full, sizeof full, "%s of %.40s", name, scene->name);
-    return aee_region_create(scene->game->engine, &desc, &shared->region, error) == AEE_OK &&
-           aee_region_data(scene->game->engine, shared->region, &shared->data, &shared->size,
-                           error) == AEE_OK;
-}
-
 static bool create_regions(struct scene *scene, aee_error *error)
 {
+    static const char *const names[REGIONS] = {"stage", "agents", "canvas", "particles",
+                                               "draw list"};
     const struct options *options = &scene->game->options;
     const uint32_t quads = options->agents + options->particles;
-    const bool good =
-        create_region(scene, SHARED_STAGE, "stage", sizeof(struct stage), error) &&
-        create_region(scene, SHARED_AGENTS, "agents", world_size(options->agents), error) &&
-        create_region(scene, SHARED_CANVAS, "canvas", STAGE_CANVAS * STAGE_CANVAS * 4, error) &&
-        create_region(scene, SHARED_PARTICLES, "particles", world_size(options->particles),
-                      error) &&
-        create_region(scene, SHARED_LIST, "draw list", draw_size(quads), error);
-    if (good) {
-        draw_format(scene->shared[SHARED_LIST].data, quads);
+    const size_t sizes[REGIONS] = {sizeof(struct stage), world_size(options->agents),
+                                   STAGE_CANVAS * STAGE_CANVAS * 4, world_size(options->particles),
+                                   draw_size(quads)};
+    aee_engine *engine = scene->game->engine;
+    char name[AEE_NAME_MAX];
+    for (unsigned i = 0; i < REGIONS; i++) {
+        struct shared *shared = &scene->shared[i];
+        const aee_region_desc desc = {.struct_size = sizeof desc,
+                                      .flags = AEE_REGION_SAME_ADDRESS,
+                                      .name = name,
+                                      .size_bytes = sizes[i]};
+        (void)snprintf(name, sizeof name, "%s of %.40s", names[i], scene->name);
+        if (aee_region_create(engine, &desc, &shared->region, error) != AEE_OK ||
+            aee_region_data(engine, shared->region, &shared->data, &shared->size, error) !=
+                AEE_OK) {
+            return false;
+        }
     }
-    return good;
+    draw_format(scene->shared[SHARED_LIST].data, quads);
+    return true;
 }
 
 /* Obstacles where nobody minds: by the seed, apart from each other. */
@@ -278,16 +288,13 @@ static void set_stage(struct scene *scene)
 /* The fountains are in full flow when the scene is seen first. */
 static bool launch_particles(struct scene *scene, aee_error *error)
 {
-    struct part *part = &scene->parts[PARTICLES];
-    aee_value args[AEE_ARGS_MAX];
-    const uint32_t count = part_arguments(part, args);
-    aee_result result = AEE_OK;
-    for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES && result == AEE_OK; scene->frame++) {
+    bool good = true;
+    for (scene->frame = 1; scene->frame <= LAUNCH_FRAMES && good; scene->frame++) {
         scene_set_stage(scene);
-        result = aee_call(scene->game->engine, part->context, part->step, args, count, NULL, error);
+        good = part_call(&scene->parts[PARTICLES], error);
     }
     scene->frame = 0;
-    return result == AEE_OK;
+    return good;
 }
 
 /* ---- Begin and end ------------------------------------------------------------------------ */
@@ -302,15 +309,42 @@ void scene_close(struct scene *scene)
 {
     struct game *game = scene->game;
     for (uint32_t i = scene->part_count; i-- > 0;) {
-        (void)aee_destroy(game->engine, scene->parts[i].context, NULL);
+        if (scene->parts[i].module) {
+            (void)dlclose(scene->parts[i].module);
+        } else {
+            (void)aee_destroy(game->engine, scene->parts[i].context, NULL);
+        }
     }
     for (unsigned i = 0; i < REGIONS; i++) {
         if (scene->shared[i].region.id) {
             (void)aee_region_destroy(game->engine, scene->shared[i].region, NULL);
         }
     }
-    scene_forget(scene);
+    for (unsigned i = 0; i < KEEPS; i++) {
+        free(scene->keeps[i].bytes);
+    }
     memset(scene, 0, sizeof *scene);
+}
+
+bool scene_build(struct scene *scene, aee_error *error)
+{
+    struct game *game = scene->game;
+    bool good = create_regions(scene, error);
+    if (good) {
+        set_stage(scene);
+    }
+    for (uint32_t i = 0; i < game->manifest_count && good; i++) {
+        struct part *part = &scene->parts[scene->part_count++];
+        part->scene = scene;
+        part->role = i < MOD ? (enum role)i : MOD;
+        part->manifest = &game->manifests[i];
+        good = open_part(part, error);
+    }
+    good = good && launch_particles(scene, error);
+    if (!good) {
+        scene_close(scene);
+    }
+    return good;
 }
 
 bool scene_open(struct game *game, aee_error *error)
@@ -328,31 +362,28 @@ bool scene_open(struct game *game, aee_error *error)
     struct scene *scene = &game->scenes[index];
     *scene = (struct scene){.game = game, .number = ++game->opened};
     (void)snprintf(scene->name, sizeof scene->name, "%s", names[index]);
-    bool good = create_regions(scene, error);
-    if (good) {
-        set_stage(scene);
+    scene->open = scene_build(scene, error);
+    if (scene->open) {
+        scene_keep(scene);
+        game->selected = scene_at(game, game->selected) ? game->selected : index;
     }
-    for (uint32_t i = 0; i < MOD + game->mod_count && good; i++) {
-        struct part *part = &scene->parts[scene->part_count++];
-        part->scene = scene;
-        part->role = i < MOD ? (enum role)i : MOD;
-        part->mod = i < MOD ? NULL : &game->mods[i - MOD];
-        good = open_part(part, error);
-    }
-    if (!good || !launch_particles(scene, error)) {
-        scene_close(scene);
-        return false;
-    }
-    scene->open = true;
-    scene_keep(scene);
-    game->selected = scene_at(game, game->selected) ? game->selected : index;
-    return true;
+    return scene->open;
 }
 
 bool game_open(struct game *game, aee_error *error)
 {
+    /* Machines for the next scene that is opened are ready. */
     const aee_engine_desc desc = {
-        .struct_size = sizeof desc, .frame_budget_ns = FRAME_NS, .pool_size = 12};
+        .struct_size = sizeof desc, .frame_budget_ns = FRAME_NS, .pool_size = PARTS};
+    for (unsigned i = 0; i < MOD; i++) {
+        struct manifest *manifest = &game->manifests[game->manifest_count++];
+        *manifest = cast[i];
+        manifest->budget_ms = 50;
+        manifest->every = 1;
+        manifest->important = true;
+        (void)snprintf(manifest->image, sizeof manifest->image, "%.4000s/%s.elf",
+                       game->options.components, cast[i].image);
+    }
     bool good = mods_read(game, error) &&
                 aee_engine_create(&desc, &game->engine, error) == AEE_OK &&
                 aee_set_event_callback(game->engine, game_event, game, error) == AEE_OK &&

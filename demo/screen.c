@@ -28,16 +28,19 @@ bool screen_open_window(struct screen *screen, const struct options *options)
         return false;
     }
     const char *driver = SDL_GetCurrentVideoDriver();
-    if (strcmp(driver, "dummy") == 0 || strcmp(driver, "offscreen") == 0) {
-        return false;
-    }
-    screen->window = SDL_CreateWindow("AEE Virt", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
-                                      options->width, options->height, SDL_WINDOW_RESIZABLE);
+    const bool shows = strcmp(driver, "dummy") != 0 && strcmp(driver, "offscreen") != 0;
+    screen->window =
+        !shows ? NULL
+               : SDL_CreateWindow("AEE Virt", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
+                                  options->width, options->height, SDL_WINDOW_RESIZABLE);
     screen->width = options->width;
     screen->height = options->height;
     screen->renderer = screen->window ? SDL_CreateRenderer(screen->window, -1, 0) : NULL;
     if (screen->window && !screen->renderer) {
         screen->renderer = SDL_CreateRenderer(screen->window, -1, SDL_RENDERER_SOFTWARE);
+    }
+    if (!screen->renderer) {
+        screen_close(screen);
     }
     return screen->renderer != NULL;
 }
@@ -49,6 +52,8 @@ void screen_close(struct screen *screen)
     SDL_DestroyWindow(screen->window);
     SDL_Quit();
     free(screen->picture.pixels);
+    (void)film_close(screen->film);
+    *screen = (struct screen){0};
 }
 
 static int action_of_key(SDL_Keycode key)

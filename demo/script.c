@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "game.h"
 
@@ -26,24 +27,26 @@ static const char *const action_names[ACTIONS] = {
 /* "FRAME: action [SCENE]", scenes from 1 on. NULL, or what is wrong with it. */
 static const char *parse(const char *text, struct line *line)
 {
+    char frame[10]; /* digits only: no signs */
     char name[32];
-    unsigned scene = 0;
-    unsigned long long frame;
+    char scene[10] = "";
     int end = 0;
-    const int found = sscanf(text, "%llu : %31[a-z-] %n%u %n", &frame, name, &end, &scene, &end);
+    const int found =
+        sscanf(text, " %9[0-9] : %31[a-z-] %n%9[0-9] %n", frame, name, &end, scene, &end);
     if (found < 2 || text[end] != '\0') {
         return "expected \"FRAME: action [SCENE]\"";
     }
-    line->frame = frame;
-    line->scene = (int)scene - 1;
+    const unsigned long number = strtoul(scene, NULL, 10);
+    if (found == 3 && (number == 0 || number > VIEW_SCENES)) {
+        return number == 0 ? "scenes are counted from 1" : "there are no more than 8 scenes";
+    }
+    line->frame = strtoul(frame, NULL, 10);
+    line->scene = (int)number - 1;
     line->action = 0;
     while (line->action < ACTIONS && strcmp(action_names[line->action], name) != 0) {
         line->action++;
     }
-    if (line->action == ACTIONS) {
-        return "there is no such action";
-    }
-    return scene <= VIEW_SCENES ? NULL : "there are no more than 8 scenes";
+    return line->action < ACTIONS ? NULL : "there is no such action";
 }
 
 static const char *add_line(struct script *script, char *text)
@@ -65,15 +68,18 @@ static const char *add_line(struct script *script, char *text)
 
 bool script_open(const char *path, struct script **out, aee_error *error)
 {
-    char text[256];
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t length;
     unsigned number = 0;
     const char *wrong = NULL;
     FILE *file = fopen(path, "r");
     struct script *script = file ? calloc(1, sizeof *script) : NULL;
-    while (script && !wrong && fgets(text, sizeof text, file)) {
+    while (script && !wrong && (length = getline(&text, &room, file)) >= 0) {
         number++;
-        wrong = add_line(script, text);
+        wrong = strlen(text) == (size_t)length ? add_line(script, text) : "there is a byte 0";
     }
+    free(text);
     if (!script || ferror(file)) { /* a directory opens, and cannot be read */
         (void)snprintf(error->text, sizeof error->text, "cannot read the script \"%.180s\"", path);
     } else if (wrong) {
@@ -100,11 +106,6 @@ void script_play(struct script *script, struct game *game)
     }
 }
 
-void script_close(struct script *script)
-{
-    free(script);
-}
-
 /* ---- Report ------------------------------------------------------------------------------- */
 
 static json_t *part_json(const struct part *part)
@@ -125,9 +126,9 @@ static json_t *scene_json(const struct scene *scene)
     for (uint32_t i = 0; i < scene->part_count; i++) {
         (void)json_array_append_new(parts, part_json(&scene->parts[i]));
     }
-    return json_pack("{s:s, s:I, s:b, s:i, s:f, s:f, s:[s,s,s,s], s:o}", "name", scene->name,
+    return json_pack("{s:s, s:I, s:b, s:I, s:f, s:f, s:[s,s,s,s], s:o}", "name", scene->name,
                      "frame", (json_int_t)scene->frame, "paused", scene->paused, "caught",
-                     scene->wishes.caught, "wind", (double)scene->wishes.wind, "rain",
+                     (json_int_t)scene->wishes.caught, "wind", (double)scene->wishes.wind, "rain",
                      (double)scene->wishes.rain, "board", scene->board[0], scene->board[1],
                      scene->board[2], scene->board[3], "contexts", parts);
 }
@@ -144,6 +145,22 @@ static json_t *events_json(const struct view *view)
     return events;
 }
 
+static uint64_t checksum(const struct game *game)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < VIEW_SCENES; i++) {
+        const struct scene *scene = &game->scenes[i];
+        struct world_columns columns;
+        for (unsigned k = 0; k < 2 && scene->open; k++) {
+            const struct shared *shared = &scene->shared[k ? SHARED_PARTICLES : SHARED_AGENTS];
+            if (world_open(shared->data, shared->size, &columns) == 0) {
+                sum = sum * UINT64_C(0x100000001b3) ^ world_checksum(&columns);
+            }
+        }
+    }
+    return sum;
+}
+
 bool report_write(const struct game *game, const char *path, aee_error *error)
 {
     char sum[20];
@@ -153,16 +170,16 @@ bool report_write(const struct game *game, const char *path, aee_error *error)
             (void)json_array_append_new(scenes, scene_json(&game->scenes[i]));
         }
     }
-    (void)snprintf(sum, sizeof sum, "%016llx", (unsigned long long)game_checksum(game));
+    (void)snprintf(sum, sizeof sum, "%016llx", (unsigned long long)checksum(game));
     json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o, s:o}", "version",
                              aee_version(), "level", aee_level_name(game->view.level), "seed",
                              (json_int_t)game->options.seed, "frames", (json_int_t)game->view.frame,
                              "late_frames", (json_int_t)game->view.late, "stolen", game->stolen,
                              "state", sum, "scenes", scenes, "events", events_json(&game->view));
     const bool good =
-        root && (strcmp(path, "-") == 0
-                     ? json_dumpf(root, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF
-                     : json_dump_file(root, path, JSON_INDENT(2)) == 0);
+        root && (strcmp(path, "-") == 0 ? json_dumpf(root, stdout, JSON_INDENT(2)) == 0 &&
+                                              putchar('\n') != EOF && fflush(stdout) == 0
+                                        : json_dump_file(root, path, JSON_INDENT(2)) == 0);
     json_decref(root);
     if (!good) {
         (void)snprintf(error->text, sizeof error->text, "cannot write the report to \"%.180s\"",

@@ -81,6 +81,9 @@ static void draw_spark(const struct paint *paint, struct rect rect, const struct
 static void draw_bar(const struct paint *paint, struct rect rect, float share)
 {
     const uint32_t part = share_of(share);
+    if (rect.w <= 0) {
+        return;
+    }
     fill_rect(paint, rect, COLOR_BORDER);
     rect.w = (int)((uint32_t)rect.w * part >> 8);
     rect.w = part != 0 && rect.w == 0 ? 1 : rect.w;

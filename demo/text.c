@@ -22,7 +22,8 @@ static const char *const names[2] = {"DejaVuSansMono.ttf", "DejaVuSansMono-Bold.
 
 static char paths[2][128]; /* by boldness */
 static struct glyphs atlases[ATLASES];
-static int atlas_count;
+static unsigned last_use[ATLASES];
+static unsigned uses;
 static char sentence[256];
 
 const char *text_open(void)
@@ -45,10 +46,11 @@ const char *text_open(void)
 
 void text_close(void)
 {
-    for (int i = 0; i < atlas_count; i++) {
+    for (int i = 0; i < ATLASES; i++) {
         free(atlases[i].alpha);
+        atlases[i] = (struct glyphs){0};
+        last_use[i] = 0;
     }
-    atlas_count = 0;
     if (TTF_WasInit()) {
         TTF_Quit();
     }
@@ -97,20 +99,21 @@ static void rasterise(struct glyphs *glyphs, TTF_Font *font)
     }
 }
 
+/* A window that is resized needs more sizes than there is room for: the one that was not used for
+ * the longest time makes room, and never one that this frame has asked for. */
 const struct glyphs *text_glyphs(int size, bool bold)
 {
-    for (int i = 0; i < atlas_count; i++) {
+    int slot = 0;
+    for (int i = 0; i < ATLASES; i++) {
         if (atlases[i].size == size && atlases[i].bold == bold) {
+            last_use[i] = ++uses;
             return &atlases[i];
         }
+        slot = last_use[i] < last_use[slot] ? i : slot;
     }
-    if (atlas_count == ATLASES) { /* a window that is resized */
-        for (int i = 0; i < ATLASES; i++) {
-            free(atlases[i].alpha);
-        }
-        atlas_count = 0;
-    }
-    struct glyphs *glyphs = &atlases[atlas_count++];
+    struct glyphs *glyphs = &atlases[slot];
+    last_use[slot] = ++uses;
+    free(glyphs->alpha);
     *glyphs = (struct glyphs){size, bold, (size * 3 + 4) / 5, (size * 6 + 4) / 5, size, NULL};
     TTF_Font *font = TTF_WasInit() ? TTF_OpenFont(paths[bold], size) : NULL;
     if (font != NULL) {

@@ -1,4 +1,4 @@
-/* view.h: one frame as the viewer sees it, as plain data: filled by the game (game.c and its kin),
+/* view.h: one frame as the viewer sees it, as plain data: filled by the game (look.c),
  * read by the drawing (draw.c, hud.c), which knows nothing of engines and contexts. */
 #ifndef AEE_DEMO_VIEW_H
 #define AEE_DEMO_VIEW_H

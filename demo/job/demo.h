@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "aee_virt.h"
+#include "job.h"
 #include "verdict.h"
 
 #define DEMO_AGENTS 10000
@@ -108,8 +109,6 @@ struct demo {
 aee_result demo_open(struct demo *demo, aee_error *error);
 void demo_close(struct demo *demo);
 void demo_set_weather(struct weather *weather, double wind, double rain);
-/* Text from a component must not steer a terminal: what is not printable ASCII becomes '?'. */
-void demo_make_printable(char *text);
 
 /* actors.c */
 aee_result demo_load(struct demo *demo, int actor, aee_error *error);

@@ -2,9 +2,9 @@
  * the camera, sorted by material and depth, cut into batches. Scratch memory is its own.
  *
  *   rendering_camera(x, y, zoom)                 what is seen: 1000 / zoom units around (x, y)
- *   rendering_theme(theme)                       0 to THEMES - 1: colours of a scene; others: plain
- *   rendering_build(agents, particles, draw)     returns the number of quads, or -1. Left out
- *                                                are regions of 0 and quads beyond the capacity */
+ *   rendering_theme(theme)                       0 to THEMES - 1: colours of a scene; others:
+ * plain; returns 0 rendering_build(agents, particles, draw)     returns the number of quads, or -1.
+ * Left out are regions of 0 and quads beyond the capacity */
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -140,18 +140,16 @@ static void paint(struct draw_quad *quad, uint32_t material, float vx, float vy)
     }
 }
 
-AEE_SIGNATURE(rendering_theme, "v:i");
-AEE_EXPORT void rendering_theme(int64_t theme)
+AEE_SIGNATURE(rendering_theme, "i:i");
+AEE_EXPORT int64_t rendering_theme(int64_t theme)
 {
     palette.plain = theme < 0 || theme >= THEMES;
-    if (palette.plain) {
-        return;
-    }
-    for (uint32_t shade = 0; shade < SHADES; shade++) {
+    for (uint32_t shade = 0; !palette.plain && shade < SHADES; shade++) {
         palette.agents[shade] = shade_of(&cool_ramps[themes[theme].cool], shade);
         palette.particles[shade] = shade_of(&warm_ramps[themes[theme].warm], shade);
     }
     palette.drop = 0xff8c7660u; /* a dim greyish blue */
+    return 0;
 }
 
 /* ---- The list --------------------------------------------------------------------------------- */

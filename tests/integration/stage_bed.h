@@ -24,7 +24,6 @@ union native {
     void *address;
     int64_t (*integers)(int64_t, int64_t, int64_t);
     int64_t (*step)(int64_t, int64_t, double);
-    void (*theme)(int64_t);
     void (*set_hooks)(const struct aee_native_hooks *);
 };
 

@@ -12,7 +12,7 @@ import cli_common as cli
 import demo_common as demos
 from demo_common import HANG, MEMORY, NULL, SMALL, THEFT, contexts, expect, expect_true
 
-OPTIONS = cli.arguments(__doc__, "demo", "sanitize", "mod")
+OPTIONS = cli.arguments(__doc__, "demo", "sanitize", "odd-components")
 DEMO = demos.Demo(OPTIONS.demo)
 FAST = not OPTIONS.sanitize  # sanitizers take ten times as long: some is left out
 
@@ -46,6 +46,12 @@ SCRIPTS = (
     ("x: crash-agents\n", 1, "expected"),
     ("10: explode\n", 1, "there is no such action"),
     ("10: crash-agents 9\n", 1, "there are no more than 8 scenes"),
+    ("10: crash-agents 0\n", 1, "scenes are counted from 1"),
+    ("10: crash-agents -1\n", 1, "expected"),
+    ("-5: thief\n", 1, "expected"),
+    ("18446744073709551617: thief\n", 1, "expected"),
+    ("10: thief" + 300 * " " + "1 2\n", 1, "expected"),
+    ("10: thief\0 1\n", 1, "there is a byte 0"),
     ("10: thief 1\n9: thief 1\n", 2, "frames must not go back"),
     ("1: help\n" * 1025, 1025, "no more than 1024 actions"),
 )
@@ -57,6 +63,11 @@ MANIFESTS = (
     ('{"name": "m", "image": "m.elf", "every_frames": -1}', "cannot use the manifest"),
     ('{"name": "m", "image": "m.elf", "regions": {"stage": "write"}}', "cannot use the manifest"),
     ('{"name": "m", "image": "m.elf", "regions": {"engine": "read"}}', "cannot use the manifest"),
+    ('{"name": "m", "image": "m.elf", "memory_mb": 4294967300}', "cannot use the manifest"),
+    ('{"name": "m", "image": "m.elf", "every_frames": 4294967297}', "cannot use the manifest"),
+    ('{"name": "m", "image": "m.elf", "host_functions": "weather_set"}', "cannot use the manifest"),
+    ('{"name": "m", "image": "m.elf", "host_functions": ["%s"]}' % (56 * "w"), "cannot use the manifest"),
+    ('{"name": "m", "image": "m.elf", "regions": ["stage"]}', "cannot use the manifest"),
     ('{"name": "m", "image": "m.elf"}', r'cannot open image ".*/m\.elf"'),
 )
 
@@ -84,6 +95,13 @@ def files_that_are_not_there():
         refused(rf"^aee-demo: {why}", "--mods", mods)
     refused(r'^aee-demo: cannot open image ".*nowhere', environment={"AEE_COMPONENT_DIR": nowhere})
     refused(r"^aee-demo: cannot write the report to ", "--json", below)
+    refused(r"^aee-demo: cannot write the report to ", "--json", "/dev/full")
+    with open("/dev/full", "wb") as full:
+        short = DEMO.script("short.script", "1: close-scene 1\n")  # so that it is all written at the end
+        command = DEMO.command("--frames", "2", "--scenes", "1", "--json", "-", *SMALL, *short)
+        result = subprocess.run(command, check=False, text=True, stdout=full, stderr=subprocess.PIPE)
+    expect("a report to a full device", (result.returncode, result.stderr),
+           (1, 'aee-demo: cannot write the report to "-"\n'))
     refused(r"^aee-demo: .*cannot write .*nowhere/file", "--record", below)
     refused(r"^aee-demo: .*cannot write /dev/full: No space left", "--record", "/dev/full")
     refused(r"^aee-demo: .*--capture", "--capture", below)
@@ -244,19 +262,64 @@ def at_once():
     expect("state, crashes", (scoreboard["state"], scoreboard["crashes"]), ("ready", 10))
 
 
+def odd_mods(folder, *manifests):
+    """Mods that are there for tests: each an image's name and more of its manifest."""
+    path = DEMO.file(folder)
+    os.mkdir(path)
+    for image, more in manifests:
+        for file in glob.glob(os.path.join(OPTIONS.odd_components, image + "*")):
+            if os.path.isfile(file):
+                shutil.copy(file, path)
+        with open(os.path.join(path, f"{len(os.listdir(path))}.json"), "w", encoding="utf-8") as file:
+            json.dump({"name": "m", "image": image + ".elf", **more}, file)
+    return ["--mods", path]
+
+
 def anew():
     """One that crashes in all the states that it has been in is initialised once more."""
-    mods = DEMO.file("forgetful")
-    os.mkdir(mods)
-    shutil.copy(OPTIONS.mod, mods)
-    with open(os.path.join(mods, "10-m.json"), "w", encoding="utf-8") as file:
-        json.dump({"name": "m", "image": os.path.basename(OPTIONS.mod)}, file)
+    mods = odd_mods("forgetful", ("forgetful", {}))
     script = DEMO.script("anew.script", "100: memory-bomb 1\n" * 9)
-    report = DEMO.play("--frames", "130", "--mods", mods, *script)
+    report = DEMO.play("--frames", "130", *mods, *script)
     texts = [event["text"] for event in report["events"]]
     expect_true(f"restarts: {texts}", any("from its image" in text for text in texts))
     mod = contexts(report, "Harbour")["m"]
     expect("calls, failed calls, crashes", (mod["frames_called"], mod["frames_failed"], mod["crashes"]), (130, 0, 9))
+
+
+def last_words():
+    """What a component says is printable in a report, and does not keep anything out of it."""
+    mods = odd_mods("words", ("forgetful", {}))
+    report = DEMO.play("--frames", "20", *mods, *DEMO.script("words.script", "10: hang-mod 1\n"))
+    words = r".*no caf\?+ is open"
+    expect_true("the event", any(re.match(words, event["text"]) for event in report["events"]))
+    cause = contexts(report, "Harbour")["m"]["cause"]
+    expect_true(f"cause: {cause!r}", re.match(words, cause))
+
+
+def more_than_there_are():
+    """The engine writes to no more agents than their region holds, whatever a component says."""
+    folder = DEMO.file("components")
+    os.mkdir(folder)
+    for path in glob.glob(os.path.join(os.path.dirname(OPTIONS.demo), "..", "guest", "*.elf")):
+        os.symlink(os.path.abspath(path), os.path.join(folder, os.path.basename(path)))
+    os.remove(os.path.join(folder, "agents.elf"))
+    os.symlink(os.path.join(OPTIONS.odd_components, "overstated.elf"), os.path.join(folder, "agents.elf"))
+    path = DEMO.file("overstated.json")
+    cli.run(DEMO.command("--json", path, "--frames", "10", *SMALL), 0,
+            environment={**os.environ, "AEE_COMPONENT_DIR": folder})
+    with open(path, encoding="utf-8") as file:
+        report = json.load(file)
+    for name, context in contexts(report, "Harbour").items():
+        reads = name in ("rendering", "boss")  # and must look after themselves
+        expect_true(f"calls of {name}", reads or context["frames_called"] == context["frames_due"])
+
+
+def mods_that_do_not_fit():
+    refused(r'^aee-demo: cannot use the mod "m": mod_tick\(\) is declared as "i:d", not as "i:i"$',
+            *odd_mods("unfit", ("unfit", {})))
+    refused(r'^aee-demo: cannot load the mods: "m" and "n" both ask for "weather_set"$',
+            *odd_mods("two", ("forgetful", {"host_functions": ["weather_set"]}),
+                      ("uninvited", {"name": "n", "host_functions": ["boss_set", "weather_set"]})))
 
 
 # ---- The same again -------------------------------------------------------------------------------
@@ -277,6 +340,13 @@ def back_is_back():
     expect("state", back["state"], plain["state"])
     for what in ("caught", "wind", "rain", "board"):
         expect(what, back["scenes"][0][what], plain["scenes"][0][what])
+
+
+def back_and_back():
+    """The second time, it goes back further: the way to older checkpoints is not lost by going back."""
+    script = DEMO.script("twice.script", "245: roll-back\n280: roll-back\n")
+    report = DEMO.play("--scenes", "1", "--frames", "280", *script)
+    expect("frame", report["scenes"][0]["frame"], 30 + 1)
 
 
 # ---- Files ----------------------------------------------------------------------------------------
@@ -361,17 +431,24 @@ def tour():
 # ---- The same code natively -----------------------------------------------------------------------
 
 
-def native():
-    """How much it takes is for a machine that has nothing else to do; what comes out is the same."""
-    command = [OPTIONS.demo, "--compare-native", "--frames", "120", *SMALL]
+def compare(*arguments):
+    command = [OPTIONS.demo, "--compare-native", "--frames", "120", *SMALL, *arguments]
     result = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    rows = ("core", "agents", "particles", "rendering", "weather", "boss", "scoreboard", "painter", "frame")
     if result.returncode not in (0, 1) or "the worlds are the same, bit by bit" not in result.stdout:
         cli.fail("--compare-native", result)
+    return result
+
+
+def native():
+    """How much it takes is for a machine that has nothing else to do; what comes out is the same."""
+    result = compare()
+    rows = ("core", "agents", "particles", "rendering", "weather", "boss", "scoreboard", "painter", "frame")
     for name in rows:
         expect_true(f"row of {name}", re.search(rf"^{name} +\d+\.\d+ +\d+\.\d+ +\d+\.\d+$", result.stdout, re.M))
     verdict = "met" if result.returncode == 0 else "missed"
     expect_true(f"verdict: {verdict}", result.stdout.endswith(f" of native, at most 1.1: {verdict}\n"))
+    # Without contexts, a mod has the same stage from its beginning on, and may ask for no more.
+    compare(*odd_mods("uninvited", ("uninvited", {"regions": {"stage": "read"}})))
 
 
 def main():
@@ -384,14 +461,18 @@ def main():
         too_often()
         at_once()
         anew()
+        last_words()
         native()
     if demos.LEVEL != "full":
         return  # what the demo makes of its arguments has nothing to do with levels
     command_line()
     files_that_are_not_there()
+    mods_that_do_not_fit()
+    more_than_there_are()
     film()
     if FAST:
         back_is_back()
+        back_and_back()
         tour()
 
 

@@ -112,9 +112,11 @@ static void themes_color_the_list(void **state)
     for (int64_t i = -1; i < 8; i++) {
         const int64_t args[3] = {agents, 0, list};
         int64_t quads = 0;
-        theme.theme(i);
+        int64_t done = -1;
+        assert_int_equal(theme.integers(i, 0, 0), 0);
         ASSERT_OK(bed, aee_call_i64(bed->engine, rendering, find(bed, rendering, "rendering_theme"),
-                                    &i, 1, NULL, &bed->error));
+                                    &i, 1, &done, &bed->error));
+        assert_int_equal(done, 0);
         ASSERT_OK(bed, aee_call_i64(bed->engine, rendering, find(bed, rendering, "rendering_build"),
                                     args, 3, &quads, &bed->error));
         assert_int_equal(build.integers(at(theatre.agents.data), 0, at(theatre.native_list)),

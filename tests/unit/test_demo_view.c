@@ -19,7 +19,7 @@ enum { GUARD_ROWS = 64, PATTERN = 0x5a5a5a5a };
 
 static const struct {
     int width, height;
-} sizes[] = {{960, 540}, {1280, 720}, {1920, 1080}};
+} sizes[] = {{960, 540}, {1280, 720}, {1920, 1080}, {960, 1080}};
 
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
@@ -146,6 +146,59 @@ static void test_same_words_give_the_same_pixels(void **state)
     assert_true(ink > 300);
     picture_check(&picture);
     picture_free(&picture);
+}
+
+/* More sizes of text than are kept: what a window is drawn with while somebody pulls at it. */
+static void test_a_window_that_is_resized(void **state)
+{
+    (void)state;
+    static const int heights[] = {720, 1000, 700, 940, 640, 880, 600, 820, 550, 760};
+    enum { HEIGHTS = sizeof heights / sizeof heights[0] };
+    struct view *view = sample(2, 800, true);
+    struct picture pictures[HEIGHTS];
+    for (int i = 0; i < HEIGHTS; i++) {
+        pictures[i] = drawn(heights[i] * 16 / 9, heights[i], view);
+    }
+    for (int i = 0; i < HEIGHTS; i++) {
+        text_close();
+        assert_null(text_open());
+        struct picture again = drawn(pictures[i].width, pictures[i].height, view);
+        assert_memory_equal(again.pixels, pictures[i].pixels,
+                            (size_t)again.width * (size_t)again.height * sizeof *again.pixels);
+        picture_free(&again);
+        picture_free(&pictures[i]);
+    }
+    sample_free(view);
+}
+
+/* Nothing of the table leaves it, however narrow its columns are. */
+static void test_a_narrow_table(void **state)
+{
+    (void)state;
+    struct view *view = sample(1, 800, false);
+    for (uint32_t i = 0; i < view->row_count; i++) {
+        view->rows[i].share = 1.0f;
+    }
+    for (int width = 500; width <= 960; width += 20) {
+        struct picture picture = drawn(width, 1080, view);
+        struct layout layout;
+        layout_of(&picture, 1, &layout);
+        const int right = layout.side.x + layout.side.w;
+        for (int y = 0; y < layout.side.y + layout.side.h; y++) {
+            for (int x = right; x < picture.width; x++) {
+                assert_int_equal(picture.pixels[y * picture.width + x], 0xff000000 | COLOR_BACK);
+            }
+        }
+        const struct paint paint = paint_on(&picture);
+        fill_rect(&paint, paint.clip, COLOR_BACK);
+        layout.side.w = 24 * layout.small->advance; /* no room for bars */
+        table_draw(&paint, &layout, view, layout.side.y);
+        for (size_t i = 0; i < (size_t)width * 1080u; i++) {
+            assert_int_not_equal(picture.pixels[i], 0xff000000 | COLOR_ORANGE);
+        }
+        picture_free(&picture);
+    }
+    sample_free(view);
 }
 
 static void test_words_of_components_are_cut_and_made_printable(void **state)
@@ -672,6 +725,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words_are_found_at_every_size),
         cmocka_unit_test(test_same_words_give_the_same_pixels),
+        cmocka_unit_test(test_a_window_that_is_resized),
+        cmocka_unit_test(test_a_narrow_table),
         cmocka_unit_test(test_words_of_components_are_cut_and_made_printable),
         cmocka_unit_test(test_wrapping),
         cmocka_unit_test(test_help_lists_every_action),

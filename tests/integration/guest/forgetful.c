@@ -1,5 +1,5 @@
-/* forgetful.c: a mod for the demo that is of no use until mod_init() was called, and has nothing
- * that could be called between two crashes. */
+/* forgetful.c: a mod for the demo that is of no use until mod_init() was called, has nothing that
+ * could be called between two crashes, and does not write its last words as UTF-8. */
 #include <aee_guest.h>
 
 static volatile int64_t ready;
@@ -21,6 +21,12 @@ AEE_EXPORT int64_t mod_tick(int64_t frame)
         aee_abort("nobody has called mod_init()");
     }
     return 0;
+}
+
+AEE_SIGNATURE(break_hang, "i:");
+AEE_EXPORT int64_t break_hang(void)
+{
+    aee_abort("no caf\xe9 is open");
 }
 
 AEE_SIGNATURE(break_memory, "i:");
