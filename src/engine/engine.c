@@ -28,6 +28,7 @@ static const struct aee__recovery_ops recovery = {.describe = aee__report_descri
                                                   .choose = aee__checkpoint_choose,
                                                   .origin = aee__checkpoint_origin,
                                                   .restore = aee__checkpoint_begin,
+                                                  .count = aee__checkpoint_count,
                                                   .forget = aee__checkpoint_forget};
 
 /* ---- Settings ----------------------------------------------------------------------------- */

@@ -76,6 +76,8 @@ struct aee__recovery_ops {
      * its memory is the one of the instance before. */
     aee_result (*restore)(struct aee__context *context, struct aee__instance *instance,
                           bool succeeded, aee_error *error);
+    /* How many checkpoints there are. With the lock held. */
+    uint32_t (*count)(const struct aee__context *context);
     /* The context goes: so do its checkpoints. */
     void (*forget)(struct aee__context *context);
 };

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "isolation/context.h"
-#include "recovery/checkpoints.h"
 
 void aee__context_get_limits(struct aee__context *context, aee_limits *limits)
 {
@@ -91,7 +90,7 @@ void aee__context_get_info(struct aee__context *context, aee_context_info *info)
     info->queued_calls = atomic_load(&context->queue.count);
     info->spares_ready = context->spare_count;
     info->forks_ready = context->template.spare_count;
-    info->checkpoints_kept = aee__checkpoint_count(context);
+    info->checkpoints_kept = context->core->recovery->count(context);
     aee__rates_get_info(context, info);
     count_living(context, &info->calls, &info->failed_calls, &info->host_calls);
     const struct aee__instance *current = atomic_load(&context->current);

@@ -267,30 +267,30 @@ static void resume(struct aee__cell_lane *mine, struct aee_cell_exit *shared)
 /* Whether the kernel does what it is told is all the same: it is not asked again. The cell's first
  * thread, which runs no lane, has the CPUs that all may use. As for a kick, the lock: with a cell
  * that has ended, the numbers may be another's. */
-static void place(struct aee__vm *vm, struct aee__cell_lane *mine, enum aee__place where, int cpu)
+static void put(struct aee__vm *vm, struct aee__cell_lane *mine, enum aee__place place, int cpu)
 {
-    if (mine->place == where && mine->place_cpu == cpu) {
+    if (mine->place == place && mine->place_cpu == cpu) {
         return;
     }
     (void)pthread_mutex_lock(&mine->lock);
     if (!atomic_load(&vm->ended)) {
-        aee__sys_thread_place(mine->thread, vm->process.pid, where, cpu);
+        aee__sys_thread_place(mine->thread, vm->process.pid, place, cpu);
     }
     (void)pthread_mutex_unlock(&mine->lock);
-    mine->place = where;
+    mine->place = place;
     mine->place_cpu = cpu;
 }
 
 /* A thread that is woken where its waker goes to sleep has that CPU at once, and its caches. The
  * kernel likes to give it an idle one, which is slow to wake where that is a virtual one. A lane
  * that has run for long may go there. */
-void aee__cell_lane_place(struct aee__vm *vm, uint32_t lane, enum aee__place where, int cpu)
+void aee__cell_lane_place(struct aee__vm *vm, uint32_t lane, enum aee__place place, int cpu)
 {
     struct aee__cell_lane *mine = &vm->lanes[lane];
-    if (where == AEE__PLACE_AT && mine->away_runs > 0) {
+    if (place == AEE__PLACE_AT && mine->away_runs > 0) {
         mine->away_runs--;
     } else if (cpu >= 0) {
-        place(vm, mine, where, cpu);
+        put(vm, mine, place, cpu);
     }
 }
 
@@ -298,7 +298,7 @@ static void let_go(struct aee__vm *vm, struct aee__cell_lane *mine)
 {
     enum { AWAY_RUNS = 16 };
     if (mine->place == AEE__PLACE_AT && aee__now_ns() - mine->since_ns >= BOUND_NS) {
-        place(vm, mine, AEE__PLACE_ANY, mine->place_cpu);
+        put(vm, mine, AEE__PLACE_ANY, mine->place_cpu);
         mine->away_runs = AWAY_RUNS;
     }
 }
