@@ -20,7 +20,7 @@ DEMO = demos.Demo(OPTIONS.demo)
 EYE = demos.Eye(OPTIONS.find_text, OPTIONS.find_scenes)
 WIDTH, HEIGHT = 1280, 720
 PATIENCE = 40  # seconds until something is to be seen, on a busy machine
-END = 10  # seconds until it has ended
+END = 40  # seconds until it has ended
 
 
 @contextlib.contextmanager
