@@ -185,7 +185,7 @@ void game_govern(struct game *game, const aee_frame_info *info);
 double game_now_s(void);
 
 /* keep.c */
-void part_keep(struct part *part);
+void part_keep(struct part *part);    /* a checkpoint of one context */
 void scene_keep(struct scene *scene); /* a checkpoint of all its contexts and regions */
 bool scene_roll_back(struct scene *scene, uint64_t frames);
 

@@ -24,6 +24,7 @@ struct aee__new_file {
 bool aee__new_file_begin(struct aee__new_file *file, const char *path);
 /* The same in an open directory, which stays the caller's. */
 bool aee__new_file_begin_at(struct aee__new_file *file, int directory, const char *name);
+/* What was written is on the disk, under the name; once, and the end is due all the same. */
 bool aee__new_file_keep(struct aee__new_file *file);
 /* A file that was not kept is gone. Also of one that was not begun. */
 void aee__new_file_end(struct aee__new_file *file);

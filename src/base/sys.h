@@ -75,8 +75,8 @@ int aee__sys_cpu(void);       /* on which the calling thread runs; a negative va
 void aee__sys_leave_cpu(int cpu);
 enum aee__place {
     AEE__PLACE_ANY,
-    AEE__PLACE_AT,
-    AEE__PLACE_OFF,
+    AEE__PLACE_AT,  /* that CPU only */
+    AEE__PLACE_OFF, /* any but that CPU */
 };
 /* From now on that thread runs on any CPU that the thread `like` may use, on that one only, or on
  * the others, if it can; both may be another process'. */

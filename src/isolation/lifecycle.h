@@ -26,7 +26,8 @@ aee_result aee__life_revive(struct aee__context *context, const char *how, bool 
                             aee_error *error);
 /* With the lock held: takes the current instance away, with the context's reference to it. */
 struct aee__instance *aee__life_detach(struct aee__context *context, aee_state state);
-/* With the lock held: the built instance has ended, and is to be discarded. */
+/* With the lock held, before it becomes current: whether the built instance has ended. Then it is
+ * not being built any more, and the caller discards it without the lock. */
 bool aee__life_has_died(struct aee__context *context, const struct aee__instance *instance);
 /* With the lock held: the built instance takes calls from now on. Returns the old one, to be
  * stopped and released without the lock. */
